@@ -1,0 +1,65 @@
+# Everything runs in .venv, which these targets create. The one thing needed beforehand: Python 3.11 or newer.
+# The first Python that really runs and can create environments; `make PYTHON=/path/to/python demo` names another.
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& command -v $$python && break; done)
+VENV = .venv
+RUN = $(VENV)/bin/python
+SEEDS ?= 10000
+WEB_PORT ?= 8001
+NODE_PORT ?= 7001
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format simulate proto clean
+
+help:
+	@echo 'make demo              three nodes and three web processes on this machine, until Ctrl-C'
+	@echo 'make test              all tests'
+	@echo 'make lint              ruff, mypy, import-linter'
+	@echo 'make format            rewrite the code in the house format'
+	@echo 'make simulate SEEDS=N  whole clusters in memory, N random lives'
+	@echo 'make proto             generate django_hacache/wire from proto/cache.proto'
+	@echo 'make clean             remove the environment and everything generated'
+
+demo: $(VENV)/installed
+	@$(RUN) -m testproject.demo --web-port $(WEB_PORT) --node-port $(NODE_PORT)
+
+test: $(VENV)/installed-dev
+	$(RUN) -m pytest
+
+lint: $(VENV)/installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/installed-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+simulate: $(VENV)/installed-dev
+	$(RUN) -m tests.simulation --seeds $(SEEDS)
+
+proto: $(VENV)/installed-dev
+	$(RUN) proto/generate.py
+
+clean:
+	rm -rf $(VENV) .demo .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	@test -n '$(PYTHON)' || { \
+		echo 'This needs Python 3.11 or newer with the modules venv and ensurepip, and found none.'; \
+		echo 'On Debian and Ubuntu: apt-get install python3-venv. Elsewhere: make PYTHON=/path/to/python ...'; \
+		exit 1; } >&2
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+
+# Installed again only when pyproject.toml has changed.
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
+	$(RUN) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/pip
+	$(RUN) -m pip install --quiet --editable . --group dev
+	@touch $@ $(VENV)/installed

@@ -1,0 +1,58 @@
+"""Which alias of settings.CACHES a cache object stands for: Django does not tell its backends.
+
+The alias is the cache's name on the wire and in the replica, so it has to be right. Django builds a backend
+from CACHES[alias] without BACKEND and LOCATION; an entry with the same content is the one. Two aliases may
+be configured alike word for word. They are still two caches, and Django tells them apart by one thing only:
+`caches[alias]` is the object itself. That holds once Django has finished building it, hence not in __init__,
+and in the thread that got it from there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.cache import caches
+from django.utils.module_loading import import_string
+
+from django_hacache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.core.cache.backends.base import BaseCache
+
+
+def candidates(backend: type[BaseCache], location: object, params: Mapping[str, Any]) -> list[str]:
+    """Return the aliases of settings.CACHES that describe a cache of this class, LOCATION and parameters.
+
+    Raises ConfigurationError where there is none.
+    """
+    found = [
+        alias
+        for alias, entry in settings.CACHES.items()
+        if entry.get("LOCATION", "") == location
+        and {key: entry[key] for key in entry if key not in ("BACKEND", "LOCATION")} == params
+        and import_string(entry["BACKEND"]) is backend
+    ]
+    if not found:
+        raise ConfigurationError(
+            f"No entry of settings.CACHES describes this: {backend.__name__} with LOCATION {location!r} "
+            f"and {dict(params)!r}. Its alias is its name in the cluster, so it has to have one."
+        )
+    return found
+
+
+def alias_of(cache: BaseCache, aliases: Sequence[str]) -> str:
+    """Return the one of `aliases`, which are configured alike, under which Django keeps this very object.
+
+    Raises ConfigurationError where that cannot be told.
+    """
+    for alias in aliases:
+        if caches[alias] is cache:
+            return alias
+    raise ConfigurationError(
+        f"The caches {', '.join(aliases)} are configured alike and this object was passed to another thread "
+        "before its first use, so it cannot be told which one it is. Let their settings differ, for instance "
+        "in KEY_PREFIX, or get the cache from django.core.cache.caches where it is used."
+    )

@@ -1,0 +1,36 @@
+"""After a failure the next writes fail at once, until the node says that it knows a leader again.
+
+No thread and no probing: the node writes into its control page until when it can write, and reading a word
+of shared memory costs nothing. Knows that page, not how a write travels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import CacheUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class CircuitBreaker:
+    """Shared by all threads of a process for one location."""
+
+    def __init__(self, writable: Callable[[], bool]) -> None:
+        """Take what says whether the node of this host can write now."""
+        self._writable = writable
+        self._is_open = False
+
+    def open(self) -> None:
+        """Note that a write has failed."""
+        self._is_open = True
+
+    def check(self) -> None:
+        """Raise CacheUnavailable while a write has failed and the node cannot write yet."""
+        if self._is_open:
+            if not self._writable():
+                raise CacheUnavailable(
+                    "A write has failed and the node of this host knows no leader yet: not tried again."
+                )
+            self._is_open = False

@@ -1,0 +1,334 @@
+# ruff: noqa: ASYNC109 - the signatures are Django's
+"""HACache: Django's cache API over the replica of this host. The one class that users name.
+
+Reads happen in the calling thread, in a coroutine too: they take microseconds. Writes are steps (see
+operations.py) that are run here, blocking or not, against the writer that fits: the worker itself on a
+single machine, the host's node in a cluster.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from django_hacache import process
+from django_hacache.alias import alias_of, candidates
+from django_hacache.cluster import AsyncClusterWriter, ClusterWriter
+from django_hacache.conf import AckLevel, CacheOptions, cache_options, cluster_config, node_aliases
+from django_hacache.exceptions import HACacheError
+from django_hacache.operations import Operations
+from django_hacache.replica.eviction import Limits, map_size_for
+from django_hacache.standalone import AsyncStandaloneWriter, StandaloneWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from django_hacache.changes import AsyncWriter, Steps, T, Writer
+    from django_hacache.replica.replica import Reader
+
+Ack = AckLevel | str | None
+Timeout = float | None  # seconds; None: for ever
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What the settings of an alias come to, shared by all its cache objects in this process."""
+
+    options: CacheOptions
+    site: process.StandaloneSite | process.ClusterSite
+    writer: Writer
+    async_writer: AsyncWriter
+
+
+def _set_up(name: str, location: str, params: Mapping[str, Any]) -> _Setup:
+    options = cache_options(name, location, params)
+    # The aliases of one LOCATION share its file.
+    map_size = map_size_for(sum(alias.size_limit for alias in node_aliases(options.location).values()))
+    if cluster_config().ha_mode:
+        site = process.cluster_site(options.location, map_size)
+        return _Setup(options, site, ClusterWriter(name, site), AsyncClusterWriter(name, site))
+    local = process.standalone_site(options.location, map_size)
+    limits = Limits(options.size_limit, options.max_entries, options.cull_frequency)
+    writer = StandaloneWriter(name, limits, local)
+    return _Setup(options, local, writer, AsyncStandaloneWriter(writer))
+
+
+@receiver(setting_changed)
+def _follow_settings(*, setting: str, **_: object) -> None:
+    if setting in ("CACHES", "HACACHE"):
+        process.forget()
+
+
+class HACache(Operations):
+    """The cache of one alias: shared by all processes of this machine, or by all hosts of the cluster.
+
+    Where the cluster cannot answer, reads are misses and writes raise CacheUnavailable; with
+    IGNORE_EXCEPTIONS set, touch, delete, clear, set, set_many and delete_many log it and return what they
+    return when they did nothing, and get_or_set returns the default. add, incr, decr and the version changes
+    raise all the same: their answer is a decision.
+
+    Every writing method takes `ack`: the level at which this one write is acknowledged ("direct", "leader",
+    "once", "quorum", "all") in place of OPTIONS["ACK_LEVEL"]. At "direct" nobody is waited for, so delete
+    and touch return whether the node took the request; add, incr and decr then use "leader".
+
+    close() closes nothing: Django calls it after each request, and what is open belongs to the process.
+    """
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        """Take LOCATION and the rest of CACHES[alias], as Django hands them to a backend.
+
+        Raises ConfigurationError where an option or a setting of the cluster is wrong.
+        """
+        super().__init__(params)
+        self._location = location
+        self._params = params
+        self._aliases = candidates(type(self), location, params)
+        if len(self._aliases) == 1:
+            # Wrong settings are found here, not at the first read.
+            self._setup  # noqa: B018
+
+    @cached_property
+    def _cache_name(self) -> str:
+        return self._aliases[0] if len(self._aliases) == 1 else alias_of(self, self._aliases)
+
+    @cached_property
+    def _setup(self) -> _Setup:
+        name = self._cache_name
+        return process.remembered(name, lambda: _set_up(name, self._location, self._params))
+
+    @cached_property
+    def _options(self) -> CacheOptions:  # type: ignore[override]
+        return self._setup.options
+
+    @cached_property
+    def _site(self) -> process.StandaloneSite | process.ClusterSite:
+        return self._setup.site
+
+    @property
+    def _reader(self) -> Reader:
+        return self._site.reader
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> None:
+        """Store a value."""
+        self._run(self._set(key, value, timeout, version), self._level(ack))
+
+    def add(
+        self,
+        key: str,
+        value: Any,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> bool:
+        """Store a value unless the key is there; return whether it was stored."""
+        return self._run(self._add(key, value, timeout, version), self._deciding(ack))
+
+    def get_or_set(
+        self,
+        key: str,
+        default: Any,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> Any:
+        """Return the value; where there is none, add `default` (or what it returns) first."""
+        return self._run(self._get_or_set(key, default, timeout, version), self._deciding(ack))
+
+    def touch(
+        self,
+        key: str,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> bool:
+        """Give a key a new time to live; return whether it was there."""
+        return self._run(self._touch(key, timeout, version), self._level(ack))
+
+    def delete(self, key: str, version: int | None = None, *, ack: Ack = None) -> bool:
+        """Remove a key; return whether it was there."""
+        return self._run(self._delete(key, version), self._level(ack))
+
+    def incr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
+        """Add `delta` and return the new value; the time to live stays. ValueError: the key is missing."""
+        return self._run(self._incr(key, delta, version), self._deciding(ack))
+
+    def decr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
+        """Subtract `delta` and return the new value. ValueError where the key is missing."""
+        return self._run(self._incr(key, -delta, version), self._deciding(ack))
+
+    def incr_version(self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None) -> int:
+        """Move the value to `version` + `delta` and return that. ValueError: the key is missing."""
+        return self._run(self._incr_version(key, delta, version), self._deciding(ack))
+
+    def decr_version(self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None) -> int:
+        """Move the value to `version` - `delta` and return that. ValueError: the key is missing."""
+        return self._run(self._incr_version(key, -delta, version), self._deciding(ack))
+
+    def set_many(
+        self,
+        data: Mapping[str, Any],
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> list[str]:
+        """Store all values; return the keys that were not stored: none, unless failures are ignored.
+
+        Raises ValueTooLarge, and whatever pickle raises, before anything is stored.
+        """
+        return self._run(self._set_many(data, timeout, version), self._level(ack))
+
+    def delete_many(self, keys: Iterable[str], version: int | None = None, *, ack: Ack = None) -> None:
+        """Remove the keys."""
+        self._run(self._delete_many(keys, version), self._level(ack))
+
+    def clear(self, *, ack: Ack = None) -> None:
+        """Remove everything from this cache; those of other aliases stay."""
+        self._run(self._clear(), self._level(ack))
+
+    def _level(self, ack: Ack) -> AckLevel:
+        return self._options.ack_level if ack is None else AckLevel(ack)
+
+    def _deciding(self, ack: Ack) -> AckLevel:
+        """The level where the answer has to come from who orders the changes."""
+        level = self._level(ack)
+        return AckLevel.LEADER if level is AckLevel.DIRECT else level
+
+    def _run(self, steps: Steps[T], ack: AckLevel) -> T:
+        """Run the steps of one call, which share one deadline, and return what they return."""
+        setup = self._setup
+        perform = setup.writer.perform
+        deadline = time.monotonic() + setup.options.write_timeout_s
+        try:
+            change = next(steps)
+            while True:
+                try:
+                    outcome = perform(change, ack=ack, deadline=deadline)
+                except HACacheError as error:
+                    change = steps.throw(error)
+                else:
+                    change = steps.send(outcome)
+        except StopIteration as end:
+            return cast("T", end.value)
+
+    # The same for coroutines
+
+    async def aget(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        return self.get(key, default, version)
+
+    async def aget_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+        return self.get_many(keys, version)
+
+    async def ahas_key(self, key: str, version: int | None = None) -> bool:
+        return self.has_key(key, version)
+
+    async def aset(
+        self,
+        key: str,
+        value: Any,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> None:
+        await self._arun(self._set(key, value, timeout, version), self._level(ack))
+
+    async def aadd(
+        self,
+        key: str,
+        value: Any,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> bool:
+        return await self._arun(self._add(key, value, timeout, version), self._deciding(ack))
+
+    async def aget_or_set(
+        self,
+        key: str,
+        default: Any,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> Any:
+        return await self._arun(self._get_or_set(key, default, timeout, version), self._deciding(ack))
+
+    async def atouch(
+        self,
+        key: str,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> bool:
+        return await self._arun(self._touch(key, timeout, version), self._level(ack))
+
+    async def adelete(self, key: str, version: int | None = None, *, ack: Ack = None) -> bool:
+        return await self._arun(self._delete(key, version), self._level(ack))
+
+    async def aincr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
+        return await self._arun(self._incr(key, delta, version), self._deciding(ack))
+
+    async def adecr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
+        return await self._arun(self._incr(key, -delta, version), self._deciding(ack))
+
+    async def aincr_version(
+        self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None
+    ) -> int:
+        return await self._arun(self._incr_version(key, delta, version), self._deciding(ack))
+
+    async def adecr_version(
+        self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None
+    ) -> int:
+        return await self._arun(self._incr_version(key, -delta, version), self._deciding(ack))
+
+    async def aset_many(
+        self,
+        data: Mapping[str, Any],
+        timeout: Timeout = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        ack: Ack = None,
+    ) -> list[str]:
+        return await self._arun(self._set_many(data, timeout, version), self._level(ack))
+
+    async def adelete_many(self, keys: Iterable[str], version: int | None = None, *, ack: Ack = None) -> None:
+        await self._arun(self._delete_many(keys, version), self._level(ack))
+
+    async def aclear(self, *, ack: Ack = None) -> None:
+        await self._arun(self._clear(), self._level(ack))
+
+    async def _arun(self, steps: Steps[T], ack: AckLevel) -> T:
+        setup = self._setup
+        perform = setup.async_writer.perform
+        deadline = time.monotonic() + setup.options.write_timeout_s
+        try:
+            change = next(steps)
+            while True:
+                try:
+                    outcome = await perform(change, ack=ack, deadline=deadline)
+                except HACacheError as error:
+                    change = steps.throw(error)
+                else:
+                    change = steps.send(outcome)
+        except StopIteration as end:
+            return cast("T", end.value)

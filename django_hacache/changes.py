@@ -1,0 +1,107 @@
+"""What a cache can be asked to change, and the answer: the words between HACache and its writers.
+
+Knows neither how a change is carried out nor Django.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from django_hacache.conf import AckLevel
+
+T = TypeVar("T")
+
+
+class When(enum.Enum):
+    """What must be found for an Insert to take effect."""
+
+    ALWAYS = enum.auto()
+    ABSENT = enum.auto()
+    UNCHANGED = enum.auto()
+
+
+class Why(enum.Enum):
+    """Why an Increment did not take effect."""
+
+    ABSENT = enum.auto()
+    NOT_AN_INTEGER = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Store a value. `ttl_ms` None: it does not expire. `version` is for When.UNCHANGED."""
+
+    key: str
+    value: bytes
+    ttl_ms: int | None
+    when: When = When.ALWAYS
+    version: int = 0
+    keep_ttl: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Give a live entry a new time to live. `ttl_ms` None: it no longer expires."""
+
+    key: str
+    ttl_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    key: str
+    delta: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes that take effect together."""
+
+    changes: tuple[Insert | Remove, ...]
+
+
+Change = Insert | Remove | Touch | Increment | Clear | Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Whether a change took effect; for an Increment the new number or why not, for a Batch one flag each."""
+
+    effective: bool
+    number: int | None = None
+    why: Why | None = None
+    each: tuple[bool, ...] = ()
+
+
+DONE = Outcome(effective=True)
+NOT_DONE = Outcome(effective=False)
+
+# An operation of the cache API, free of how it waits: it yields changes, is sent their outcomes and returns
+# what the caller gets. So each operation is written once, for get() and aget() styles alike.
+Steps = Generator[Change, Outcome, T]
+
+
+class Writer(Protocol):
+    """Carries changes out, one at a time. `deadline` is in seconds, as time.monotonic() tells the time."""
+
+    def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
+
+
+class AsyncWriter(Protocol):
+    """The same without blocking the event loop."""
+
+    async def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...

@@ -1,0 +1,29 @@
+"""Settings and environment, read once, typed and validated.
+
+Knows Django's settings and nothing of what the other rooms do with them. Nothing here imports grpc, opens a
+replica or touches the network; only `node_config` and `problems` look at files (the TLS ones).
+"""
+
+from __future__ import annotations
+
+from django_hacache.conf.cluster import TLS, ClusterConfig, Host, cluster_config, node_config
+from django_hacache.conf.location import SOCKET_NAME, default_location
+from django_hacache.conf.options import AckLevel, CacheOptions, cache_options, node_aliases
+from django_hacache.conf.problems import Problem
+from django_hacache.conf.review import problems
+
+__all__ = [
+    "SOCKET_NAME",
+    "TLS",
+    "AckLevel",
+    "CacheOptions",
+    "ClusterConfig",
+    "Host",
+    "Problem",
+    "cache_options",
+    "cluster_config",
+    "default_location",
+    "node_aliases",
+    "node_config",
+    "problems",
+]

@@ -1,0 +1,221 @@
+"""The cluster: who its hosts are, how they authenticate and how patient they are.
+
+Read from settings.HACACHE, else from the environment. Knows no cache alias. The rules that need more than
+one value are in rules.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils.ipv6 import is_valid_ipv6_address
+from environ import Env
+
+from django_hacache.conf import rules
+from django_hacache.conf.location import file_path
+from django_hacache.conf.problems import Findings, Id
+from django_hacache.conf.sources import Place, Source, did_you_mean
+from django_hacache.conf.values import boolean, domain, seconds, secret, whole_number
+from django_hacache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOST_PORT = re.compile(
+    r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+)):(?P<port>[0-9]{1,5})", re.IGNORECASE
+)
+HTTP = ("http", "https")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host of the cluster, as HA_HOSTS names it."""
+
+    scheme: str
+    name: str
+    port: int
+
+    @property
+    def addr(self) -> str:
+        """ "host:port", with an IPv6 address in brackets."""
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """The PEM files and names of TLS. Paths are absolute; `node_config` says whether the files are there."""
+
+    server_cert: Path
+    server_key: Path
+    client_cert: Path | None
+    client_key: Path | None
+    ca_server: Path | None
+    ca_client: Path | None
+    validate_domain: str
+    sni_overwrite: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Everything about the cluster that settings or the environment decide. Times end in their unit."""
+
+    ha_mode: bool
+    hosts: tuple[Host, ...]
+    hostname: str  # "host:port" where HOSTNAME_OVERWRITE says it, else the operating system's host name
+    auth_token: str = field(repr=False)
+    tls: TLS | None
+    buf_server: int  # messages
+    buf_client: int  # messages
+    keepalive_interval_s: float
+    keepalive_timeout_s: float
+    reconnect_lower_ms: int
+    reconnect_upper_ms: int
+    election_timeout_s: float
+
+    def me(self) -> Host:
+        """The host of HA_HOSTS that this process runs on; ConfigurationError where none or several fit."""
+        found = rules.hosts_called(self.hostname, self.hosts)
+        if len(found) != 1:
+            raise ConfigurationError(rules.which_host(self.hostname, self.hosts, found))
+        return found[0]
+
+
+def cluster_config() -> ClusterConfig:
+    """The validated configuration of the cluster.
+
+    Raises ConfigurationError with a line for every wrong value: the variable, the value, what is expected and
+    where it came from. TLS files are not looked at: web workers need none.
+    """
+    findings = Findings()
+    config = read_cluster(findings)
+    findings.raise_errors()
+    return config
+
+
+def node_config(addr: str | None = None) -> ClusterConfig:
+    """What `cluster_config` returns, checked for what a node needs too: itself in HA_HOSTS, its TLS files.
+
+    `addr` ("host:port") says who this node is, instead of HOSTNAME_OVERWRITE and the host name. Raises
+    ConfigurationError.
+    """
+    findings = Findings()
+    config = read_cluster(findings, with_files=True)
+    findings.raise_errors()
+    if addr is not None:
+        try:
+            config = replace(config, hostname=host_port(addr))
+        except ValueError as expected:
+            raise ConfigurationError(f"The address is {addr!r}, from --addr: expected {expected}.") from None
+    config.me()
+    return config
+
+
+def read_cluster(findings: Findings, *, with_files: bool = False) -> ClusterConfig:
+    """The configuration as far as it is right, defaults for what is wrong; the problems go to `findings`."""
+    given = _given(findings)
+    source = Source(
+        findings, [Place("settings.HACACHE", given), Place("the environment", os.environ)], Id.INVALID_SETTING
+    )
+    config = ClusterConfig(
+        ha_mode=source.read("HA_MODE", boolean, default=False),
+        hosts=source.read("HA_HOSTS", host_list, default=()),
+        hostname=source.read("HOSTNAME_OVERWRITE", host_port, default=None) or socket.gethostname(),
+        auth_token=source.read("CACHE_AUTH_TOKEN", secret, default="", is_secret=True),
+        tls=_tls(source),
+        buf_server=source.read("CACHE_BUF_SERVER", whole_number(1, 65536), default=128),
+        buf_client=source.read("CACHE_BUF_CLIENT", whole_number(1, 65536), default=64),
+        keepalive_interval_s=source.read("CACHE_KEEPALIVE_INTERVAL", seconds(0.1, 3600), default=5.0),
+        keepalive_timeout_s=source.read("CACHE_KEEPALIVE_TIMEOUT", seconds(0.1, 3600), default=5.0),
+        reconnect_lower_ms=source.read("CACHE_RECONNECT_TIMEOUT_LOWER", whole_number(1, 60_000), default=250),
+        reconnect_upper_ms=source.read(
+            "CACHE_RECONNECT_TIMEOUT_UPPER", whole_number(1, 60_000), default=1000
+        ),
+        # Not below the read lease of 1 s: a follower could vote while the old leader's lease still holds.
+        election_timeout_s=source.read("CACHE_ELECTION_TIMEOUT", seconds(1, 60), default=2.0),
+    )
+    _refuse_unknown(given, source.names, findings)
+    rules.check_cluster(config, source, findings)
+    if with_files:
+        rules.check_tls_files(config, source, findings)
+    return config
+
+
+def _tls(source: Source) -> TLS | None:
+    # Every value is read, also with TLS off: a wrong one is reported before the day it is switched on.
+    switched_on = source.read("CACHE_TLS", boolean, default=True)
+    default_cert, default_key = file_path("tls/redhac.cert-chain.pem"), file_path("tls/redhac.key.pem")
+    tls = TLS(
+        server_cert=source.read("CACHE_TLS_SERVER_CERT", file_path, default=default_cert),
+        server_key=source.read("CACHE_TLS_SERVER_KEY", file_path, default=default_key),
+        client_cert=source.read("CACHE_TLS_CLIENT_CERT", file_path, default=None),
+        client_key=source.read("CACHE_TLS_CLIENT_KEY", file_path, default=None),
+        ca_server=source.read("CACHE_TLS_CA_SERVER", file_path, default=None),
+        ca_client=source.read("CACHE_TLS_CA_CLIENT", file_path, default=None),
+        validate_domain=source.read("CACHE_TLS_CLIENT_VALIDATE_DOMAIN", domain, default="redhac.local"),
+        sni_overwrite=source.read("CACHE_TLS_SNI_OVERWRITE", domain, default=""),
+    )
+    return tls if switched_on else None
+
+
+def _given(findings: Findings) -> Mapping[str, object]:
+    given = getattr(settings, "HACACHE", None)
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return given
+    findings.add(
+        Id.INVALID_SETTING,
+        f"settings.HACACHE is a {type(given).__name__}: expected a dict.",
+        'Write HACACHE = {"HA_MODE": True, ...}.',
+    )
+    return {}
+
+
+def _refuse_unknown(given: Mapping[str, object], known: list[str], findings: Findings) -> None:
+    for name in given:
+        if name not in known:
+            findings.add(
+                Id.UNKNOWN_SETTING,
+                f"settings.HACACHE has the unknown key {name!r}. {did_you_mean(name, known)}",
+                "Correct or remove the key.",
+            )
+
+
+def host_port(raw: object) -> str:
+    """ "host:port" in lower case."""
+    match = _match_address(raw.strip()) if isinstance(raw, str) else None
+    if match is None:
+        raise ValueError("host:port, as one of HA_HOSTS has it without its scheme")
+    return match[0].lower()
+
+
+def _match_address(text: str) -> re.Match[str] | None:
+    match = HOST_PORT.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 65536:
+        return None
+    return match if match["ipv6"] is None or is_valid_ipv6_address(match["ipv6"]) else None
+
+
+def host_list(raw: object) -> tuple[Host, ...]:
+    """The hosts of a text with commas, or of a list."""
+    entries = Env.parse_value(raw, list) if isinstance(raw, str) else raw
+    if not isinstance(entries, list | tuple):
+        raise ValueError("a text or a list of scheme://host:port")  # noqa: TRY004 - a parser has one way to say no
+    return tuple(_host(entry) for entry in entries)
+
+
+def _host(entry: object) -> Host:
+    scheme, found, address = str(entry).strip().partition("://")
+    match = _match_address(address)
+    if not found or scheme.lower() not in HTTP or match is None:
+        raise ValueError(
+            "scheme://host:port, several with commas between them, the scheme http or https, "
+            f"the port from 1 to 65535; {str(entry).strip()!r} is not of that form"
+        )
+    return Host(scheme.lower(), (match["ipv6"] or match["name"]).lower(), int(match["port"]))

@@ -1,0 +1,239 @@
+"""One cache alias: its OPTIONS and its LOCATION, and which aliases share a node.
+
+Knows nothing of the cluster.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from django_hacache.conf.location import default_location, parse_location
+from django_hacache.conf.problems import Findings, Id
+from django_hacache.conf.sources import Place, Source, did_you_mean
+from django_hacache.conf.values import boolean, seconds, whole_number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BACKEND = "django_hacache.cache.HACache"
+MIB = 1024 * 1024
+LARGEST_SIZE = 1 << 46
+# A request must fit into the 256 MiB that a node reads at most.
+LARGEST_VALUE = 128 * MIB
+ALIAS_BYTES_ADVISED = 64
+ALIAS_BYTES_MAX = 255
+# What BaseCache reads beside OPTIONS; it takes the lower-case names too.
+DJANGO_KEYS = ("TIMEOUT", "KEY_PREFIX", "VERSION", "KEY_FUNCTION", "OPTIONS")
+DJANGO_LOWER_KEYS = ("timeout", "max_entries", "cull_frequency")
+
+
+class AckLevel(enum.Enum):
+    """When a write is acknowledged. `AckLevel("quorum")` reads a name, in any case; ValueError for others."""
+
+    DIRECT = "direct"  # at once, without waiting
+    LEADER = "leader"  # the leader has put it into the order
+    ONCE = "once"  # one more node has it
+    QUORUM = "quorum"  # a majority has it, and this host's node has applied it
+    ALL = "all"  # every node that may be serving reads has applied it
+
+    @classmethod
+    def _missing_(cls, value: object) -> AckLevel | None:
+        return cls.__members__.get(value.strip().upper()) if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """The options of one alias. Sizes are in bytes."""
+
+    name: str  # the alias: the cache's name on the wire
+    location: Path
+    ack_level: AckLevel
+    write_timeout_s: float
+    ignore_exceptions: bool
+    log_ignored_exceptions: bool
+    size_limit: int
+    max_entries: int | None
+    cull_frequency: int
+    max_value_bytes: int
+
+
+def cache_options(name: str, location: str | os.PathLike[str], params: Mapping[str, Any]) -> CacheOptions:
+    """The validated options of the alias `name`.
+
+    `location` and `params` are what Django hands to a backend: LOCATION ("" for the default), and the rest of
+    CACHES[name]. Raises ConfigurationError with a line for every unknown or wrong option.
+    """
+    findings = Findings()
+    options = read_options(name, location, params, findings)
+    findings.raise_errors()
+    return options
+
+
+def node_aliases(location: Path) -> dict[str, CacheOptions]:
+    """Every alias of HACache, or of a subclass, whose LOCATION is `location`. Raises ConfigurationError."""
+    findings = Findings()
+    wanted = os.path.realpath(location)
+    found = {
+        name: options
+        for name, options in read_aliases(findings).items()
+        if os.path.realpath(options.location) == wanted
+    }
+    findings.raise_errors()
+    return found
+
+
+def read_aliases(findings: Findings) -> dict[str, CacheOptions]:
+    """The options of every alias of this backend, as far as they are right; the problems go to `findings`."""
+    return {
+        name: read_options(name, entry.get("LOCATION", ""), _params(entry), findings)
+        for name, entry in _own_entries(findings)
+    }
+
+
+def _params(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in ("BACKEND", "LOCATION")}
+
+
+def _own_entries(findings: Findings) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, entry in settings.CACHES.items():
+        backend = entry.get("BACKEND")
+        try:
+            ours = backend is not None and _is_ours(backend)
+        except ImportError as error:
+            findings.add(
+                Id.BACKEND_IMPORT,
+                f'CACHES["{name}"]["BACKEND"] is {backend!r}: expected a class to import, but: {error}.',
+                "Correct the path, or install what it needs.",
+            )
+            continue
+        if ours:
+            yield name, entry
+
+
+def _is_ours(backend: str) -> bool:
+    if backend == BACKEND:
+        return True
+    # Django's own backends are none of ours, and some of them import a client library.
+    if backend.startswith("django.core.cache.backends."):
+        return False
+    found = import_string(backend)
+    return isinstance(found, type) and issubclass(found, import_string(BACKEND))
+
+
+def read_options(name: str, location: object, params: Mapping[str, Any], findings: Findings) -> CacheOptions:
+    """The options as far as they are right, defaults for what is wrong; the problems go to `findings`."""
+    entry = f'CACHES["{name}"]'
+    options = _options(entry, params, findings)
+    lower = {key.upper(): params[key] for key in DJANGO_LOWER_KEYS if key in params}
+    source = Source(findings, [Place(entry, lower), Place(f'{entry}["OPTIONS"]', options)], Id.INVALID_OPTION)
+    size_limit = source.read("SIZE_LIMIT", whole_number(64 * 1024, LARGEST_SIZE), default=256 * MIB)
+    max_value = source.read("MAX_VALUE_SIZE", whole_number(1, LARGEST_VALUE), default=16 * MIB)
+    result = CacheOptions(
+        name=name,
+        location=_location(entry, location, findings),
+        ack_level=source.read("ACK_LEVEL", _ack_level, default=AckLevel.QUORUM),
+        write_timeout_s=source.read("WRITE_TIMEOUT", seconds(0.001, 3600), default=5.0),
+        ignore_exceptions=source.read("IGNORE_EXCEPTIONS", boolean, default=False),
+        log_ignored_exceptions=source.read("LOG_IGNORED_EXCEPTIONS", boolean, default=True),
+        size_limit=size_limit,
+        max_entries=source.read("MAX_ENTRIES", whole_number(1, LARGEST_SIZE), default=None),
+        cull_frequency=source.read("CULL_FREQUENCY", whole_number(0, LARGEST_SIZE), default=3),
+        max_value_bytes=min(max_value, size_limit),
+    )
+    _check_keys(entry, params, options, source.names, findings)
+    _check_timeout(entry, params, findings)
+    _check_name(name, findings)
+    return result
+
+
+def _options(entry: str, params: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
+    options = params.get("OPTIONS", {})
+    if isinstance(options, Mapping):
+        return options
+    findings.add(
+        Id.INVALID_OPTION, f'{entry}["OPTIONS"] is {options!r}: expected a dict.', "Write it as a dict."
+    )
+    return {}
+
+
+def _location(entry: str, location: object, findings: Findings) -> Path:
+    try:
+        return parse_location(location)
+    except ValueError as expected:
+        findings.add(
+            Id.INVALID_LOCATION,
+            f'LOCATION is {str(location)!r}, from {entry}["LOCATION"]: expected {expected}.',
+            "Name a directory with a short, absolute path.",
+        )
+        return default_location()
+
+
+def _ack_level(raw: object) -> AckLevel:
+    try:
+        return AckLevel(raw)
+    except ValueError:
+        raise ValueError("one of " + ", ".join(repr(level.value) for level in AckLevel)) from None
+
+
+def _check_keys(
+    entry: str, params: Mapping[str, Any], options: Mapping[str, Any], known: list[str], findings: Findings
+) -> None:
+    for key in options:
+        if key not in known:
+            findings.add(
+                Id.UNKNOWN_OPTION,
+                f'{entry}["OPTIONS"] has the unknown option {key!r}. {did_you_mean(key, known)}',
+                "Correct or remove the option.",
+            )
+    for key in params:
+        if key in known:
+            findings.add(
+                Id.UNKNOWN_OPTION,
+                f'{entry} has {key!r}: expected it in {entry}["OPTIONS"].',
+                "Move it there.",
+            )
+        elif key not in DJANGO_KEYS and key not in DJANGO_LOWER_KEYS:
+            question = did_you_mean(key, (*DJANGO_KEYS, "BACKEND", "LOCATION"))
+            findings.add(
+                Id.UNKNOWN_OPTION,
+                f"{entry} has the unknown key {key!r}. {question}",
+                "Correct or remove the key.",
+            )
+
+
+def _check_timeout(entry: str, params: Mapping[str, Any], findings: Findings) -> None:
+    # Django takes 300 seconds in silence for a TIMEOUT that is no number.
+    timeout = params.get("timeout", params.get("TIMEOUT"))
+    try:
+        if timeout is not None:
+            int(timeout)
+    except (ValueError, TypeError, OverflowError):
+        findings.add(
+            Id.INVALID_OPTION,
+            f"TIMEOUT is {timeout!r}, from {entry}: expected seconds, a whole number, or None for no expiry.",
+            "Correct TIMEOUT.",
+        )
+
+
+def _check_name(name: str, findings: Findings) -> None:
+    size = len(name.encode())
+    if not 0 < size <= ALIAS_BYTES_MAX:
+        findings.add(
+            Id.INVALID_OPTION,
+            f"CACHES has the alias {name!r} with {size} bytes: expected 1 to {ALIAS_BYTES_MAX}.",
+            "Choose another alias.",
+        )
+    elif size > ALIAS_BYTES_ADVISED:
+        findings.add(
+            Id.LONG_ALIAS,
+            f"CACHES has the alias {name!r} with {size} bytes: {ALIAS_BYTES_ADVISED} or fewer are better, "
+            "since every request carries it.",
+            "Choose a shorter alias.",
+        )

@@ -1,0 +1,75 @@
+"""What can be wrong with a configuration: one numbered problem each, gathered before anything is raised.
+
+The numbers are stable; docs/reference/checks.md has a section for each. Knows no setting by name.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from django.core import checks
+
+from django_hacache.exceptions import ConfigurationError
+
+
+class Id(enum.StrEnum):
+    """Stable identifiers. E stops a start, W does not."""
+
+    UNKNOWN_SETTING = "django_hacache.E001"
+    INVALID_SETTING = "django_hacache.E002"
+    HOSTS_MISSING = "django_hacache.E003"
+    TWO_HOSTS = "django_hacache.E004"
+    DUPLICATE_HOST = "django_hacache.E005"
+    SCHEME_MISMATCH = "django_hacache.E006"
+    NOT_A_HOST = "django_hacache.E007"
+    TOKEN_MISSING = "django_hacache.E008"  # noqa: S105 - an identifier
+    TLS_FILE = "django_hacache.E009"
+    TLS_INCOMPLETE = "django_hacache.E010"
+    RECONNECT_ORDER = "django_hacache.E011"
+    UNKNOWN_OPTION = "django_hacache.E012"
+    INVALID_OPTION = "django_hacache.E013"
+    INVALID_LOCATION = "django_hacache.E014"
+    BACKEND_IMPORT = "django_hacache.E015"
+
+    SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
+    GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier
+    HOST_COUNT = "django_hacache.W003"
+    NO_ALIAS = "django_hacache.W004"
+    LONG_ALIAS = "django_hacache.W005"
+    ELECTION_TIMEOUT = "django_hacache.W006"
+    SEVERAL_LOCATIONS = "django_hacache.W007"
+    UNKNOWN_PROJECT = "django_hacache.W008"
+    WHICH_HOST = "django_hacache.W009"
+    PLAIN_TEXT = "django_hacache.W010"
+
+    @property
+    def level(self) -> int:
+        return checks.ERROR if self.rpartition(".")[2].startswith("E") else checks.WARNING
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. `level` is Django's: `checks.ERROR` or `checks.WARNING`."""
+
+    id: str
+    message: str
+    hint: str
+    level: int
+
+
+class Findings:
+    """The problems of one reading of the configuration, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def add(self, problem: Id, message: str, advice: str) -> None:
+        hint = f"{advice} See docs/reference/checks.md, section {problem}."
+        self.problems.append(Problem(str(problem), message, hint, problem.level))
+
+    def raise_errors(self) -> None:
+        """Raise `ConfigurationError` with every error's message, or return when there are warnings only."""
+        errors = [problem.message for problem in self.problems if problem.level >= checks.ERROR]
+        if errors:
+            raise ConfigurationError("\n".join(errors))

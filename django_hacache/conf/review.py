@@ -1,0 +1,48 @@
+"""Everything that is wrong with the configuration, at once: what `manage.py check` shows.
+
+Adds the rules that need the cluster and the aliases together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_hacache.conf.cluster import ClusterConfig, read_cluster
+from django_hacache.conf.location import default_location, project_directory
+from django_hacache.conf.options import CacheOptions, read_aliases
+from django_hacache.conf.problems import Findings, Id, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def problems() -> list[Problem]:
+    """Every problem of settings.HACACHE, the environment, CACHES and the TLS files; raises none of them."""
+    findings = Findings()
+    config = read_cluster(findings, with_files=True)
+    aliases = read_aliases(findings)
+    _check_together(config, aliases.values(), findings)
+    return findings.problems
+
+
+def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:
+    locations = sorted({str(options.location) for options in aliases})
+    if config.ha_mode and not locations:
+        findings.add(
+            Id.NO_ALIAS,
+            "HA_MODE is true, but no alias in CACHES uses the backend django_hacache.cache.HACache.",
+            "Use the backend in CACHES, or set HA_MODE to false.",
+        )
+    if config.ha_mode and len(locations) > 1:
+        findings.add(
+            Id.SEVERAL_LOCATIONS,
+            f"CACHES names several locations ({', '.join(locations)}): one node serves one of them.",
+            "Give all aliases the same LOCATION; clear() empties its own alias only.",
+        )
+    if str(default_location()) in locations and project_directory() is None:
+        findings.add(
+            Id.UNKNOWN_PROJECT,
+            f"CACHES uses the default location {default_location()}, and there is neither settings.BASE_DIR "
+            "nor a settings module: every such project of this user shares it.",
+            "Set BASE_DIR or LOCATION.",
+        )

@@ -1,0 +1,256 @@
+"""The rules of a cluster that need more than one value, or a look at a file.
+
+They apply in HA_MODE only: a half-written cluster configuration must not stop a standalone site. Knows no
+cache alias.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from django_hacache.conf.problems import Findings, Id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from django_hacache.conf.cluster import ClusterConfig, Host
+    from django_hacache.conf.sources import Source
+
+TOKEN_BYTES = 32
+TOKEN_DIFFERENT_CHARACTERS = 8
+# Printed in public documentation, ours or redhac's.
+EXAMPLE_TOKENS = frozenset({"SuperSafeSecretToken1337", "write-your-own-token-of-32-bytes-or-more"})
+NEW_TOKEN = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))".'  # noqa: S105 - advice
+
+
+def check_cluster(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    if not config.ha_mode:
+        return
+    if "HA_HOSTS" not in source.failed:
+        _check_hosts(config, source, findings)
+    if "CACHE_AUTH_TOKEN" not in source.failed:
+        _check_token(config, source, findings)
+    _check_tls(config, source, findings)
+    _check_times(config, source, findings)
+
+
+def _check_hosts(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    origin = source.place_of("HA_HOSTS")
+    addrs = [host.addr for host in config.hosts]
+    listed = ", ".join(addrs)
+    if not addrs:
+        findings.add(
+            Id.HOSTS_MISSING,
+            "HA_HOSTS is not set, neither in settings.HACACHE nor in the environment: expected every host "
+            "of the cluster as scheme://host:port, since HA_MODE is true.",
+            "List the hosts, or set HA_MODE to false.",
+        )
+        return
+    for addr, count in Counter(addrs).items():
+        if count > 1:
+            findings.add(
+                Id.DUPLICATE_HOST,
+                f"HA_HOSTS is '{listed}', from {origin}: expected every host once, "
+                f"{addr} is there {count} times.",
+                "Remove the duplicate.",
+            )
+    _check_count(len(set(addrs)), listed, origin, findings)
+    if "CACHE_TLS" not in source.failed:
+        _check_schemes(config, origin, findings)
+    if "HOSTNAME_OVERWRITE" not in source.failed:
+        _check_identity(config, source, findings)
+
+
+def _check_count(count: int, listed: str, origin: str, findings: Findings) -> None:
+    if count == 2:
+        findings.add(
+            Id.TWO_HOSTS,
+            f"HA_HOSTS is '{listed}', from {origin}: expected 1, 3, 5 or 7 hosts. A majority of two is "
+            "two: the loss of either host would stop the cache.",
+            "Add a third host.",
+        )
+    elif count % 2 == 0 or count > 7:
+        findings.add(
+            Id.HOST_COUNT,
+            f"HA_HOSTS, from {origin}, has {count} hosts: 3, 5 or 7 are better. An even number survives "
+            "no more failures than one host less, and every further host makes writes slower.",
+            "Use 3, 5 or 7 hosts.",
+        )
+
+
+def _check_schemes(config: ClusterConfig, origin: str, findings: Findings) -> None:
+    expected = "http" if config.tls is None else "https"
+    wrong = [f"{host.scheme}://{host.addr}" for host in config.hosts if host.scheme != expected]
+    if wrong:
+        findings.add(
+            Id.SCHEME_MISMATCH,
+            f"HA_HOSTS, from {origin}, has {', '.join(wrong)}: expected the scheme {expected}, since "
+            f"CACHE_TLS is {'false' if config.tls is None else 'true'}.",
+            "Change the scheme or CACHE_TLS.",
+        )
+    exposed = [host.addr for host in config.hosts if not _is_loopback(host.name)]
+    if config.tls is None and exposed:
+        findings.add(
+            Id.PLAIN_TEXT,
+            f"CACHE_TLS is false: the token and every cached value reach {', '.join(exposed)} in plain text.",
+            "Set CACHE_TLS to true, unless something else encrypts the network between the hosts.",
+        )
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def _check_identity(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    found = hosts_called(config.hostname, config.hosts)
+    if len(found) == 1 or len(set(config.hosts)) < len(config.hosts):
+        return
+    message = which_host(config.hostname, config.hosts, found)
+    if ":" in config.hostname:
+        origin = source.place_of("HOSTNAME_OVERWRITE")
+        findings.add(
+            Id.NOT_A_HOST, f"{message} It comes from {origin}.", "Correct HOSTNAME_OVERWRITE or HA_HOSTS."
+        )
+    else:
+        findings.add(
+            Id.WHICH_HOST,
+            message,
+            "Set HOSTNAME_OVERWRITE to this host's entry, or start the node with --addr. "
+            "A machine that runs no node may ignore this.",
+        )
+
+
+def hosts_called(hostname: str, hosts: Sequence[Host]) -> list[Host]:
+    """The hosts that a name means: "host:port" exactly; a bare name also as the start of a longer one."""
+    hostname = hostname.lower()
+    if ":" in hostname:
+        return [host for host in hosts if host.addr == hostname]
+    exact = [host for host in hosts if host.name == hostname]
+    return exact or [
+        host for host in hosts if host.name.startswith(f"{hostname}.") or hostname.startswith(f"{host.name}.")
+    ]
+
+
+def which_host(hostname: str, hosts: Sequence[Host], found: Sequence[Host]) -> str:
+    """The sentence for a host name that means none of the hosts, or several."""
+    listed = ", ".join(host.addr for host in hosts) or "nothing"
+    if found:
+        several = ", ".join(host.addr for host in found)
+        return (
+            f"This machine's name {hostname!r} means several of HA_HOSTS ({several}): expected one. "
+            "HOSTNAME_OVERWRITE (host:port) says which."
+        )
+    if ":" in hostname:
+        return f"HOSTNAME_OVERWRITE or --addr is {hostname!r}: expected exactly one of HA_HOSTS ({listed})."
+    return (
+        f"This machine's name {hostname!r} is none of HA_HOSTS ({listed}): expected it there, or a "
+        "HOSTNAME_OVERWRITE (host:port)."
+    )
+
+
+def _check_token(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    token = config.auth_token
+    origin = source.place_of("CACHE_AUTH_TOKEN")
+    if not token:
+        findings.add(
+            Id.TOKEN_MISSING,
+            "CACHE_AUTH_TOKEN is not set, neither in settings.HACACHE nor in the environment: expected a "
+            f"secret of {TOKEN_BYTES} bytes or more, since HA_MODE is true.",
+            NEW_TOKEN,
+        )
+    elif token in EXAMPLE_TOKENS or len(set(token)) < TOKEN_DIFFERENT_CHARACTERS:
+        findings.add(
+            Id.GUESSABLE_TOKEN,
+            f"CACHE_AUTH_TOKEN, from {origin}, is easy to guess: it is printed in documentation, or has "
+            f"fewer than {TOKEN_DIFFERENT_CHARACTERS} different characters.",
+            NEW_TOKEN,
+        )
+    elif len(token) < TOKEN_BYTES:
+        findings.add(
+            Id.SHORT_TOKEN,
+            f"CACHE_AUTH_TOKEN, from {origin}, has {len(token)} bytes: {TOKEN_BYTES} or more are better.",
+            NEW_TOKEN,
+        )
+
+
+def _check_tls(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    if config.tls is None:
+        return
+    pair = ("CACHE_TLS_CLIENT_CERT", "CACHE_TLS_CLIENT_KEY")
+    if source.failed & {*pair, "CACHE_TLS_CA_CLIENT"}:
+        return
+    cert, key = config.tls.client_cert, config.tls.client_key
+    if (cert is None) != (key is None):
+        given, missing = pair if key is None else reversed(pair)
+        findings.add(
+            Id.TLS_INCOMPLETE,
+            f"{missing} is not set, but {given} is {str(cert or key)!r}, from "
+            f"{source.place_of(given)}: expected both or none.",
+            f"Set {missing}, or remove {given}.",
+        )
+    elif config.tls.ca_client is not None and cert is None:
+        findings.add(
+            Id.TLS_INCOMPLETE,
+            f"CACHE_TLS_CLIENT_CERT is not set, but CACHE_TLS_CA_CLIENT is '{config.tls.ca_client}', from "
+            f"{source.place_of('CACHE_TLS_CA_CLIENT')}: expected a client certificate, since every node "
+            "demands one of the others.",
+            "Set CACHE_TLS_CLIENT_CERT and CACHE_TLS_CLIENT_KEY, or remove CACHE_TLS_CA_CLIENT.",
+        )
+
+
+def check_tls_files(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    """Report every TLS file that a node could not use."""
+    tls = config.tls
+    if tls is None or not config.ha_mode:
+        return
+    files = {
+        "CACHE_TLS_SERVER_CERT": tls.server_cert,
+        "CACHE_TLS_SERVER_KEY": tls.server_key,
+        "CACHE_TLS_CLIENT_CERT": tls.client_cert,
+        "CACHE_TLS_CLIENT_KEY": tls.client_key,
+        "CACHE_TLS_CA_SERVER": tls.ca_server,
+        "CACHE_TLS_CA_CLIENT": tls.ca_client,
+    }
+    for name, path in files.items():
+        flaw = None if path is None else _flaw_of_pem(path)
+        if flaw:
+            findings.add(
+                Id.TLS_FILE,
+                f"{name} is '{path}', from {source.place_of(name)}: expected a PEM file that this process "
+                f"can read, {flaw}.",
+                f"Correct {name} or the file, or set CACHE_TLS to false.",
+            )
+
+
+def _flaw_of_pem(path: Path) -> str | None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return f"but: {error.strerror}"
+    return None if b"-----BEGIN " in content else "but it has no PEM block"
+
+
+def _check_times(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    lower, upper = config.reconnect_lower_ms, config.reconnect_upper_ms
+    places = [source.place_of(f"CACHE_RECONNECT_TIMEOUT_{end}") for end in ("LOWER", "UPPER")]
+    if lower > upper:
+        findings.add(
+            Id.RECONNECT_ORDER,
+            f"CACHE_RECONNECT_TIMEOUT_LOWER is {lower} ms, from {places[0]}: expected at most "
+            f"CACHE_RECONNECT_TIMEOUT_UPPER, which is {upper} ms, from {places[1]}.",
+            "Raise the upper time or lower the lower one.",
+        )
+    if config.election_timeout_s * 1000 < upper:
+        findings.add(
+            Id.ELECTION_TIMEOUT,
+            f"CACHE_ELECTION_TIMEOUT is {config.election_timeout_s:g} s, from "
+            f"{source.place_of('CACHE_ELECTION_TIMEOUT')}: expected not less than "
+            f"CACHE_RECONNECT_TIMEOUT_UPPER ({upper} ms), since elections may end before the hosts connect.",
+            "Raise CACHE_ELECTION_TIMEOUT or lower CACHE_RECONNECT_TIMEOUT_UPPER.",
+        )

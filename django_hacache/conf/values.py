@@ -1,0 +1,87 @@
+"""From what a user wrote to a typed value. Knows no setting by name and no source.
+
+A parser takes the raw value, text from the environment or any object from settings, and returns the typed
+one. Where it cannot, it raises ValueError whose text completes the sentence "expected ...".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from environ import Env
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FALSE_STRINGS = ("false", "off", "n", "no", "0")
+DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", re.IGNORECASE)
+
+
+def boolean(raw: object) -> bool:
+    # django-environ reads every word that it does not know as False, "ture" too: a cluster that is not one.
+    if isinstance(raw, bool):
+        return raw
+    text = str(raw).strip().lower()
+    if text in Env.BOOLEAN_TRUE_STRINGS:
+        return True
+    if text in FALSE_STRINGS:
+        return False
+    raise ValueError("true or false")
+
+
+def whole_number(low: int, high: int) -> Callable[[object], int]:
+    def parse(raw: object) -> int:
+        expected = f"a whole number from {low} to {high}"
+        if isinstance(raw, bool) or not isinstance(raw, int | str):
+            raise ValueError(expected)  # noqa: TRY004 - a parser has one way to say no
+        try:
+            number = int(raw)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[object], float]:
+    def parse(raw: object) -> float:
+        expected = f"seconds, a number from {low:g} to {high:g}"
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            raise ValueError(expected)  # noqa: TRY004 - a parser has one way to say no
+        try:
+            number = float(raw)
+        except (ValueError, OverflowError):
+            raise ValueError(expected) from None
+        if math.isnan(number) or not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return parse
+
+
+def domain(raw: object) -> str:
+    if not isinstance(raw, str) or not DOMAIN.fullmatch(raw.strip()):
+        raise ValueError("a host name such as cache.example.org")
+    return raw.strip()
+
+
+def system_path(raw: object, expected: str) -> Path:
+    if not isinstance(raw, str | os.PathLike):
+        raise ValueError(expected)  # noqa: TRY004 - a parser has one way to say no
+    path = os.fspath(raw)
+    if not isinstance(path, str) or "\0" in path:
+        raise ValueError(expected)
+    return Path(path)
+
+
+def secret(raw: object) -> str:
+    # It travels as gRPC metadata: printable ASCII, and HTTP/2 strips blanks at the ends.
+    if not isinstance(raw, str) or not raw.isascii() or not raw.isprintable() or raw != raw.strip():
+        raise ValueError("printable ASCII characters with no blank at either end")
+    return raw

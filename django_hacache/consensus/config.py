@@ -1,0 +1,47 @@
+"""The numbers that the consensus core works with. All times are milliseconds, all sizes bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CoreConfig:
+    """Who takes part, and how patient and how generous everybody is.
+
+    The lease must be shorter than the election timeout, and the heartbeat shorter than a third of the lease.
+    """
+
+    addr: str
+    peers: tuple[str, ...]
+    election_timeout: int = 2000
+    heartbeat: int = 100
+    lease: int = 1000
+    # Where a lease is checked it counts for this share of itself, for clocks that run at different rates.
+    lease_margin: float = 0.9
+    # A commit index that no Append carried follows after this time.
+    commit_delay: int = 10
+    # An Append or a forwarded change without an answer is sent again after this time.
+    resend: int = 1000
+    append_bytes: int = 1 << 20
+    log_bytes: int = 64 << 20
+    request_table: int = 32768
+    pending_requests: int = 20_000
+    pending_bytes: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        if self.addr in self.peers:
+            raise ValueError(f"{self.addr} is listed among its own peers")
+        if not self.heartbeat * 3 <= self.lease <= self.election_timeout:
+            raise ValueError(
+                f"heartbeat {self.heartbeat} ms, lease {self.lease} ms, election timeout "
+                f"{self.election_timeout} ms: expected 3 * heartbeat <= lease <= election timeout"
+            )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.addr, *self.peers)
+
+    @property
+    def quorum(self) -> int:
+        return (len(self.peers) + 1) // 2 + 1

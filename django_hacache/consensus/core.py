@@ -1,0 +1,620 @@
+"""The consensus core: messages, changes and the time go in, batches of effects come out.
+
+Theory of operation. Every node runs one Core. It is a Raft node (terms, one vote a term, the up-to-date check, log
+matching, commit by majority) with pre-vote, stickiness and check-quorum, so that only the loss of the leader or of the
+majority ends a leadership. Heartbeats carry read leases. A node that lost its state is *fresh* and counts for nothing
+until the leader admits it (formation.py).
+
+The core has no clock, no socket and no source of randomness of its own. The shell calls one of `receive`, `tick`,
+`submit` ... with the time in milliseconds, once or for everything that arrived together, then takes the effects with
+`take_ready` and carries them out before it calls again. What must be sent or stored is in the Ready and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+from .config import CoreConfig
+from .election import Election
+from .formation import Formation, new_identity
+from .leases import Leases
+from .log import Log
+from .messages import (
+    AckLevel,
+    Append,
+    AppendAck,
+    Entry,
+    Forward,
+    ForwardReply,
+    Generation,
+    LeaderAck,
+    LeaderAckAck,
+    LeaderDead,
+    LeaderReq,
+    LeaderReqAck,
+    LeaderSwitch,
+    LeaderSwitchAck,
+    LeaderSwitchPriority,
+    Message,
+    Ping,
+    Pong,
+    Probe,
+    ProbeReply,
+    Sender,
+)
+from .progress import Progress
+from .replication import Replication
+from .requests import Recorded, RequestTable
+from .state import HardState, NodeState, PeerView, Ready, Role
+from .submissions import Evaluator, Submission, Submissions
+
+
+class Core:
+    """One node of the cluster.
+
+    Args:
+        config: who takes part, and all limits.
+        hard: the durable state, or `fresh_state(rng)` where there is none.
+        log: the durable tail of the log.
+        applied: the index up to which the replica holds the log's effects.
+        requests: the durable table of recent requests, oldest first.
+        evaluator: decides what commands do while this node leads.
+        now: the time, in milliseconds of a clock that never goes back.
+        rng: randomness for timeouts and identities.
+        wall_offset: what to add to `now` to get milliseconds since 1970; only ever breaks ties.
+        size_of: bytes of a command, for the bound on pending ones.
+    """
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        hard: HardState,
+        log: Log,
+        *,
+        applied: int,
+        evaluator: Evaluator,
+        now: int,
+        rng: Random,
+        requests: Iterable[tuple[str, Recorded]] = (),
+        requests_floor: int = 0,
+        wall_offset: int = 0,
+        size_of: Callable[[Any], int] = len,
+    ) -> None:
+        self.config = config
+        self._rng = rng
+        self._state = NodeState(hard, log, applied, now)
+        self.table = RequestTable(config.request_table, requests)
+        self.table.floor = requests_floor
+        for entry in log.between(applied + 1, log.last_index):
+            self.table.record(entry)
+        self._replication = Replication(config, self._state)
+        self._leases = Leases(config, self._state, self._replication)
+        self._election = Election(config, self._state, rng, wall_offset, now)
+        self._formation = Formation(config, self._state, rng, (now + wall_offset) // 1000)
+        self._submissions = Submissions(
+            config, self._state, self._replication, self._leases, self.table, evaluator, size_of
+        )
+        # The time of the latest input whose consequences wait for take_ready.
+        self._unsettled: int | None = None
+        self._handing_over_until: int | None = None
+        self._handover_sent = False
+        self._handlers: dict[type[Any], Callable[[Sender, Any, int], None]] = {
+            Probe: self._on_probe,
+            ProbeReply: self._on_nothing,
+            LeaderReq: self._on_leader_req,
+            LeaderReqAck: self._on_leader_req_ack,
+            LeaderAck: self._on_leader_ack,
+            LeaderAckAck: self._on_nothing,
+            LeaderSwitch: self._on_leader_switch,
+            LeaderSwitchAck: self._on_nothing,
+            LeaderSwitchPriority: self._on_priority,
+            LeaderDead: self._on_leader_dead,
+            Ping: self._on_ping,
+            Pong: self._on_pong,
+            Append: self._on_append,
+            AppendAck: self._on_append_ack,
+            Forward: self._on_forward,
+            ForwardReply: self._on_forward_reply,
+        }
+
+    # what the shell and its views may read
+
+    @property
+    def state(self) -> NodeState:
+        return self._state
+
+    @property
+    def hard(self) -> HardState:
+        return self._state.hard
+
+    @property
+    def role(self) -> Role:
+        return self._state.role
+
+    @property
+    def leader(self) -> str | None:
+        return self._state.leader
+
+    @property
+    def accepts(self) -> bool:
+        """Whether this node leads and has applied everything from before its term."""
+        first = self._submissions.accepts_from
+        return self.role is Role.LEADER and first is not None and self._state.applied >= first
+
+    @property
+    def handing_over(self) -> bool:
+        return self._handing_over_until is not None
+
+    @property
+    def pending(self) -> int:
+        return len(self._submissions)
+
+    def progress_of(self, peer: str) -> Progress | None:
+        return self._replication.progress.get(peer)
+
+    def sender(self) -> Sender:
+        """How this node signs what it sends."""
+        hard = self._state.hard
+        return Sender(self.config.addr, hard.incarnation, hard.generation, hard.fresh)
+
+    def leader_lease_left(self, now: int) -> int:
+        return self._leases.leader_lease_left(now) if self.role is Role.LEADER else 0
+
+    def has_quorum(self, now: int) -> bool:
+        """Whether this node is, or lately heard, a leader with a majority."""
+        if self.role is Role.LEADER:
+            return not self._leases.lost_quorum(now)
+        return self._state.leader is not None and self._election.leader_is_live(now)
+
+    # inputs
+
+    def receive(self, sender: Sender, message: Message, now: int) -> None:
+        """Take a message of a peer."""
+        if sender.addr not in self.config.peers:
+            return
+        self._state.peers[sender.addr] = PeerView(sender, now)
+        self._formation.met(sender)
+        if not self._belongs(sender, message, now):
+            return
+        if self.role is Role.LEADER and sender.generation == self.hard.generation:
+            self._replication.meet(sender, now)
+        self._handlers[type(message)](sender, message, now)
+        self._unsettled = now
+
+    def tick(self, now: int) -> None:
+        """Do what is due. Call at `next_wakeup`, or more often."""
+        if self.role is Role.LEADER:
+            self._tick_leader(now)
+        else:
+            self._tick_follower(now)
+        self._submissions.tick(now)
+        self._unsettled = now
+
+    def submit(
+        self, req_id: str, command: Any, level: AckLevel, token: Any, *, timeout: int, now: int
+    ) -> None:
+        """Take a change of this host. Its Completion carries `token`, within `timeout` milliseconds."""
+        self._submissions.submit(Submission(req_id, command, level, now + timeout, token), now)
+        self._unsettled = now
+
+    def propose(self, effect: bytes, now: int) -> bool:
+        """Put a change of the node's own into the order; False where this node does not lead."""
+        if self.handing_over or not self._submissions.propose(effect, now):
+            return False
+        self._unsettled = now
+        return True
+
+    def leader_process_gone(self, peer: str, now: int) -> None:
+        """The connection to `peer` was refused or reset: if it leads, do not wait for the timeout."""
+        if self.role is Role.FOLLOWER and self._state.leader == peer and not self.hard.fresh:
+            self._election.leader_seems_dead(now, own=True)
+            self._election.announce_death(peer, now)
+
+    def peer_connected(self, peer: str, now: int) -> None:
+        """A new connection: what was in flight on the old one is lost."""
+        progress = self._replication.progress.get(peer)
+        if progress is not None and self.role is Role.LEADER:
+            progress.connection_lost()
+            self._unsettled = now
+
+    def hand_over(self, now: int) -> bool:
+        """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""
+        if self.role is not Role.LEADER or self.handing_over or self._successor() is None:
+            return False
+        self._handing_over_until = now + self.config.election_timeout
+        self._handover_sent = False
+        self._leases.given_up = True
+        self._leases.revoke()
+        self._submissions.accepts_from = None
+        self._unsettled = now
+        return True
+
+    def snapshot_begins(self, sender: Sender, term: int, now: int) -> bool:
+        """A leader starts to replace this replica; True where that is right. The shell empties the replica."""
+        if not self._belongs(sender, None, now) or not self._follow(sender, term, now):
+            return False
+        self._leases.revoke()
+        self._state.harden(installing=True)
+        return True
+
+    def snapshot_goes_on(self, sender: Sender, term: int, now: int) -> bool:
+        """A further part has come; True while its sender still leads this node."""
+        return self.hard.installing and self._belongs(sender, None, now) and self._follow(sender, term, now)
+
+    def snapshot_installed(
+        self, index: int, term: int, requests: Iterable[tuple[str, Recorded]], now: int
+    ) -> None:
+        """The replica is now what it was at (index, term) of the log."""
+        state = self._state
+        requests = list(requests)
+        if state.log.term_at(index) == term and index >= state.log.base_index:
+            state.log.compact_to(index)
+            state.ready.compact_to, state.ready.compact_term = index, term
+        else:
+            state.log.reset(index, term)
+            state.ready.reset_log = (index, term)
+            state.ready.entries.clear()
+        state.applied = index
+        state.harden(installing=False)
+        oldest = min((recorded.index for _, recorded in requests), default=index)
+        self.table.replace(requests, oldest - 1 if requests else index)
+        for entry in state.log.between(index + 1, state.log.last_index):
+            self.table.record(entry)
+        state.commit_to(max(state.commit, index))
+        self._unsettled = now
+
+    def snapshot_ended(self, peer: str, index: int | None, now: int) -> None:
+        """The transfer to `peer` ended: it holds everything up to `index`, or None where it broke off."""
+        self._replication.snapshot_ended(peer, index)
+        self._unsettled = now
+
+    # outputs
+
+    def take_ready(self) -> Ready:
+        """What the inputs since the last call left to do. Several inputs may share one Ready: they are one batch."""
+        if self._unsettled is not None:
+            self._settle(self._unsettled)
+            self._unsettled = None
+        ready, self._state.ready = self._state.ready, Ready()
+        return ready
+
+    def next_wakeup(self, now: int) -> int:
+        """When `tick` has something to do at the latest."""
+        times = [now + self.config.heartbeat]
+        pending = self._submissions.next_deadline(now)
+        if pending is not None:
+            times.append(pending)
+        if self.role is Role.LEADER:
+            times.append(self._leases.next_ping_at)
+            if self._submissions.waits_for_leases():
+                times.append(self._leases.next_lease_end(now))
+            if self._replication.commit_waits():
+                times.append(now + self.config.commit_delay)
+        else:
+            times.append(self._election.deadline)
+            if self.hard.fresh:
+                times.append(
+                    max(self._formation.campaign_at, now + 1)
+                    if self._formation.campaign_at > 0
+                    else now + self.config.heartbeat
+                )
+        return max(min(times), now + 1)
+
+    # rules for every message
+
+    def _belongs(self, sender: Sender, message: Message | None, now: int) -> bool:
+        """Whether a message is of our generation, or of one that this node may join."""
+        if isinstance(message, Probe | ProbeReply):
+            return True
+        if isinstance(message, LeaderReq | LeaderReqAck) and self.hard.fresh and sender.fresh:
+            # Fresh nodes form a generation together, whatever each had joined before.
+            return True
+        if sender.generation == self.hard.generation:
+            return sender.generation is not None
+        if sender.generation is None or not self._speaks_as_leader(message):
+            return False
+        return self._join(sender.generation, message, now)
+
+    @staticmethod
+    def _speaks_as_leader(message: Message | None) -> bool:
+        return message is None or isinstance(message, Ping | Append | LeaderAck)
+
+    def _join(self, generation: Generation, message: Message | None, now: int) -> bool:
+        """Meet the leader of another generation: join it where nothing of ours is worth keeping."""
+        hard = self.hard
+        if hard.forming == generation and getattr(message, "term", None) == hard.term:
+            # This node helped to form it: it counts from the first moment.
+            self._start_over(generation, term=hard.term, vote=hard.vote, fresh=False)
+            return True
+        if hard.fresh:
+            if hard.generation is not None and self._election.leader_is_live(now):
+                return False
+            self._start_over(generation, term=0, vote="", fresh=True)
+            return True
+        if hard.generation is not None and generation <= hard.generation:
+            return False
+        if self.role is Role.LEADER and not self._leases.lost_quorum(now):
+            return False
+        if self._election.leader_is_live(now):
+            return False
+        self._start_over(generation, term=0, vote="", fresh=True)
+        self._state.harden(incarnation=new_identity(self._rng))
+        return True
+
+    def _start_over(self, generation: Generation, *, term: int, vote: str, fresh: bool) -> None:
+        """Enter a generation with nothing in the replica and in the log."""
+        state = self._state
+        self._step_aside()
+        ready = state.ready
+        ready.entries.clear()
+        ready.apply.clear()
+        ready.truncate_from = None
+        ready.empty_replica = True
+        ready.reset_log = (0, 0)
+        state.log.reset(0, 0)
+        state.applied = state.commit = 0
+        self.table.clear()
+        self._leases.revoke()
+        state.harden(generation=generation, term=term, vote=vote, fresh=fresh, forming=None, installing=False)
+
+    def _step_aside(self) -> None:
+        state = self._state
+        if state.role is not Role.FOLLOWER:
+            state.ready.role_changed = True
+        state.role = Role.FOLLOWER
+        state.leader = None
+        self._handing_over_until = None
+        self._leases.forget()
+
+    def _become_follower(self, term: int, leader: str | None, now: int) -> None:
+        state = self._state
+        changed = state.leader != leader or state.role is not Role.FOLLOWER or term > state.term
+        was_leader = state.role is Role.LEADER
+        if term > state.term:
+            state.harden(term=term, vote="", forming=None)
+        if not changed:
+            return
+        self._step_aside()
+        state.leader = leader
+        state.ready.role_changed = True
+        if was_leader:
+            self._election.postpone(now)
+        self._submissions.leadership_changed(now)
+
+    def _follow(self, sender: Sender, term: int, now: int) -> bool:
+        """Follow whoever speaks as the leader of `term`; False where the term is over."""
+        if term < self._state.term:
+            return False
+        if term > self._state.term or self._state.leader != sender.addr:
+            self._become_follower(term, sender.addr, now)
+            self._state.send(sender.addr, LeaderAckAck(term))
+        self._election.leader_heard(now)
+        return True
+
+    def _settle(self, now: int) -> None:
+        """Carry every consequence of a step as far as it goes now."""
+        state = self._state
+        if state.role is Role.LEADER:
+            self._replication.advance_commit()
+            first = self._submissions.accepts_from
+            if first is not None and state.applied >= first:
+                self._submissions.accept(now)
+            if not self.config.peers:
+                self._replication.advance_commit()
+            self._go_on_handing_over(now)
+            self._replication.replicate(now)
+            self._leases.renew_own(now)
+        else:
+            self._leases.applied()
+        for entry in state.ready.entries:
+            self.table.record(entry)
+        for entry in state.ready.apply:
+            if entry.req_id:
+                self._submissions.recorded(entry.req_id, entry.index, entry.outcome)
+        self._submissions.progressed(now)
+        self._compact()
+
+    def _compact(self) -> None:
+        state = self._state
+        point = state.log.compaction_point(state.applied, self.config.log_bytes)
+        if point is not None:
+            state.log.compact_to(point)
+            state.ready.compact_to, state.ready.compact_term = point, state.log.base_term
+
+    # time
+
+    def _tick_leader(self, now: int) -> None:
+        if self._leases.lost_quorum(now):
+            self._become_follower(self._state.term, None, now)
+            self._leases.revoke()
+            return
+        if self._handing_over_until is not None and now >= self._handing_over_until:
+            # Nobody took it: go on.
+            self._handing_over_until = None
+            self._leases.given_up = False
+            self._submissions.accepts_from = self._state.log.last_index
+        if now >= self._leases.next_ping_at:
+            self._leases.ping(now)
+
+    def _tick_follower(self, now: int) -> None:
+        state = self._state
+        leaderless = state.leader is None or not self._election.leader_is_live(now)
+        if leaderless and now >= self._formation.next_probe_at:
+            self._formation.next_probe_at = now + 2 * self.config.heartbeat
+            if self.hard.fresh:
+                for peer in self.config.peers:
+                    state.send(peer, Probe())
+        if self.hard.fresh:
+            if leaderless and self._formation.due(now):
+                self._campaign(now, pre_vote=False, forming=self._formation.propose())
+        elif now >= self._election.deadline and not self.hard.installing:
+            self._campaign(now, pre_vote=True)
+
+    # elections
+
+    def _campaign(
+        self, now: int, *, pre_vote: bool, handover: bool = False, forming: Generation | None = None
+    ) -> None:
+        had_leader = self._state.leader is not None
+        won = self._election.campaign(now, pre_vote=pre_vote, handover=handover, forming=forming)
+        if had_leader:
+            self._submissions.leadership_changed(now)
+        if won:
+            self._majority(now)
+
+    def _majority(self, now: int) -> None:
+        if self._state.role is Role.PRE_CANDIDATE:
+            self._campaign(now, pre_vote=False)
+        else:
+            self._lead(now)
+
+    def _lead(self, now: int) -> None:
+        state = self._state
+        forming = self._election.forming
+        if forming is not None:
+            self._start_over(forming, term=state.term, vote=self.config.addr, fresh=False)
+        state.role = Role.LEADER
+        state.leader = self.config.addr
+        state.ready.role_changed = True
+        self._replication.lead(now)
+        self._leases.lead(now)
+        for peer in self.config.peers:
+            state.send(peer, LeaderAck(state.election_ts, state.term))
+        self._submissions.leadership_changed(now)
+        self._submissions.accepts_from = self._replication.append(b"", "", b"", now).index
+        self._leases.ping(now)
+
+    def _on_leader_req(self, sender: Sender, request: LeaderReq, now: int) -> None:
+        state = self._state
+        if request.forming is None and (self.hard.fresh or sender.fresh):
+            return
+        may_form = request.forming is not None and self._formation.allowed(now)
+        if request.pre_vote:
+            granted = self._election.grants(sender, request, now, may_form=may_form)
+            self._election.answer(sender, request, granted=granted)
+            return
+        sticky = self._election.leader_is_live(now) or (
+            state.role is Role.LEADER and not self._leases.lost_quorum(now)
+        )
+        if sticky and not request.handover:
+            self._election.answer(sender, request, granted=False)
+            return
+        if request.forming is not None and not may_form:
+            return
+        if request.term > state.term:
+            self._become_follower(request.term, None, now)
+        granted = self._election.grants(sender, request, now, may_form=may_form)
+        if granted:
+            self._election.vote(sender, request, now)
+        self._election.answer(sender, request, granted=granted)
+
+    def _on_leader_req_ack(self, sender: Sender, ack: LeaderReqAck, now: int) -> None:
+        if not ack.granted and ack.term > self._state.term:
+            self._become_follower(ack.term, None, now)
+        elif self._election.on_vote(sender, ack):
+            self._majority(now)
+
+    def _on_leader_ack(self, sender: Sender, message: LeaderAck, now: int) -> None:
+        if self._follow(sender, message.term, now):
+            self._state.election_ts = message.election_ts
+
+    def _on_priority(self, sender: Sender, message: LeaderSwitchPriority, now: int) -> None:
+        if self._election.on_priority(message, now):
+            self._campaign(now, pre_vote=True)
+
+    def _on_leader_dead(self, sender: Sender, message: LeaderDead, now: int) -> None:
+        state = self._state
+        if state.leader == message.vote_host and state.term == message.term and not self.hard.fresh:
+            self._election.leader_seems_dead(now, own=False)
+
+    def _on_leader_switch(self, sender: Sender, message: LeaderSwitch, now: int) -> None:
+        state = self._state
+        named = message.vote_host == self.config.addr and message.term == state.term
+        if named and state.leader == sender.addr and not (self.hard.fresh or self.hard.installing):
+            state.send(sender.addr, LeaderSwitchAck(state.term))
+            self._campaign(now, pre_vote=False, handover=True)
+
+    # handing over
+
+    def _successor(self) -> str | None:
+        counted = [(p.match_index, peer) for peer, p in self._replication.progress.items() if p.counts()]
+        return max(counted)[1] if counted else None
+
+    def _go_on_handing_over(self, now: int) -> None:
+        if self._handing_over_until is None or self._handover_sent:
+            return
+        successor = self._successor()
+        progress = self._replication.progress.get(successor or "")
+        if progress is not None and progress.match_index == self._state.log.last_index:
+            self._handover_sent = True
+            message = LeaderSwitch(successor or "", self._state.election_ts, self._state.term)
+            self._state.send(successor or "", message)
+
+    # heartbeats, the log and changes
+
+    def _on_probe(self, sender: Sender, message: Probe, now: int) -> None:
+        self._state.send(sender.addr, ProbeReply())
+
+    def _on_nothing(self, sender: Sender, message: Message, now: int) -> None:
+        """That it came is all it says."""
+
+    def _on_ping(self, sender: Sender, ping: Ping, now: int) -> None:
+        if not self._follow(sender, ping.term, now):
+            self._state.send(
+                sender.addr, Pong(self._state.term, ping.seq, ping.sent_at, now, self._state.applied)
+            )
+            return
+        if ping.admitted and ping.admitted == self.hard.incarnation and self.hard.fresh:
+            self._state.harden(fresh=False)
+        self._replication.commit_known(ping.commit_index)
+        self._leases.on_ping(sender.addr, ping, now)
+
+    def _on_pong(self, sender: Sender, pong: Pong, now: int) -> None:
+        progress = self._current(sender, pong.term, now)
+        if progress is not None:
+            self._leases.on_pong(progress, pong, now)
+
+    def _on_append(self, sender: Sender, append: Append, now: int) -> None:
+        if self._follow(sender, append.term, now):
+            dropped_from = self._state.log.last_index
+            before = self._state.log.between(append.prev_index + 1, dropped_from) if append.entries else ()
+            before = list(before)
+            self._replication.on_append(append, sender.addr, now)
+            if self._state.ready.truncate_from is not None:
+                cut = self._state.ready.truncate_from
+                self.table.forget(entry for entry in before if entry.index >= cut)
+        else:
+            refused = AppendAck(self._state.term, False, 0, self._state.applied, append.prev_index)
+            self._state.send(sender.addr, refused)
+
+    def _on_append_ack(self, sender: Sender, ack: AppendAck, now: int) -> None:
+        progress = self._current(sender, ack.term, now)
+        if progress is not None:
+            self._replication.on_append_ack(progress, sender.addr, ack)
+
+    def _current(self, sender: Sender, term: int, now: int) -> Progress | None:
+        """Whose answer this is, if it is one to this leader in this term; steps down for a later term."""
+        if term > self._state.term and not sender.fresh:
+            self._become_follower(term, None, now)
+        if self.role is not Role.LEADER or term != self._state.term:
+            return None
+        return self._replication.progress.get(sender.addr)
+
+    def _on_forward(self, sender: Sender, forward: Forward, now: int) -> None:
+        self._submissions.on_forward(sender.addr, forward, now)
+
+    def _on_forward_reply(self, sender: Sender, reply: ForwardReply, now: int) -> None:
+        self._submissions.on_reply(sender.addr, reply, now)
+
+
+def restored(
+    config: CoreConfig,
+    hard: HardState,
+    base: tuple[int, int],
+    entries: Iterable[Entry],
+    **arguments: Any,
+) -> Core:
+    """A Core from what a replica's journal holds."""
+    return Core(config, hard, Log(*base, entries), **arguments)

@@ -1,0 +1,88 @@
+"""How a cluster forms, and how a node that lost its state comes back.
+
+A fresh node has forgotten promises and entries that others counted. It neither votes nor campaigns in the
+generation it finds, and its answers count for nothing, until the leader admits it. Only when a majority of all hosts
+is fresh may the fresh ones elect a leader of a new generation, in which every cache is empty.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from .config import CoreConfig
+from .messages import Generation, Sender
+from .state import NEVER, HardState, NodeState, Role
+
+
+def new_identity(rng: Random) -> str:
+    return f"{rng.getrandbits(64):016x}"
+
+
+def fresh_state(rng: Random) -> HardState:
+    """The state of a node that starts without one."""
+    return HardState(incarnation=new_identity(rng))
+
+
+class Formation:
+    def __init__(self, config: CoreConfig, state: NodeState, rng: Random, generation_floor: int) -> None:
+        self._config = config
+        self._state = state
+        self._rng = rng
+        self._floor = generation_floor
+        self._highest = state.hard.generation.number if state.hard.generation else 0
+        self._majority_fresh_since = NEVER
+        self.next_probe_at = NEVER
+        self.campaign_at = NEVER
+
+    def met(self, sender: Sender) -> None:
+        if sender.generation is not None:
+            self._highest = max(self._highest, sender.generation.number)
+
+    def _fresh_hosts(self, now: int) -> int:
+        """Hosts that are fresh for all we know now, this one included."""
+        recent = now - 10 * self._config.heartbeat
+        peers = self._state.peers.values()
+        return 1 + sum(view.sender.fresh and view.heard_at >= recent for view in peers)
+
+    def allowed(self, now: int) -> bool:
+        """Whether this node may take part in forming a generation now.
+
+        Leases that a lost majority granted outlive it by at most one lease: so it waits, unless every host is
+        here and fresh and nobody can hold one.
+        """
+        state, config = self._state, self._config
+        if not state.hard.fresh:
+            return False
+        fresh = self._fresh_hosts(now)
+        if fresh < config.quorum:
+            self._majority_fresh_since = NEVER
+            return False
+        if self._majority_fresh_since == NEVER:
+            self._majority_fresh_since = now
+        if now - state.leader_heard_at < config.election_timeout:
+            return False
+        if fresh == len(config.hosts):
+            return True
+        waited_from = max(self._majority_fresh_since, state.started_at, state.leader_heard_at)
+        return now - waited_from >= config.lease + config.election_timeout
+
+    def due(self, now: int) -> bool:
+        """Whether to ask for votes now; the fresh nodes spread their first tries a little."""
+        if self._state.role is Role.LEADER or not self.allowed(now):
+            self.campaign_at = NEVER
+            return False
+        if self.campaign_at == NEVER:
+            spread = self._config.heartbeat if self._config.peers else 0
+            self.campaign_at = now + self._rng.randrange(spread + 1)
+        if now < self.campaign_at:
+            return False
+        self.campaign_at = (
+            now
+            + self._config.election_timeout // 4
+            + self._rng.randrange(self._config.election_timeout // 2 + 1)
+        )
+        return True
+
+    def propose(self) -> Generation:
+        """A generation later than every one that was seen, and than those that nobody is left to tell of."""
+        return Generation(max(self._highest + 1, self._floor), new_identity(self._rng))

@@ -1,0 +1,159 @@
+"""Heartbeats, check-quorum and the leases that let hosts serve reads (Raft thesis, section 6.4.1).
+
+A lease runs from the time at which a heartbeat was *sent*. No clock is ever compared with another host's: the
+leader echoes the follower's own time, and the follower adds the length of the lease to it.
+"""
+
+from __future__ import annotations
+
+from .config import CoreConfig
+from .messages import Ping, Pong
+from .progress import Progress
+from .quorum import reached_by
+from .replication import Replication
+from .state import NEVER, NodeState
+
+ALWAYS = 1 << 62  # a node hears itself at any time
+
+
+class Leases:
+    def __init__(self, config: CoreConfig, state: NodeState, replication: Replication) -> None:
+        self._config = config
+        self._state = state
+        self._replication = replication
+        self._seq = 0
+        self.next_ping_at = NEVER
+        self._led_since = NEVER
+        # The leader hands over: it grants nothing, not even to itself.
+        self.given_up = False
+        # A grant that waits until this node has applied what the leader had committed.
+        self._waiting: tuple[int, int] | None = None
+
+    # the leader's side
+
+    def lead(self, now: int) -> None:
+        self._led_since = now
+        self.next_ping_at = now
+        self.given_up = False
+        self._waiting = None
+
+    def majority_answered(self, without: str | None = None) -> int:
+        """Send time of the latest heartbeat that a majority has answered in this term."""
+        own = [] if self._state.hard.fresh else [ALWAYS]
+        answers = [
+            progress.answered
+            for peer, progress in self._replication.progress.items()
+            if progress.counts() and peer != without
+        ]
+        values = own + answers
+        quorum = self._config.quorum
+        return reached_by(values, quorum) if len(values) >= quorum else NEVER
+
+    def leader_lease_left(self, now: int) -> int:
+        """Milliseconds that this leader may count on still being the only one."""
+        if self.given_up:
+            return 0
+        if not self._config.peers:
+            return self._config.lease
+        return max(self.majority_answered() + self._config.lease - now, 0)
+
+    def lost_quorum(self, now: int) -> bool:
+        """Check-quorum: no majority has answered for an election timeout."""
+        if not self._config.peers:
+            return False
+        since = max(self.majority_answered(), self._led_since)
+        return now - since >= self._config.election_timeout
+
+    def ping(self, now: int) -> None:
+        """Send the round of heartbeats that is due, and grant leases with it."""
+        state = self._state
+        self._seq += 1
+        self.next_ping_at = now + self._config.heartbeat
+        left = self.leader_lease_left(now)
+        for peer in self._config.peers:
+            progress = self._replication.progress.get(peer)
+            lease, echo, admitted = 0, 0, ""
+            if progress is not None:
+                if progress.admitted and progress.fresh:
+                    admitted = progress.incarnation
+                echo = progress.node_time
+                lease = left if echo and progress.counts() else 0
+                if lease:
+                    progress.lease_until = max(progress.lease_until, progress.node_time_at + lease)
+            state.send(peer, Ping(state.term, self._seq, now, state.commit, echo, lease, admitted))
+
+    def on_pong(self, progress: Progress, pong: Pong, now: int) -> None:
+        progress.answered = max(progress.answered, pong.sent_at)
+        if pong.node_time > progress.node_time:
+            progress.node_time, progress.node_time_at = pong.node_time, now
+        progress.applied_index = max(progress.applied_index, pong.applied_index)
+        self._admit(progress)
+
+    def _admit(self, progress: Progress) -> None:
+        """A fresh node counts once it is level and a majority without it has since confirmed this leader."""
+        if not progress.fresh or progress.admitted:
+            return
+        if not progress.level:
+            progress.level = progress.match_index > 0 and progress.match_index >= self._state.commit
+        # A fresh node is not among the counted ones, so this majority is one without it.
+        progress.admitted = progress.level and self.majority_answered() > progress.joined_at
+
+    def on_every_host(self, index: int, now: int) -> bool:
+        """Whether no host may serve a read from before the entry at `index` any more."""
+        state = self._state
+        if state.applied < index:
+            return False
+        if self._config.peers and now < self._led_since + self._config.lease:
+            return False  # an earlier leader's leases may still hold
+        return all(
+            progress.applied_index >= index or progress.lease_until < now
+            for progress in self._replication.progress.values()
+        )
+
+    def next_lease_end(self, now: int) -> int:
+        """When a wait for leases may be over at the earliest."""
+        ends = [p.lease_until + 1 for p in self._replication.progress.values() if p.lease_until >= now]
+        ends.append(self._led_since + self._config.lease)
+        later = [end for end in ends if end > now]
+        return min(later, default=now + self._config.heartbeat)
+
+    def renew_own(self, now: int) -> None:
+        """The leader's own host reads under the leader's lease."""
+        left = self.leader_lease_left(now)
+        if left > 0 and self._state.applied >= self._state.commit:
+            self._grant(now - self._config.lease + left if self._config.peers else now, self._config.lease)
+
+    # the follower's side
+
+    def on_ping(self, leader: str, ping: Ping, now: int) -> None:
+        """Answer, and take the lease once everything that the leader had committed is applied."""
+        state = self._state
+        if ping.echo and ping.lease and not state.hard.fresh and not state.hard.installing:
+            self._waiting = (ping.commit_index, self._deadline(ping.echo, ping.lease))
+            self.applied()
+        state.send(leader, Pong(state.term, ping.seq, ping.sent_at, now, state.applied))
+
+    def applied(self) -> None:
+        """Grant what waited for this node to apply."""
+        if self._waiting is not None and self._state.applied >= self._waiting[0]:
+            self._set(self._waiting[1])
+            self._waiting = None
+
+    def forget(self) -> None:
+        """Another leader or none: a grant that waits is void, one that was given runs out by itself."""
+        self._waiting = None
+
+    def revoke(self) -> None:
+        self._waiting = None
+        self._state.ready.lease_until = None
+        self._state.ready.lease_revoked = True
+
+    def _deadline(self, start: int, length: int) -> int:
+        return start + int(length * self._config.lease_margin)
+
+    def _grant(self, start: int, length: int) -> None:
+        self._set(self._deadline(start, length))
+
+    def _set(self, deadline: int) -> None:
+        ready = self._state.ready
+        ready.lease_until = max(deadline, ready.lease_until or deadline)

@@ -1,0 +1,108 @@
+"""The tail of the replicated log, bounded in bytes. Knows nothing of terms beyond comparing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from .messages import Entry
+
+
+class Log:
+    """Entries after `base_index`; everything up to it lives on in the replica alone."""
+
+    __slots__ = ("_entries", "base_index", "base_term", "bytes")
+
+    def __init__(self, base_index: int = 0, base_term: int = 0, entries: Iterable[Entry] = ()) -> None:
+        self.base_index = base_index
+        self.base_term = base_term
+        self._entries: list[Entry] = []
+        self.bytes = 0
+        for entry in entries:
+            self.append(entry)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def last_index(self) -> int:
+        return self.base_index + len(self._entries)
+
+    @property
+    def last_term(self) -> int:
+        return self._entries[-1].term if self._entries else self.base_term
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at `index`; None where the log does not reach."""
+        position = index - self.base_index
+        if position == 0:
+            return self.base_term
+        if 0 < position <= len(self._entries):
+            return self._entries[position - 1].term
+        return None
+
+    def entry(self, index: int) -> Entry:
+        if not self.base_index < index <= self.last_index:
+            raise IndexError(f"index {index} is not within ({self.base_index}, {self.last_index}]")
+        return self._entries[index - self.base_index - 1]
+
+    def between(self, first: int, last: int) -> Sequence[Entry]:
+        """Entries with first <= index <= last."""
+        return self._entries[max(first - self.base_index - 1, 0) : max(last - self.base_index, 0)]
+
+    def batch_from(self, first: int, limit: int) -> tuple[Entry, ...]:
+        """Entries from `first` on, up to `limit` bytes, at least one where there is one."""
+        batch: list[Entry] = []
+        size = 0
+        for entry in islice(self._entries, first - self.base_index - 1, None):
+            size += entry.size
+            if batch and size > limit:
+                break
+            batch.append(entry)
+        return tuple(batch)
+
+    def append(self, entry: Entry) -> None:
+        assert entry.index == self.last_index + 1, "the log has no gaps"
+        self._entries.append(entry)
+        self.bytes += entry.size
+
+    def truncate_from(self, index: int) -> list[Entry]:
+        """Drop the entries from `index` on; returns them."""
+        assert index > self.base_index, "what the replica holds cannot be taken back"
+        position = index - self.base_index - 1
+        dropped = self._entries[position:]
+        del self._entries[position:]
+        self.bytes -= sum(entry.size for entry in dropped)
+        return dropped
+
+    def compact_to(self, index: int) -> None:
+        """Forget the entries up to and including `index`."""
+        term = self.term_at(index)
+        assert term is not None, "only what is in the log can be compacted"
+        position = index - self.base_index
+        self.bytes -= sum(entry.size for entry in self._entries[:position])
+        del self._entries[:position]
+        self.base_index, self.base_term = index, term
+
+    def compaction_point(self, applied: int, limit: int) -> int | None:
+        """The index to compact to so that half of `limit` stays; None while the log is within it."""
+        if self.bytes <= limit:
+            return None
+        remaining = self.bytes
+        point = self.base_index
+        for entry in self._entries:
+            if remaining <= limit // 2 or entry.index > applied:
+                break
+            remaining -= entry.size
+            point = entry.index
+        return point if point > self.base_index else None
+
+    def reset(self, index: int, term: int) -> None:
+        """Start anew after a snapshot."""
+        self._entries.clear()
+        self.bytes = 0
+        self.base_index, self.base_term = index, term
+
+    def up_to_date(self, last_index: int, last_term: int) -> bool:
+        """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)

@@ -1,0 +1,221 @@
+"""What nodes say to each other, as the core sees it. The names are those of the wire; how they are encoded
+is not known here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Generation(NamedTuple):
+    """The life of a cluster since it formed; a later one compares greater."""
+
+    number: int
+    id: str
+
+
+class Sender(NamedTuple):
+    """Who sent a message. A fresh node has lost its state: its votes and answers do not count."""
+
+    addr: str
+    incarnation: str
+    generation: Generation | None
+    fresh: bool
+
+
+class AckLevel(Enum):
+    """How far a change must have come before it is acknowledged."""
+
+    LEADER = "leader"
+    ONCE = "once"
+    QUORUM = "quorum"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place in the order. `born` is when it was appended, on the clock of the node that holds this object."""
+
+    index: int
+    term: int
+    effect: bytes = b""
+    req_id: str = ""
+    outcome: bytes = b""
+    born: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.effect) + len(self.outcome) + len(self.req_id) + 64
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A node without a leader shows itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReply:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderReq:
+    """Asks for a vote."""
+
+    election_ts: int
+    term: int
+    last_index: int
+    last_term: int
+    pre_vote: bool = False
+    handover: bool = False
+    forming: Generation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderReqAck:
+    """The vote. Where it is refused, `term` is the voter's own."""
+
+    election_ts: int
+    term: int
+    granted: bool
+    pre_vote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderAck:
+    """The sender leads this term."""
+
+    election_ts: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderAckAck:
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSwitch:
+    """The leader hands over to `vote_host`, which starts its election at once."""
+
+    vote_host: str
+    election_ts: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSwitchAck:
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSwitchPriority:
+    """Of two candidates in one term, `vote_host` asked first."""
+
+    vote_host: str
+    election_ts: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderDead:
+    """Evidence that the process of `vote_host`, which led `term`, is gone."""
+
+    vote_host: str
+    election_ts: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The heartbeat; `echo` and `lease` let the follower serve reads until echo + lease on its own clock."""
+
+    term: int
+    seq: int
+    sent_at: int
+    commit_index: int
+    echo: int = 0
+    lease: int = 0
+    admitted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    term: int
+    seq: int
+    sent_at: int
+    node_time: int
+    applied_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Entries for a follower's log. `ages` are milliseconds since each was appended, on the sender's clock."""
+
+    term: int
+    prev_index: int
+    prev_term: int
+    commit_index: int
+    entries: tuple[Entry, ...] = ()
+    ages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendAck:
+    term: int
+    success: bool
+    match_index: int
+    applied_index: int
+    prev_index: int
+    wants_snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A change on its way to the leader. `since` is 0 on the first try, else the commit index at that time."""
+
+    req_id: str
+    command: Any
+    level: AckLevel
+    since: int = 0
+    timeout: int = 0
+
+
+class Refusal(Enum):
+    """Why a change was not acknowledged."""
+
+    NOT_LEADER = "not leader"
+    NO_QUORUM = "no quorum"
+    OUTCOME_UNKNOWN = "outcome unknown"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardReply:
+    req_id: str
+    index: int = 0
+    term: int = 0
+    outcome: bytes = b""
+    refusal: Refusal | None = field(default=None)
+    command: Any = None
+
+
+Message = (
+    Probe
+    | ProbeReply
+    | LeaderReq
+    | LeaderReqAck
+    | LeaderAck
+    | LeaderAckAck
+    | LeaderSwitch
+    | LeaderSwitchAck
+    | LeaderSwitchPriority
+    | LeaderDead
+    | Ping
+    | Pong
+    | Append
+    | AppendAck
+    | Forward
+    | ForwardReply
+)

@@ -1,0 +1,60 @@
+"""What a leader knows of one peer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .state import NEVER
+
+
+class Mode(Enum):
+    PROBE = "probe"  # where the logs meet is not known: one Append at a time, from a guess
+    REPLICATE = "replicate"  # they meet at match_index
+    SNAPSHOT = "snapshot"  # the log no longer reaches the peer: its replica is being replaced
+
+
+@dataclass(slots=True)
+class Progress:
+    """One peer's place in the log, and the leases that it may hold.
+
+    match_index < next_index always; an entry at or below match_index equals the leader's.
+    """
+
+    incarnation: str
+    joined_at: int
+    next_index: int
+    fresh: bool = True
+    mode: Mode = Mode.PROBE
+    match_index: int = 0
+    applied_index: int = 0
+    # prev_index and send time of the Append in flight; there is at most one.
+    in_flight: int | None = None
+    sent_at: int = NEVER
+    sent_commit: int = 0
+    # The peer has caught up once since it joined.
+    level: bool = False
+    admitted: bool = False
+    # sent_at of the latest Ping that it answered.
+    answered: int = NEVER
+    # Its clock in its latest Pong, and when that arrived on ours.
+    node_time: int = 0
+    node_time_at: int = NEVER
+    # On our clock, it holds no lease of ours after this.
+    lease_until: int = NEVER
+
+    def counts(self) -> bool:
+        """Whether its answers count for commit, lease and check-quorum: a fresh node's do not."""
+        return not self.fresh
+
+    def connection_lost(self) -> None:
+        """Whatever was in flight may never arrive: start again from what the peer surely has."""
+        if self.mode is not Mode.SNAPSHOT:
+            self.in_flight = None
+            self.mode = Mode.PROBE
+            self.sent_at = NEVER
+
+    def acknowledged(self, index: int) -> None:
+        self.match_index = max(self.match_index, index)
+        self.next_index = max(self.next_index, self.match_index + 1)
+        self.mode = Mode.REPLICATE

@@ -1,0 +1,11 @@
+"""Majority arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def reached_by(values: Iterable[int], quorum: int) -> int:
+    """The greatest value that at least `quorum` of the values reach; 0 where there are too few."""
+    ordered = sorted(values, reverse=True)
+    return ordered[quorum - 1] if len(ordered) >= quorum else 0

@@ -1,0 +1,230 @@
+"""Raft's log replication: the leader's side and the follower's (Raft thesis, section 3.5 and 3.6).
+
+Rules: a follower accepts entries only where the entry before them matches; a leader commits only entries of its
+own term by counting; while an Append to a peer is in flight new entries gather, and the next one takes them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .config import CoreConfig
+from .messages import Append, AppendAck, Entry, Sender
+from .progress import Mode, Progress
+from .quorum import reached_by
+from .state import NodeState, Role
+
+
+class Replication:
+    def __init__(self, config: CoreConfig, state: NodeState) -> None:
+        self._config = config
+        self._state = state
+        self.progress: dict[str, Progress] = {}
+        # The last index that surely equals the log of the leader of that term.
+        self._verified = (0, 0)
+
+    # the leader's side
+
+    def lead(self, now: int) -> None:
+        """Forget what an earlier leadership knew of the peers."""
+        self.progress = {
+            peer: self._progress_of(view.sender, now) for peer, view in self._state.peers.items()
+        }
+
+    def _progress_of(self, sender: Sender, now: int) -> Progress:
+        return Progress(
+            incarnation=sender.incarnation,
+            joined_at=now,
+            next_index=self._state.log.last_index + 1,
+            fresh=sender.fresh,
+        )
+
+    def meet(self, sender: Sender, now: int) -> Progress:
+        """The progress of whoever sent a message; a new incarnation starts from nothing."""
+        known = self.progress.get(sender.addr)
+        if known is None or known.incarnation != sender.incarnation:
+            lease_until = known.lease_until if known else 0
+            known = self.progress[sender.addr] = self._progress_of(sender, now)
+            # A lease that was granted to the incarnation before is void with its process, yet its
+            # workers may read on for a moment: it still counts.
+            known.lease_until = lease_until
+        known.fresh = sender.fresh
+        return known
+
+    def append(self, effect: bytes, req_id: str, outcome: bytes, now: int) -> Entry:
+        """Put an entry into the order; the next Append to each peer carries it."""
+        state = self._state
+        entry = Entry(state.log.last_index + 1, state.term, effect, req_id, outcome, now)
+        state.log.append(entry)
+        state.ready.entries.append(entry)
+        return entry
+
+    def replicate(self, now: int) -> None:
+        """Send to every peer what it lacks and may be sent now."""
+        for peer, progress in self.progress.items():
+            self._replicate_to(peer, progress, now)
+
+    def _replicate_to(self, peer: str, progress: Progress, now: int) -> None:
+        state, config = self._state, self._config
+        if progress.mode is Mode.SNAPSHOT:
+            return
+        if progress.in_flight is not None:
+            if now - progress.sent_at < config.resend:
+                return
+            # Lost, or a slow link: go back to what it surely has.
+            progress.next_index = max(progress.match_index + 1, state.log.base_index + 1)
+        behind = progress.next_index <= state.log.last_index
+        commit_due = progress.sent_commit < state.commit and now - progress.sent_at >= config.commit_delay
+        if not (behind or commit_due or progress.mode is Mode.PROBE):
+            return
+        if progress.mode is Mode.PROBE and not behind and now - progress.sent_at < config.heartbeat:
+            return
+        prev_index = progress.next_index - 1
+        prev_term = state.log.term_at(prev_index)
+        if prev_term is None:
+            self._begin_snapshot(peer, progress)
+            return
+        # A probe that may be refused carries nothing heavy.
+        limit = config.append_bytes if progress.mode is Mode.REPLICATE else 1
+        entries = state.log.batch_from(progress.next_index, limit) if behind else ()
+        ages = tuple(max(now - entry.born, 0) for entry in entries)
+        commit = state.commit
+        state.send(peer, Append(state.term, prev_index, prev_term, commit, entries, ages))
+        progress.in_flight = prev_index
+        progress.sent_at = now
+        progress.sent_commit = commit
+        progress.next_index += len(entries)
+
+    def _begin_snapshot(self, peer: str, progress: Progress) -> None:
+        progress.mode = Mode.SNAPSHOT
+        progress.in_flight = None
+        self._state.ready.snapshots_to.append(peer)
+
+    def snapshot_ended(self, peer: str, index: int | None) -> None:
+        """A transfer ended: the peer now holds everything up to `index`, or None where it broke off."""
+        progress = self.progress.get(peer)
+        if progress is None or progress.mode is not Mode.SNAPSHOT:
+            return
+        if index is None:
+            progress.mode = Mode.PROBE
+            progress.next_index = self._state.log.last_index + 1
+        else:
+            progress.acknowledged(index)
+            progress.next_index = progress.match_index + 1
+            progress.applied_index = max(progress.applied_index, index)
+
+    def on_append_ack(self, progress: Progress, peer: str, ack: AppendAck) -> None:
+        state = self._state
+        progress.applied_index = max(progress.applied_index, ack.applied_index)
+        if progress.mode is Mode.SNAPSHOT:
+            return
+        if progress.in_flight == ack.prev_index:
+            progress.in_flight = None
+        if ack.wants_snapshot:
+            self._begin_snapshot(peer, progress)
+        elif ack.success:
+            progress.acknowledged(min(ack.match_index, state.log.last_index))
+        elif ack.prev_index > progress.match_index:
+            # The peer's hint is where its log ends or its conflicting term begins.
+            progress.mode = Mode.PROBE
+            progress.next_index = max(min(ack.match_index + 1, ack.prev_index), progress.match_index + 1, 1)
+
+    def commit_waits(self) -> bool:
+        """Whether a peer that is not busy has yet to hear of the commit index."""
+        return any(
+            p.mode is Mode.REPLICATE and p.in_flight is None and p.sent_commit < self._state.commit
+            for p in self.progress.values()
+        )
+
+    def counted_matches(self) -> list[int]:
+        own = [] if self._state.hard.fresh else [self._state.log.last_index]
+        return own + [p.match_index for p in self.progress.values() if p.counts()]
+
+    def advance_commit(self) -> bool:
+        """Commit what a majority has, of this term only (Raft thesis, figure 3.7)."""
+        state = self._state
+        reached = min(reached_by(self.counted_matches(), self._config.quorum), state.log.last_index)
+        if reached <= state.commit or state.log.term_at(reached) != state.term:
+            return False
+        state.commit_to(reached)
+        return True
+
+    def on_second_node(self, index: int) -> bool:
+        """Whether one node besides the leader has the entry; a cluster of one has no other."""
+        if not self._config.peers:
+            return self._state.commit >= index
+        return any(p.counts() and p.match_index >= index for p in self.progress.values())
+
+    # the follower's side
+
+    def on_append(self, append: Append, leader: str, now: int) -> None:
+        """Accept, refuse, and answer. The caller has made sure that the term is ours."""
+        state = self._state
+        assert state.role is not Role.LEADER, "a term has one leader"
+        known = state.log.term_at(append.prev_index)
+        if append.prev_index < state.log.base_index:
+            # Part of it is in the replica already, committed and so equal.
+            self._accept_and_acknowledge(append, leader, now)
+        elif known != append.prev_term:
+            self._acknowledge(leader, append, False, self._hint(append, known))
+        else:
+            self._accept_and_acknowledge(append, leader, now)
+
+    def commit_known(self, index: int) -> None:
+        """The leader of this term has committed up to `index`: so is what surely equals its log."""
+        term, verified = self._verified
+        if term == self._state.term:
+            self._state.commit_to(min(index, verified))
+
+    def _accept_and_acknowledge(self, append: Append, leader: str, now: int) -> None:
+        match = self._accept(append, now)
+        term, verified = self._verified
+        self._verified = (append.term, max(match, verified) if term == append.term else match)
+        self.commit_known(append.commit_index)
+        self._acknowledge(leader, append, True, match)
+
+    def _hint(self, append: Append, known: int | None) -> int:
+        """The last index that may match: before our log's end, before the term that conflicts."""
+        log = self._state.log
+        if known is None:
+            return min(log.last_index, append.prev_index - 1)
+        index = append.prev_index - 1
+        while index > max(log.base_index, self._state.commit) and log.term_at(index) == known:
+            index -= 1
+        return index
+
+    def _accept(self, append: Append, now: int) -> int:
+        state = self._state
+        log = state.log
+        match = append.prev_index
+        for entry, age in zip(append.entries, append.ages, strict=True):
+            match = entry.index
+            if entry.index <= log.base_index:
+                continue
+            known = log.term_at(entry.index)
+            if known == entry.term:
+                continue
+            if known is not None:
+                assert entry.index > state.commit, "a committed entry is never taken back"
+                log.truncate_from(entry.index)
+                state.ready.entries = [e for e in state.ready.entries if e.index < entry.index]
+                cut = state.ready.truncate_from
+                state.ready.truncate_from = entry.index if cut is None else min(cut, entry.index)
+            born = replace(entry, born=now - age)
+            log.append(born)
+            state.ready.entries.append(born)
+        return match
+
+    def _acknowledge(self, leader: str, append: Append, success: bool, match: int) -> None:
+        state = self._state
+        state.send(
+            leader,
+            AppendAck(
+                state.term,
+                success,
+                match,
+                state.applied,
+                append.prev_index,
+                wants_snapshot=state.hard.installing,
+            ),
+        )

@@ -1,0 +1,135 @@
+"""The state of one node, and the batch of effects that a step leaves behind. No rules live here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+from .log import Log
+from .messages import Entry, Generation, Message, Refusal, Sender
+
+NEVER = -(1 << 62)  # earlier than any time
+
+
+class Role(Enum):
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+@dataclass(frozen=True, slots=True)
+class HardState:
+    """What a node must find again after a restart, or else it is fresh."""
+
+    incarnation: str
+    term: int = 0
+    vote: str = ""
+    generation: Generation | None = None
+    fresh: bool = True
+    # The generation that this node voted for while it formed.
+    forming: Generation | None = None
+    # A snapshot began to replace the replica and has not ended.
+    installing: bool = False
+
+
+class LeaseChange(Enum):
+    GRANT = "grant"
+    REVOKE = "revoke"
+
+
+@dataclass(slots=True)
+class Completion:
+    """The answer to a submitted change: its outcome, or why there is none."""
+
+    token: Any
+    outcome: bytes = b""
+    index: int = 0
+    refusal: Refusal | None = None
+
+
+@dataclass(slots=True)
+class Ready:
+    """What the shell must do, in the order of the fields.
+
+    All of the durable part goes into one transaction. Only after it is committed may messages leave and
+    completions be told: a vote or an acknowledgement that could be forgotten is a lie.
+    """
+
+    # durable
+    empty_replica: bool = False
+    reset_log: tuple[int, int] | None = None
+    truncate_from: int | None = None
+    entries: list[Entry] = field(default_factory=list)
+    apply: list[Entry] = field(default_factory=list)
+    compact_to: int | None = None
+    compact_term: int = 0
+    hard_state: HardState | None = None
+    # after that
+    lease_revoked: bool = False
+    lease_until: int | None = None
+    messages: list[tuple[str, Message]] = field(default_factory=list)
+    snapshots_to: list[str] = field(default_factory=list)
+    completions: list[Completion] = field(default_factory=list)
+    role_changed: bool = False
+
+
+@dataclass(slots=True)
+class PeerView:
+    """What the latest message of a peer said of itself."""
+
+    sender: Sender
+    heard_at: int
+
+
+class NodeState:
+    """Everything the rooms of the core share."""
+
+    __slots__ = (
+        "applied",
+        "commit",
+        "election_ts",
+        "hard",
+        "leader",
+        "leader_heard_at",
+        "log",
+        "peers",
+        "ready",
+        "role",
+        "started_at",
+    )
+
+    def __init__(self, hard: HardState, log: Log, applied: int, now: int) -> None:
+        self.hard = hard
+        self.log = log
+        self.applied = applied
+        self.commit = applied
+        self.role = Role.FOLLOWER
+        self.leader: str | None = None
+        self.leader_heard_at = NEVER
+        self.election_ts = 0
+        self.peers: dict[str, PeerView] = {}
+        self.started_at = now
+        self.ready = Ready()
+
+    @property
+    def term(self) -> int:
+        return self.hard.term
+
+    def harden(self, **changes: Any) -> None:
+        """Change the hard state; it is durable before anything that follows from it leaves."""
+        self.hard = replace(self.hard, **changes)
+        self.ready.hard_state = self.hard
+
+    def commit_to(self, index: int) -> None:
+        """Commit up to `index`, and apply it unless a snapshot is about to replace the replica."""
+        if index <= self.commit and self.applied == self.commit:
+            return
+        self.commit = max(self.commit, index)
+        if not self.hard.installing and self.applied < self.commit:
+            self.ready.apply.extend(self.log.between(self.applied + 1, self.commit))
+            self.applied = self.commit
+
+    def send(self, peer: str, message: Message) -> None:
+        self.ready.messages.append((peer, message))

@@ -1,0 +1,311 @@
+"""Changes on their way: from the node that took them, through the leader's order, back to whoever asked.
+
+A change keeps its req_id through every retry, and the leader looks it up in the replicated table first: so a change
+that meets a change of leaders takes effect once. Its outcome is told when its ack level is reached, or refused at its
+deadline; where it may have been sent, the refusal says that the outcome is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from .config import CoreConfig
+from .leases import Leases
+from .messages import AckLevel, Forward, ForwardReply, Refusal
+from .replication import Replication
+from .requests import RequestTable
+from .state import NEVER, Completion, NodeState, Role
+
+
+class Evaluator(Protocol):
+    """Decides what a command does, on the leader alone."""
+
+    def evaluate(self, command: Any, index: int, now: int) -> tuple[bytes, bytes]:
+        """Return the effect and the outcome of `command`, given all that is applied or evaluated before it.
+
+        The effect will have its place at `index`; the evaluator counts on it until it is applied.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """The leadership ended: what was evaluated and not applied may never come."""
+        ...
+
+
+class Stage(Enum):
+    WAITING = "waiting"  # for a leader, or for a reason to try again
+    FORWARDED = "forwarded"  # to the leader
+    ORDERED = "ordered"  # in our own log at index, term
+    APPLYING = "applying"  # committed at index; this node has yet to apply it
+
+
+@dataclass(slots=True)
+class Submission:
+    """One change that this node answers for: to a worker, or as leader to the node that forwarded it."""
+
+    req_id: str
+    command: Any
+    level: AckLevel
+    deadline: int
+    token: Any = None
+    origin: str | None = None  # the node that forwarded it
+    size: int = 0
+    since: int = 0
+    stage: Stage = Stage.WAITING
+    sent_at: int = NEVER
+    maybe: bool = False
+    index: int = 0
+    term: int = 0
+    outcome: bytes = b""
+
+
+class Submissions:
+    def __init__(
+        self,
+        config: CoreConfig,
+        state: NodeState,
+        replication: Replication,
+        leases: Leases,
+        table: RequestTable,
+        evaluator: Evaluator,
+        size_of: Callable[[Any], int],
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._replication = replication
+        self._leases = leases
+        self._table = table
+        self._evaluator = evaluator
+        self._size_of = size_of
+        self._pending: dict[tuple[str | None, str], Submission] = {}
+        self._bytes = 0
+        # Only what is ordered or applying can be completed by progress: in index order by insertion.
+        self._ordered: dict[tuple[str | None, str], Submission] = {}
+        # The index of this leader's first entry; it answers once that is applied. None: it does not accept.
+        self.accepts_from: int | None = None
+        self._accepting: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    # taking changes
+
+    def submit(self, submission: Submission, now: int) -> None:
+        """Take a change of a worker of this host."""
+        key = (submission.origin, submission.req_id)
+        submission.size = self._size_of(submission.command)
+        if key in self._pending:
+            # The worker asks again on a new connection: the answer goes to the latest.
+            known = self._pending[key]
+            known.token, known.deadline = submission.token, max(known.deadline, submission.deadline)
+            return
+        full = len(self._pending) >= self._config.pending_requests
+        if full or self._bytes + submission.size > self._config.pending_bytes:
+            self._refuse(submission, Refusal.BUSY)
+            return
+        self._pending[key] = submission
+        self._bytes += submission.size
+        submission.since = max(self._state.commit, 1)
+        self._advance(submission, now)
+
+    def on_forward(self, sender: str, forward: Forward, now: int) -> None:
+        """Take a change that another node forwarded; only the leader does."""
+        if not self._leads():
+            self._reply(
+                sender, ForwardReply(forward.req_id, refusal=Refusal.NOT_LEADER, command=forward.command)
+            )
+            return
+        deadline = now + (forward.timeout or self._config.resend)
+        submission = Submission(forward.req_id, forward.command, forward.level, deadline, origin=sender)
+        if forward.since and self._table.floor > forward.since and self._table.find(forward.req_id) is None:
+            # It may have taken effect and been forgotten: trying again could count it twice.
+            self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
+            return
+        self.submit(submission, now)
+
+    def _leads(self) -> bool:
+        accepts = self.accepts_from
+        return self._state.role is Role.LEADER and accepts is not None and self._state.applied >= accepts
+
+    def _advance(self, submission: Submission, now: int) -> None:
+        """Order it here or send it to the leader, whichever is possible now."""
+        if self._leads():
+            self._order(submission, now)
+        elif submission.origin is not None:
+            self._refuse(submission, Refusal.NOT_LEADER)
+        elif self._state.role is Role.FOLLOWER and self._state.leader is not None:
+            since = submission.since if submission.maybe else 0
+            submission.stage, submission.sent_at, submission.maybe = Stage.FORWARDED, now, True
+            timeout = max(submission.deadline - now, 1)
+            message = Forward(submission.req_id, submission.command, submission.level, since, timeout)
+            self._state.send(self._state.leader, message)
+
+    def _order(self, submission: Submission, now: int) -> None:
+        known = self._table.find(submission.req_id)
+        if known is None and submission.maybe and self._table.floor > submission.since:
+            self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
+            return
+        if known is None:
+            index = self._state.log.last_index + 1
+            effect, outcome = self._evaluator.evaluate(submission.command, index, now)
+            entry = self._replication.append(effect, submission.req_id, outcome, now)
+            self._table.record(entry)
+        else:
+            index, outcome = known
+        submission.stage, submission.maybe = Stage.ORDERED, True
+        submission.index, submission.outcome = index, outcome
+        submission.term = self._state.log.term_at(index) or 0
+        self._ordered[submission.origin, submission.req_id] = submission
+
+    def propose(self, effect: bytes, now: int) -> bool:
+        """Put a change of the node's own into the order, such as an eviction; False on a follower."""
+        if not self._leads():
+            return False
+        self._replication.append(effect, "", b"", now)
+        return True
+
+    # answers
+
+    def on_reply(self, sender: str, reply: ForwardReply, now: int) -> None:
+        submission = self._pending.get((None, reply.req_id))
+        if submission is None or submission.stage is not Stage.FORWARDED:
+            return
+        if reply.refusal is Refusal.NOT_LEADER:
+            submission.stage = Stage.WAITING
+            submission.sent_at = now
+            if self._state.leader == sender:
+                return  # it does not accept yet: try again after a moment
+            self._advance(submission, now)
+        elif reply.refusal is not None:
+            self._refuse(submission, reply.refusal)
+        else:
+            submission.outcome, submission.index, submission.term = reply.outcome, reply.index, reply.term
+            self._committed_elsewhere(submission)
+
+    def _committed_elsewhere(self, submission: Submission) -> None:
+        """The leader acknowledged it; at quorum and beyond this host must be able to read it first."""
+        if submission.level in (AckLevel.LEADER, AckLevel.ONCE):
+            self._complete(submission)
+            return
+        submission.stage = Stage.APPLYING
+        self._ordered[submission.origin, submission.req_id] = submission
+        if self._state.log.term_at(submission.index) == submission.term:
+            self._state.commit_to(submission.index)
+
+    def progressed(self, now: int) -> None:
+        """Complete what has reached its level by now."""
+        done = [s for s in self._ordered.values() if self._reached(s, now)] if self._ordered else ()
+        for submission in done:
+            self._complete(submission)
+
+    def _reached(self, submission: Submission, now: int) -> bool:
+        index = submission.index
+        if submission.stage is Stage.APPLYING or self._state.role is not Role.LEADER:
+            return submission.stage is Stage.APPLYING and self._state.applied >= index
+        match submission.level:
+            case AckLevel.LEADER:
+                return True
+            case AckLevel.ONCE:
+                return self._replication.on_second_node(index)
+            case AckLevel.QUORUM:
+                return self._state.applied >= index
+            case AckLevel.ALL:
+                return self._leases.on_every_host(index, now)
+
+    def recorded(self, req_id: str, index: int, outcome: bytes) -> None:
+        """A change of this node was applied here while another node led: that is its answer, too."""
+        submission = self._pending.get((None, req_id))
+        if submission is None or (submission.stage is Stage.ORDERED and self._state.role is Role.LEADER):
+            return
+        if submission.level is not AckLevel.ALL:
+            submission.index, submission.outcome = index, outcome
+            self._complete(submission)
+
+    def waits_for_leases(self) -> bool:
+        return any(s.level is AckLevel.ALL for s in self._ordered.values())
+
+    # the course of time
+
+    def leadership_changed(self, now: int) -> None:
+        """Somebody else leads, or nobody: try again with the same req_id, or hand back what was forwarded."""
+        self._accepting = None
+        if self._state.role is not Role.LEADER:
+            self.accepts_from = None
+            self._evaluator.abandon()
+        for submission in list(self._pending.values()):
+            if submission.stage is Stage.APPLYING:
+                continue
+            self._ordered.pop((submission.origin, submission.req_id), None)
+            submission.stage = Stage.WAITING
+            self._advance(submission, now)
+
+    def accept(self, now: int) -> None:
+        """This leader has applied its first entry: order what waited, once."""
+        if self._accepting == self.accepts_from:
+            return
+        self._accepting = self.accepts_from
+        for submission in list(self._pending.values()):
+            if submission.stage is Stage.WAITING:
+                self._advance(submission, now)
+
+    def tick(self, now: int) -> None:
+        for submission in list(self._pending.values()):
+            if now >= submission.deadline:
+                unknown = submission.maybe
+                self._refuse(submission, Refusal.OUTCOME_UNKNOWN if unknown else Refusal.NO_QUORUM)
+            elif self._stalled(submission, now):
+                self._advance(submission, now)
+
+    def _stalled(self, submission: Submission, now: int) -> bool:
+        if submission.stage is Stage.WAITING:
+            return self._leads() or now - submission.sent_at >= self._config.heartbeat
+        return submission.stage is Stage.FORWARDED and now - submission.sent_at >= self._config.resend
+
+    def next_deadline(self, now: int) -> int | None:
+        """When `tick` has something to do; None while nothing is pending."""
+        if not self._pending:
+            return None
+        return now + self._config.heartbeat
+
+    # the ends
+
+    def _complete(self, submission: Submission) -> None:
+        self._drop(submission)
+        if submission.origin is None:
+            completion = Completion(submission.token, submission.outcome, submission.index)
+            self._state.ready.completions.append(completion)
+        else:
+            reply = ForwardReply(
+                submission.req_id,
+                submission.index,
+                submission.term,
+                submission.outcome,
+                command=submission.command,
+            )
+            self._reply(submission.origin, reply)
+
+    def _refuse(self, submission: Submission, refusal: Refusal) -> None:
+        self._drop(submission)
+        if submission.origin is None:
+            self._state.ready.completions.append(Completion(submission.token, refusal=refusal))
+        else:
+            reply = ForwardReply(submission.req_id, refusal=refusal, command=submission.command)
+            self._reply(submission.origin, reply)
+
+    def _reply(self, peer: str, reply: ForwardReply) -> None:
+        self._state.send(peer, reply)
+
+    def _drop(self, submission: Submission) -> None:
+        key = (submission.origin, submission.req_id)
+        if self._pending.get(key) is submission:
+            del self._pending[key]
+            self._bytes -= submission.size
+        if self._ordered.get(key) is submission:
+            del self._ordered[key]

@@ -1,0 +1,52 @@
+"""What users may catch. Knows nothing of the rooms that raise it.
+
+HACacheError
+├── CacheUnavailable      (also a ConnectionError)
+│   └── OutcomeUnknown
+├── ConfigurationError    (also Django's ImproperlyConfigured)
+├── LinkError
+├── ReplicaError          (also an OSError)
+│   └── ReplicaFull
+├── RequestRefused
+└── ValueTooLarge         (also a ValueError)
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class HACacheError(Exception):
+    """Every error of this package."""
+
+
+class CacheUnavailable(HACacheError, ConnectionError):
+    """The cluster cannot answer now: no node, no leader or no majority. The change did not happen."""
+
+
+class OutcomeUnknown(CacheUnavailable):
+    """The change was sent and the answer never came: it may have happened, or may still happen."""
+
+
+class ConfigurationError(HACacheError, ImproperlyConfigured):
+    """A setting, an environment variable or an option has a value that cannot work."""
+
+
+class LinkError(HACacheError):
+    """Bytes on the node's socket are not of the protocol."""
+
+
+class ReplicaError(HACacheError, OSError):
+    """The host's replica cannot be opened, read or written."""
+
+
+class ReplicaFull(ReplicaError):
+    """The file system of the replica, or its map, has no room left. What was stored before stays."""
+
+
+class RequestRefused(HACacheError):
+    """The node understood the request and will never grant it as it is."""
+
+
+class ValueTooLarge(HACacheError, ValueError):
+    """A value is larger than the cache may ever store."""

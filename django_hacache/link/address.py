@@ -1,0 +1,26 @@
+"""The path of a node's socket, checked before anything binds or connects."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# sockaddr_un has 108 bytes, one of them for the terminating NUL.
+SOCKET_PATH_BYTES_MAX = 107
+
+
+def socket_address(path: Path) -> str:
+    """Return `path` as a Unix socket's address. Raises ConfigurationError where it is too long for one."""
+    address = os.fspath(path)
+    length = len(os.fsencode(address))
+    if length > SOCKET_PATH_BYTES_MAX:
+        raise ConfigurationError(
+            f"The node's socket {address!r} has a path of {length} bytes; a Unix socket allows "
+            f"{SOCKET_PATH_BYTES_MAX}. Choose a shorter LOCATION."
+        )
+    return address

@@ -1,0 +1,189 @@
+"""The client of an event loop: many requests in flight on one connection, answers matched by req_id.
+
+It works on the socket itself rather than through a transport: a loop that ends without warning (each
+async_to_sync call may bring one of its own) then leaves nothing behind that needs the loop to be closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
+from django_hacache.link.address import socket_address
+from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S, RECEIVE_BYTES
+from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Requests without an answer on one connection, given up ones included. More than that: the node is stuck.
+IN_FLIGHT_MAX = 4096
+
+
+class AsyncNodeClient:
+    """A connection to the node of this host, made when it is first needed. For one event loop."""
+
+    __slots__ = ("_address", "_connection")
+
+    def __init__(self, path: Path) -> None:
+        """Take the path of the node's socket. Raises ConfigurationError where it is too long."""
+        self._address = socket_address(path)
+        self._connection: _Connection | None = None
+
+    async def request(self, request: pb.CacheRequest, *, deadline: float) -> pb.Ack:
+        """Send a request and return the node's answer; as NodeClient.request, without blocking the loop.
+
+        deadline: when to give up, as time.monotonic() tells the time (seconds).
+        Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
+        answer came; LinkError where the request carries no req_id to match the answer by.
+        """
+        req_id = _req_id_of_request(request)
+        data = frame(request.SerializeToString())
+        sent = False
+        pause = PAUSE_MIN_S
+        while True:
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    connection = self._connected()
+                    answer = await connection.send(req_id, data)
+                    sent = True
+                    return await answer
+            except OSError as error:  # TimeoutError is one
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    where = f"The node at {self._address}"
+                    if sent:
+                        raise OutcomeUnknown(f"{where} did not answer in time ({error}).") from error
+                    raise CacheUnavailable(f"{where} could not be reached in time ({error}).") from error
+            await asyncio.sleep(min(pause, remaining))
+            pause = min(2 * pause, PAUSE_MAX_S)
+
+    def close(self) -> None:
+        """Close the connection; requests in flight on it are sent again on a new one."""
+        if self._connection is not None:
+            self._connection.lose(ConnectionResetError("The connection was closed."))
+            self._connection = None
+
+    def abandon(self) -> None:
+        """Close the connection of an event loop that has ended."""
+        if self._connection is not None:
+            self._connection.socket.close()
+            self._connection = None
+
+    def _connected(self) -> _Connection:
+        connection = self._connection
+        if connection is None or connection.lost:
+            connection = self._connection = _Connection(self._address)
+        elif len(connection.in_flight) >= IN_FLIGHT_MAX:
+            connection.lose(ConnectionResetError(f"{IN_FLIGHT_MAX} requests have no answer."))
+            connection = self._connection = _Connection(self._address)
+        return connection
+
+
+class _InFlight:
+    __slots__ = ("answer", "size")
+
+    def __init__(self, answer: asyncio.Future[pb.Ack], size: int) -> None:
+        self.answer = answer
+        self.size = size
+
+
+class _Connection:
+    __slots__ = ("_frames", "_loop", "_sending", "in_flight", "lost", "socket")
+
+    def __init__(self, address: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._frames = FrameReader(FRAME_BYTES_MAX)
+        self._sending = asyncio.Lock()
+        # A request that was given up stays here until its answer comes: see _answer().
+        self.in_flight: dict[str, _InFlight] = {}
+        self.lost = False
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
+        self._loop.add_reader(self.socket, self._readable)
+
+    async def send(self, req_id: str, data: bytes) -> asyncio.Future[pb.Ack]:
+        """Send a frame and return the future of its answer; waits while earlier frames are on their way."""
+        async with self._sending:
+            if self.lost:
+                raise ConnectionResetError("The connection was lost.")
+            answer: asyncio.Future[pb.Ack] = self._loop.create_future()
+            self.in_flight[req_id] = _InFlight(answer, len(data))
+            try:
+                await self._send_all(data)
+            except BaseException as error:
+                # Half a frame may be out: nothing can follow it.
+                del self.in_flight[req_id]
+                self.lose(
+                    error if isinstance(error, OSError) else ConnectionResetError("A send was cut off.")
+                )
+                raise
+            return answer
+
+    async def _send_all(self, data: bytes) -> None:
+        try:
+            count = self.socket.send(data)
+        except BlockingIOError:
+            count = 0
+        if count < len(data):
+            await self._loop.sock_sendall(self.socket, memoryview(data)[count:])
+
+    def lose(self, error: OSError) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        self._loop.remove_reader(self.socket)
+        self.socket.close()
+        waiting, self.in_flight = self.in_flight, {}
+        for request in waiting.values():
+            if not request.answer.done():
+                request.answer.set_exception(error)
+
+    def _readable(self) -> None:
+        try:
+            data = self.socket.recv(RECEIVE_BYTES)
+            if not data:
+                raise ConnectionResetError("The node closed the connection.")
+            for payload in self._frames.feed(data):
+                assert isinstance(payload, bytes)
+                self._answer(pb.Ack.FromString(payload))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.lose(error)
+        except (LinkError, DecodeError) as error:
+            self.lose(ConnectionResetError(f"The node's answer does not parse: {error}"))
+
+    def _answer(self, ack: pb.Ack) -> None:
+        req_id = _req_id_of_ack(ack)
+        if not req_id and ack.error.code == pb.ERROR_TOO_LARGE and self.in_flight:
+            # The node skips a frame over its limit without looking inside, so it cannot name the request.
+            # At least one in flight is over the limit, hence the largest one is.
+            req_id = max(self.in_flight, key=lambda name: self.in_flight[name].size)
+        request = self.in_flight.pop(req_id, None)
+        if request is not None and not request.answer.done():
+            request.answer.set_result(ack)
+
+
+def _req_id_of_request(request: pb.CacheRequest) -> str:
+    method = request.WhichOneof("method")
+    req_id = getattr(getattr(request, method), "req_id", "") if method else ""
+    if not req_id:
+        raise LinkError(f"A request needs a req_id to be matched with its answer; {method} has none.")
+    return str(req_id)
+
+
+def _req_id_of_ack(ack: pb.Ack) -> str:
+    method = ack.WhichOneof("method")
+    return str(getattr(getattr(ack, method), "req_id", "")) if method else ""

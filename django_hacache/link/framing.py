@@ -1,0 +1,86 @@
+"""Frames on the socket: 4 bytes of length, big endian, and that many bytes. Knows not what they mean."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import LinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEADER = Struct(">I")
+
+# What announces more than this is not our protocol: the connection ends.
+FRAME_BYTES_MAX = 256 * 1024 * 1024
+
+
+class Oversize(int):
+    """Takes the place of a payload that was skipped; its value is the payload's length in bytes."""
+
+
+def frame(payload: bytes) -> bytes:
+    return HEADER.pack(len(payload)) + payload
+
+
+def payload_length(header: bytes | bytearray | memoryview) -> int:
+    """Return the length in bytes that a frame's header announces.
+
+    Raises LinkError where no peer of ours would announce so much.
+    """
+    (length,) = HEADER.unpack_from(header)
+    if length > FRAME_BYTES_MAX:
+        raise LinkError(f"A frame announces {length} bytes; at most {FRAME_BYTES_MAX} are possible.")
+    return int(length)
+
+
+class FrameReader:
+    """Cuts a stream of bytes into payloads; skips a payload longer than `payload_bytes_max` unseen.
+
+    Memory grows with the bytes that arrived, never with the length that was announced.
+    """
+
+    __slots__ = ("_buffer", "_payload_bytes_max", "_skip", "_skipped")
+
+    def __init__(self, payload_bytes_max: int) -> None:
+        self._payload_bytes_max = payload_bytes_max
+        self._buffer = bytearray()
+        self._skip = 0
+        self._skipped = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes | Oversize]:
+        """Take the bytes that arrived and yield the payloads that are complete now.
+
+        Raises LinkError where the bytes are not frames; the reader is of no use afterwards.
+        """
+        buffer = self._buffer
+        if self._skip:
+            taken = min(self._skip, len(data))
+            self._skip -= taken
+            if self._skip:
+                return
+            data = data[taken:]
+            yield Oversize(self._skipped)
+        buffer += data
+        while len(buffer) >= HEADER.size:
+            length = payload_length(buffer)
+            end = HEADER.size + length
+            if length > self._payload_bytes_max:
+                yield from self._begin_skipping(length)
+                if self._skip:
+                    return
+            elif len(buffer) < end:
+                return
+            else:
+                payload = bytes(memoryview(buffer)[HEADER.size : end])
+                del buffer[:end]
+                yield payload
+
+    def _begin_skipping(self, length: int) -> Iterator[Oversize]:
+        end = HEADER.size + length
+        self._skip = max(0, end - len(self._buffer))
+        self._skipped = length
+        del self._buffer[:end]
+        if not self._skip:
+            yield Oversize(length)

@@ -1,0 +1,177 @@
+"""The node's end of the socket, in its event loop. Parses requests; what they mean is the handler's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from django_hacache.exceptions import LinkError
+from django_hacache.link.address import socket_address
+from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, Oversize, frame
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Reply = Callable[[pb.Ack], None]
+    Handler = Callable[[pb.CacheRequest, Reply], None]
+
+logger = logging.getLogger("django_hacache.link")
+
+BACKLOG = 1024
+
+# Answers that a worker has not read. One that lets more pile up is disconnected.
+UNREAD_BYTES_MAX = 1024 * 1024
+
+# struct ucred: pid, uid, gid.
+CREDENTIALS = Struct("3i")
+
+
+class LinkServer:
+    """Listens on a Unix socket and hands each request to `handle(request, reply)`.
+
+    `handle` returns at once and calls `reply(ack)` once for each request, then or later, in the loop's
+    thread and in any order. A reply to a worker that has gone is dropped. Only processes of this user may
+    connect. A request of more than `max_request_bytes` is skipped without being buffered and answered by an
+    Error with ERROR_TOO_LARGE, but without a req_id; bytes that are no request end that connection only.
+    A worker that leaves more than UNREAD_BYTES_MAX of answers unread is disconnected at the next one.
+    """
+
+    def __init__(self, path: Path, handle: Handler, *, max_request_bytes: int) -> None:
+        """Take the socket's path, in a directory of this user only, and the handler of requests.
+
+        Raises ConfigurationError where the path is too long for a Unix socket.
+        """
+        self._path = path
+        self._address = socket_address(path)
+        self._handle = handle
+        self._max_request_bytes = min(max_request_bytes, FRAME_BYTES_MAX)
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._inode = 0
+
+    async def start(self) -> None:
+        """Listen. A socket file that a dead node left behind is replaced.
+
+        Raises LinkError where a live node listens on it, or where the path is something else.
+        """
+        self._remove_stale_file()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(self._address)
+            # Nobody can connect before listen(), so nobody ever finds the socket with other rights.
+            self._path.chmod(0o600)
+            self._inode = self._path.stat().st_ino
+            self._server = await asyncio.get_running_loop().create_unix_server(
+                lambda: _Connection(self._handle, self._max_request_bytes, self._connections),
+                sock=listener,
+                backlog=BACKLOG,
+            )
+        except BaseException:
+            listener.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop listening, end all connections and remove the socket file."""
+        if self._server is None:
+            return
+        if self._path.exists() and self._path.stat().st_ino == self._inode:
+            self._path.unlink()
+        self._server.close()
+        for connection in tuple(self._connections):
+            # Not close(): that would wait for a worker that does not read its answers.
+            connection.abort()
+        await self._server.wait_closed()
+        self._server = None
+
+    def _remove_stale_file(self) -> None:
+        try:
+            mode = self._path.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISSOCK(mode):
+            raise LinkError(f"{self._address} is in the way of the node's socket and is no socket.")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+            try:
+                probe.connect(self._address)
+            except ConnectionRefusedError:
+                self._path.unlink()
+                return
+            except BlockingIOError:
+                # Its backlog is full: somebody listens.
+                pass
+        raise LinkError(f"Another node listens on {self._address}.")
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, handle: Handler, max_request_bytes: int, connections: set[_Connection]) -> None:
+        self._handle = handle
+        self._frames = FrameReader(max_request_bytes)
+        self._max_request_bytes = max_request_bytes
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._reply_callable = self.reply
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        uid = _peer_uid(transport.get_extra_info("socket"))
+        if uid != os.geteuid():
+            logger.warning("A process of user %d tried to connect; only user %d may.", uid, os.geteuid())
+            transport.abort()
+            return
+        self._transport = transport
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._transport = None
+        self._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for payload in self._frames.feed(data):
+                if self._transport is None:
+                    return
+                if isinstance(payload, Oversize):
+                    self.reply(_too_large(payload, self._max_request_bytes))
+                else:
+                    self._handle(pb.CacheRequest.FromString(payload), self._reply_callable)
+        except (LinkError, DecodeError) as error:
+            logger.warning("A worker sent bytes that are no request and was disconnected: %s", error)
+            self.abort()
+
+    def reply(self, ack: pb.Ack) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            logger.warning("A worker does not read its answers and was disconnected.")
+            self.abort()
+            return
+        transport.write(frame(ack.SerializeToString()))
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    _pid, uid, _gid = CREDENTIALS.unpack(credentials)
+    return int(uid)
+
+
+def _too_large(length: int, limit: int) -> pb.Ack:
+    return pb.Ack(
+        error=pb.Error(
+            error=f"A request of {length} bytes is larger than the {limit} bytes that this node accepts.",
+            code=pb.ERROR_TOO_LARGE,
+        )
+    )

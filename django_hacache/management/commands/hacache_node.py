@@ -1,0 +1,85 @@
+"""manage.py hacache_node: runs this host's node until a signal ends it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_hacache.conf import node_aliases, node_config
+from django_hacache.conf.location import default_location, parse_location
+from django_hacache.conf.options import read_aliases
+from django_hacache.conf.problems import Findings
+from django_hacache.exceptions import ConfigurationError, HACacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from django.core.management.base import CommandParser
+
+    from django_hacache.conf import CacheOptions
+
+
+class Command(BaseCommand):
+    help = "Run the node of this host: it replicates the cache with the nodes of the other hosts."
+    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own declaration
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--addr", metavar="HOST:PORT", help="who this node is among HA_HOSTS (default: found by host name)"
+        )
+        parser.add_argument(
+            "--location", metavar="DIR", help="the directory of the replica (default: LOCATION of CACHES)"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        _log_to_stderr(int(options["verbosity"]))
+        try:
+            config = node_config(options["addr"])
+            if not config.ha_mode:
+                raise ConfigurationError(
+                    "HA_MODE is false: the cache is standalone and needs no node. Set HA_MODE=true and HA_HOSTS."
+                )
+            location, caches = _what_to_serve(options["location"])
+            # Imported here: this is the only command that may load gRPC.
+            from django_hacache.node.lifecycle import run  # noqa: PLC0415
+
+            code = run(config, location, caches)
+        except HACacheError as error:
+            raise CommandError(str(error)) from error
+        if code:
+            sys.exit(code)
+
+
+def _what_to_serve(given: str | None) -> tuple[Path, Mapping[str, CacheOptions]]:
+    """The directory, and the aliases in it: those whose LOCATION it is, or all where --location moves them."""
+    findings = Findings()
+    aliases = read_aliases(findings)
+    findings.raise_errors()
+    if not aliases:
+        raise ConfigurationError("CACHES has no alias with the backend django_hacache.cache.HACache")
+    if given is not None:
+        try:
+            location = parse_location(given)
+        except ValueError as expected:
+            raise ConfigurationError(f"The location is {given!r}, from --location: expected {expected}.") from None
+        return location, node_aliases(location) or aliases
+    locations = {options.location for options in aliases.values()}
+    if len(locations) > 1:
+        listed = ", ".join(str(location) for location in sorted(locations))
+        raise ConfigurationError(f"The caches have several locations ({listed}): name one with --location.")
+    location = locations.pop() if locations else default_location()
+    return location, node_aliases(location)
+
+
+def _log_to_stderr(verbosity: int) -> None:
+    """Log as the project configured it; where it configured nothing for us, to standard error."""
+    logger = logging.getLogger("django_hacache")
+    logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    if not logger.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)

@@ -1,0 +1,129 @@
+"""`manage.py hacache_status`: the cluster as this host's node sees it, for people and for monitoring."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_hacache.exceptions import ConfigurationError
+from django_hacache.status import HostStatus, Mode, Status, locations, read_status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUORUM, NO_QUORUM, NO_NODE = 0, 1, 2
+BYTES_PER_KIB = 1024
+
+
+class Command(BaseCommand):
+    help = (
+        "Shows the cluster as this host's node sees it. Exit code: 0 with a quorum (and always in standalone "
+        "mode), 1 without one, 2 when no node answers."
+    )
+    # The command that is run when something is wrong must not stop at the checks that say so.
+    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print JSON for programs")
+        parser.add_argument("--location", type=Path, help="the replica's directory (default: from CACHES)")
+        parser.add_argument("--timeout", type=float, default=2.0, help="seconds for the node (default: 2)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            location = options["location"] or only_location()
+            status = read_status(location.absolute(), timeout_s=options["timeout"])
+        except ConfigurationError as error:
+            raise CommandError(str(error), returncode=NO_NODE) from error
+        self.stdout.write(json.dumps(status.as_json(), indent=2) if options["json"] else as_text(status))
+        if code := exit_code(status):
+            sys.exit(code)
+
+
+def only_location() -> Path:
+    found = locations()
+    if not found:
+        raise CommandError("CACHES has no alias with django_hacache.cache.HACache.", returncode=NO_NODE)
+    if len(found) > 1:
+        listed = ", ".join(str(location) for location in found)
+        raise CommandError(
+            f"CACHES names several directories, choose with --location: {listed}", returncode=NO_NODE
+        )
+    return found[0]
+
+
+def exit_code(status: Status) -> int:
+    if status.error:
+        return NO_NODE
+    return NO_QUORUM if status.quorum is False else QUORUM
+
+
+def as_text(status: Status) -> str:
+    """Lay the status out for a terminal."""
+    if status.error:
+        return f"No node answers.\n{status.error}\nStart it on this host: manage.py hacache_node"
+    parts = []
+    if status.mode is Mode.STANDALONE:
+        parts.append(f"Standalone: no cluster, the processes of this machine share {status.location}")
+    else:
+        parts += [summary(status), hosts_table(status.hosts)]
+    rows = [(cache.name, f"{cache.entries}", size(cache.bytes)) for cache in status.caches]
+    parts.append(table(("CACHE", "ENTRIES", "SIZE"), rows, right=(1, 2)))
+    return "\n\n".join(parts)
+
+
+def summary(status: Status) -> str:
+    connected = sum(host.connected for host in status.hosts)
+    leader = "none"
+    if status.leader is not None:
+        leader = status.leader.addr + ("" if status.leader.connected else " (not connected)")
+    quorum = "quorum" if status.quorum else "no quorum"
+    return (
+        f"Health  {status.health}: {connected} of {len(status.hosts)} hosts connected, {quorum}\n"
+        f"Leader  {leader}, term {status.term}\n"
+        f"Asked   {status.addr}"
+    )
+
+
+def hosts_table(hosts: Sequence[HostStatus]) -> str:
+    header = ("HOST", "ROLE", "LINK", "READS", "COMMIT", "APPLIED", "ENTRIES", "UP")
+    return table(header, [host_row(host) for host in hosts], right=(4, 5, 6, 7))
+
+
+def host_row(host: HostStatus) -> tuple[str, ...]:
+    if not host.connected:
+        return (host.addr, "-", "down", "-", "-", "-", "-", "-")
+    return (
+        host.addr,
+        host.role + (" (fresh)" if host.fresh else ""),
+        "up",
+        "served" if host.lease_ms else "misses",
+        str(host.commit_index),
+        str(host.applied_index),
+        str(host.entries),
+        host.uptime,
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int]) -> str:
+    """Align columns; those whose numbers are in `right` to the right."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [header, *rows]
+    )
+
+
+def size(count: float) -> str:
+    """Say a number of bytes in the unit that fits."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < BYTES_PER_KIB:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= BYTES_PER_KIB
+    return f"{count:.1f} GiB"

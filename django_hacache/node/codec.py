@@ -1,0 +1,392 @@
+"""Consensus messages as wire messages, and back. The only place that knows both vocabularies.
+
+Each message can travel as a request on the stream that its sender opened, or as an answer on the one that its receiver
+opened. Changes that are forwarded travel as the requests they are, and their outcomes as the answers they get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django_hacache.consensus import messages as core
+from django_hacache.wire import cache_pb2 as pb
+
+LEVELS = {
+    "level_leader": core.AckLevel.LEADER,
+    "level_once": core.AckLevel.ONCE,
+    "level_quorum": core.AckLevel.QUORUM,
+    "level_all": core.AckLevel.ALL,
+}
+CHANGES = ("put", "insert", "del", "remove", "touch", "increment", "clear", "batch")
+REFUSALS = {
+    core.Refusal.NOT_LEADER: (pb.ERROR_NOT_LEADER, "this node does not lead"),
+    core.Refusal.NO_QUORUM: (
+        pb.ERROR_NO_QUORUM,
+        "no quorum: no leader with a majority took the change in time; it did not happen",
+    ),
+    core.Refusal.OUTCOME_UNKNOWN: (
+        pb.ERROR_OUTCOME_UNKNOWN,
+        "the change was sent and not acknowledged in time: it may have happened or may still happen",
+    ),
+    core.Refusal.BUSY: (pb.ERROR_BUSY, "busy: too many changes are waiting; this one did not happen"),
+}
+CODES = {code: refusal for refusal, (code, _) in REFUSALS.items()}
+
+
+def generation_to_wire(generation: core.Generation | None) -> pb.Generation | None:
+    return None if generation is None else pb.Generation(number=generation.number, id=generation.id)
+
+
+def generation_from_wire(message: Any, field: str) -> core.Generation | None:
+    if not message.HasField(field):
+        return None
+    generation = getattr(message, field)
+    return core.Generation(generation.number, generation.id)
+
+
+def sender_to_wire(sender: core.Sender) -> pb.Sender:
+    return pb.Sender(
+        addr=sender.addr,
+        incarnation=sender.incarnation,
+        generation=generation_to_wire(sender.generation),
+        fresh=sender.fresh,
+    )
+
+
+def sender_from_wire(sender: pb.Sender) -> core.Sender:
+    return core.Sender(
+        sender.addr, sender.incarnation, generation_from_wire(sender, "generation"), sender.fresh
+    )
+
+
+# changes
+
+
+def change_of(request: pb.CacheRequest) -> Any:
+    """The change inside a request: Insert, Touch, ...; the request must hold one."""
+    return getattr(request, str(request.WhichOneof("method")))
+
+
+def level_of(change: Any) -> core.AckLevel | None:
+    """The ack level of a change; None for one that is answered as soon as it is accepted."""
+    if isinstance(change, pb.Put | pb.Del):
+        return None
+    which = change.ack_level.WhichOneof("ack_level")
+    return None if which == "level_direct" else LEVELS[which or "level_quorum"]
+
+
+def ack_of(
+    request: pb.CacheRequest, req_id: str, outcome: pb.Outcome, index: int = 0, term: int = 0
+) -> pb.Ack:
+    """The answer to a change, in the form that its kind has."""
+    method = request.WhichOneof("method")
+    if method == "batch":
+        return pb.Ack(batch_ack=pb.BatchAck(req_id=req_id, mod_res=outcome.mod_res, index=index, term=term))
+    took_effect = bool(outcome.mod_res and outcome.mod_res[0])
+    if method in {"del", "remove", "clear"}:
+        return pb.Ack(del_ack=pb.DelAck(req_id=req_id, mod_res=took_effect, index=index, term=term))
+    ack = pb.PutAck(req_id=req_id, mod_res=took_effect, reason=outcome.reason, index=index, term=term)
+    if outcome.HasField("value"):
+        ack.value = outcome.value
+    return pb.Ack(put_ack=ack)
+
+
+def refusal_ack(req_id: str, refusal: core.Refusal) -> pb.Ack:
+    code, text = REFUSALS[refusal]
+    return pb.Ack(error=pb.Error(error=text, req_id=req_id, code=code))
+
+
+def _forward_to_wire(message: core.Forward) -> pb.CacheRequest:
+    request = pb.CacheRequest()
+    request.CopyFrom(message.command)
+    request.timeout_ms = message.timeout
+    request.since_index = message.since
+    return request
+
+
+def forward_of(request: pb.CacheRequest) -> core.Forward:
+    change = change_of(request)
+    level = level_of(change) or core.AckLevel.LEADER
+    return core.Forward(change.req_id, request, level, request.since_index, request.timeout_ms)
+
+
+def _reply_to_wire(message: core.ForwardReply) -> pb.Ack:
+    if message.refusal is not None:
+        return refusal_ack(message.req_id, message.refusal)
+    outcome = pb.Outcome.FromString(message.outcome)
+    return ack_of(message.command, message.req_id, outcome, message.index, message.term)
+
+
+def _reply_of_put(ack: pb.PutAck) -> core.ForwardReply:
+    outcome = pb.Outcome(mod_res=[ack.mod_res], reason=ack.reason)
+    if ack.HasField("value"):
+        outcome.value = ack.value
+    return core.ForwardReply(ack.req_id, ack.index, ack.term, outcome.SerializeToString())
+
+
+def _reply_of_del(ack: pb.DelAck) -> core.ForwardReply:
+    outcome = pb.Outcome(mod_res=[ack.mod_res])
+    return core.ForwardReply(ack.req_id, ack.index, ack.term, outcome.SerializeToString())
+
+
+def _reply_of_batch(ack: pb.BatchAck) -> core.ForwardReply:
+    outcome = pb.Outcome(mod_res=ack.mod_res)
+    return core.ForwardReply(ack.req_id, ack.index, ack.term, outcome.SerializeToString())
+
+
+# the log
+
+
+def entry_to_wire(entry: core.Entry, age: int) -> pb.LogEntry:
+    return pb.LogEntry(
+        index=entry.index,
+        term=entry.term,
+        effects=entry.effect,
+        req_id=entry.req_id,
+        outcome=entry.outcome,
+        age_ms=age,
+    )
+
+
+def entry_of(entry: pb.LogEntry, born: int = 0) -> core.Entry:
+    return core.Entry(entry.index, entry.term, entry.effects, entry.req_id, entry.outcome, born)
+
+
+def _append_to_wire(message: core.Append) -> pb.Append:
+    return pb.Append(
+        term=message.term,
+        prev_index=message.prev_index,
+        prev_term=message.prev_term,
+        commit_index=message.commit_index,
+        entries=[entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages, strict=True)],
+    )
+
+
+def _append_of(message: pb.Append) -> core.Append:
+    return core.Append(
+        message.term,
+        message.prev_index,
+        message.prev_term,
+        message.commit_index,
+        tuple(entry_of(entry) for entry in message.entries),
+        tuple(entry.age_ms for entry in message.entries),
+    )
+
+
+def _append_ack_to_wire(message: core.AppendAck) -> pb.AppendAck:
+    return pb.AppendAck(
+        term=message.term,
+        success=message.success,
+        match_index=message.match_index,
+        applied_index=message.applied_index,
+        prev_index=message.prev_index,
+        wants_snapshot=message.wants_snapshot,
+    )
+
+
+def _append_ack_of(message: pb.AppendAck) -> core.AppendAck:
+    return core.AppendAck(
+        message.term,
+        message.success,
+        message.match_index,
+        message.applied_index,
+        message.prev_index,
+        message.wants_snapshot,
+    )
+
+
+# leadership
+
+
+def _ping_to_wire(message: core.Ping) -> pb.Ping:
+    return pb.Ping(
+        term=message.term,
+        seq=message.seq,
+        sent_at=message.sent_at,
+        commit_index=message.commit_index,
+        echo=message.echo,
+        lease_ms=message.lease,
+        admitted=message.admitted,
+    )
+
+
+def _ping_of(message: pb.Ping) -> core.Ping | core.Probe:
+    if not message.term:
+        return core.Probe()
+    return core.Ping(
+        message.term,
+        message.seq,
+        message.sent_at,
+        message.commit_index,
+        message.echo,
+        message.lease_ms,
+        message.admitted,
+    )
+
+
+def _pong_to_wire(message: core.Pong) -> pb.Pong:
+    return pb.Pong(
+        term=message.term,
+        seq=message.seq,
+        sent_at=message.sent_at,
+        node_time=message.node_time,
+        applied_index=message.applied_index,
+    )
+
+
+def _pong_of(message: pb.Pong) -> core.Pong | core.ProbeReply:
+    if not message.term:
+        return core.ProbeReply()
+    return core.Pong(message.term, message.seq, message.sent_at, message.node_time, message.applied_index)
+
+
+def _leader_req_to_wire(message: core.LeaderReq, addr: str) -> pb.LeaderReq:
+    return pb.LeaderReq(
+        addr=addr,
+        election_ts=message.election_ts,
+        term=message.term,
+        last_index=message.last_index,
+        last_term=message.last_term,
+        pre_vote=message.pre_vote,
+        handover=message.handover,
+        forming=generation_to_wire(message.forming),
+    )
+
+
+def _leader_req_of(message: pb.LeaderReq) -> core.LeaderReq:
+    return core.LeaderReq(
+        message.election_ts,
+        message.term,
+        message.last_index,
+        message.last_term,
+        message.pre_vote,
+        message.handover,
+        generation_from_wire(message, "forming"),
+    )
+
+
+def _leader_req_ack_to_wire(message: core.LeaderReqAck, addr: str) -> pb.LeaderReqAck:
+    return pb.LeaderReqAck(
+        addr=addr,
+        election_ts=message.election_ts,
+        term=message.term,
+        granted=message.granted,
+        pre_vote=message.pre_vote,
+    )
+
+
+def _leader_req_ack_of(message: pb.LeaderReqAck) -> core.LeaderReqAck:
+    return core.LeaderReqAck(message.election_ts, message.term, message.granted, message.pre_vote)
+
+
+MGMT_TO_WIRE: dict[type[Any], tuple[str, Callable[[Any, str], Any]]] = {
+    core.Probe: ("ping", lambda _m, _a: pb.Ping()),
+    core.ProbeReply: ("pong", lambda _m, _a: pb.Pong()),
+    core.Ping: ("ping", lambda m, _a: _ping_to_wire(m)),
+    core.Pong: ("pong", lambda m, _a: _pong_to_wire(m)),
+    core.LeaderReq: ("leader_req", _leader_req_to_wire),
+    core.LeaderReqAck: ("leader_req_ack", _leader_req_ack_to_wire),
+    core.LeaderAck: (
+        "leader_ack",
+        lambda m, a: pb.LeaderAck(addr=a, election_ts=m.election_ts, term=m.term),
+    ),
+    core.LeaderAckAck: ("leader_ack_ack", lambda m, a: pb.LeaderAckAck(addr=a, term=m.term)),
+    core.LeaderSwitch: (
+        "leader_switch",
+        lambda m, _a: pb.LeaderSwitch(vote_host=m.vote_host, election_ts=m.election_ts, term=m.term),
+    ),
+    core.LeaderSwitchAck: ("leader_switch_ack", lambda m, a: pb.LeaderSwitchAck(addr=a, term=m.term)),
+    core.LeaderSwitchPriority: (
+        "leader_switch_priority",
+        lambda m, _a: pb.LeaderSwitchPriority(vote_host=m.vote_host, election_ts=m.election_ts, term=m.term),
+    ),
+    core.LeaderDead: (
+        "leader_dead",
+        lambda m, _a: pb.LeaderDead(vote_host=m.vote_host, election_ts=m.election_ts, term=m.term),
+    ),
+}
+
+MGMT_FROM_WIRE: dict[str, Callable[[Any], core.Message]] = {
+    "ping": _ping_of,
+    "pong": _pong_of,
+    "leader_req": _leader_req_of,
+    "leader_req_ack": _leader_req_ack_of,
+    "leader_ack": lambda m: core.LeaderAck(m.election_ts, m.term),
+    "leader_ack_ack": lambda m: core.LeaderAckAck(m.term),
+    "leader_switch": lambda m: core.LeaderSwitch(m.vote_host, m.election_ts, m.term),
+    "leader_switch_ack": lambda m: core.LeaderSwitchAck(m.term),
+    "leader_switch_priority": lambda m: core.LeaderSwitchPriority(m.vote_host, m.election_ts, m.term),
+    "leader_dead": lambda m: core.LeaderDead(m.vote_host, m.election_ts, m.term),
+}
+
+# Those of MgmtAck; the rest travels as a request only.
+MGMT_ACKS = frozenset({"ping", "pong", "leader_req_ack", "leader_ack_ack", "leader_switch_ack"})
+
+
+def to_request(message: core.Message, addr: str) -> pb.CacheRequest | None:
+    """The message as a request; None for the answer to a change, which travels as an answer only."""
+    match message:
+        case core.Append():
+            return pb.CacheRequest(append=_append_to_wire(message))
+        case core.AppendAck():
+            return pb.CacheRequest(append_ack=_append_ack_to_wire(message))
+        case core.Forward():
+            return _forward_to_wire(message)
+        case core.ForwardReply():
+            return None
+    name, convert = MGMT_TO_WIRE[type(message)]
+    request = pb.CacheRequest()
+    getattr(request.mgmt_req, name).CopyFrom(convert(message, addr))
+    return request
+
+
+def to_ack(message: core.Message, addr: str) -> pb.Ack | None:
+    """The message as an answer; None for those that travel as requests only."""
+    match message:
+        case core.AppendAck():
+            return pb.Ack(append_ack=_append_ack_to_wire(message))
+        case core.ForwardReply():
+            return _reply_to_wire(message)
+        case core.Append() | core.Forward():
+            return None
+    name, convert = MGMT_TO_WIRE[type(message)]
+    if name not in MGMT_ACKS:
+        return None
+    ack = pb.Ack()
+    getattr(ack.mgmt_ack, name).CopyFrom(convert(message, addr))
+    return ack
+
+
+def from_request(request: pb.CacheRequest) -> core.Message | None:
+    """The consensus message in a node's request; None where it is something else."""
+    method = request.WhichOneof("method")
+    if method == "mgmt_req":
+        name = request.mgmt_req.WhichOneof("method")
+        convert = MGMT_FROM_WIRE.get(name or "")
+        return convert(getattr(request.mgmt_req, str(name))) if convert else None
+    if method == "append":
+        return _append_of(request.append)
+    if method == "append_ack":
+        return _append_ack_of(request.append_ack)
+    return forward_of(request) if method in CHANGES else None
+
+
+def from_ack(ack: pb.Ack) -> core.Message | None:
+    """The consensus message in a node's answer; None where it is something else."""
+    match ack.WhichOneof("method"):
+        case "append_ack":
+            return _append_ack_of(ack.append_ack)
+        case "put_ack":
+            return _reply_of_put(ack.put_ack)
+        case "del_ack":
+            return _reply_of_del(ack.del_ack)
+        case "batch_ack":
+            return _reply_of_batch(ack.batch_ack)
+        case "error" if ack.error.code in CODES:
+            return core.ForwardReply(ack.error.req_id, refusal=CODES[ack.error.code])
+        case "mgmt_ack":
+            name = ack.mgmt_ack.WhichOneof("method")
+            convert = MGMT_FROM_WIRE.get(name or "") if name in MGMT_ACKS else None
+            return convert(getattr(ack.mgmt_ack, str(name))) if convert else None
+    return None

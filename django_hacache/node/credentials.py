@@ -1,0 +1,100 @@
+"""TLS, tokens and the options of gRPC, as configured. Knows no messages."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+import grpc
+
+from django_hacache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from django_hacache.conf import TLS, ClusterConfig
+
+AUTHORIZATION = "authorization"
+ADDR_KEY = "hacache-addr"
+VERSION_KEY = "hacache-version"
+EXTENSION_VERSION = 1
+
+# Large enough that an oversized value is answered by a sentence instead of a broken stream.
+RECEIVE_BYTES = 160 << 20
+UNAUTHENTICATED_METADATA_BYTES = 16 << 10
+
+
+def metadata(token: str, addr: str) -> tuple[tuple[str, str], ...]:
+    """What a node says of itself when it opens a stream."""
+    return ((AUTHORIZATION, token), (ADDR_KEY, addr), (VERSION_KEY, str(EXTENSION_VERSION)))
+
+
+def authenticated(given: Iterable[tuple[str, str | bytes]], token: str) -> bool:
+    """Whether the metadata carries the token, compared in constant time."""
+    offered = [value for key, value in given if key == AUTHORIZATION]
+    if len(offered) != 1:
+        return False
+    value = offered[0]
+    return hmac.compare_digest(value if isinstance(value, bytes) else value.encode(), token.encode())
+
+
+def _keepalive(config: ClusterConfig) -> list[tuple[str, int]]:
+    return [
+        ("grpc.keepalive_time_ms", int(config.keepalive_interval_s * 1000)),
+        ("grpc.keepalive_timeout_ms", int(config.keepalive_timeout_s * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.max_receive_message_length", RECEIVE_BYTES),
+        ("grpc.max_send_message_length", RECEIVE_BYTES),
+        ("grpc.max_metadata_size", UNAUTHENTICATED_METADATA_BYTES),
+    ]
+
+
+def server_options(config: ClusterConfig) -> list[tuple[str, int]]:
+    return [
+        *_keepalive(config),
+        # Peers ping as often as they are configured to: that is no reason to send them away.
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.server_handshake_timeout_ms", 5000),
+        ("grpc.max_concurrent_streams", 256),
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def channel_options(config: ClusterConfig) -> list[tuple[str, int | str]]:
+    options: list[tuple[str, int | str]] = [
+        *_keepalive(config),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    if config.tls is not None:
+        name = config.tls.sni_overwrite or config.tls.validate_domain
+        options.append(("grpc.ssl_target_name_override", name))
+    return options
+
+
+def server_credentials(tls: TLS) -> grpc.ServerCredentials:
+    """Raises ConfigurationError naming the file that cannot be read."""
+    authority = _read(tls.ca_client) if tls.ca_client else None
+    pair = (_read(tls.server_key), _read(tls.server_cert))
+    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+
+
+def channel_credentials(tls: TLS) -> grpc.ChannelCredentials:
+    """Raises ConfigurationError naming the file that cannot be read."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(tls.ca_server) if tls.ca_server else None,
+        private_key=_read(tls.client_key) if tls.client_key else None,
+        certificate_chain=_read(tls.client_cert) if tls.client_cert else None,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: expected a readable PEM file: {error.strerror}") from error

@@ -1,0 +1,214 @@
+"""What a node must find again after a restart: the durable part of a Ready goes into one LMDB transaction.
+
+Without sync that survives the process, not the host. A host that comes back from a crash is fresh.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.log import Log
+from django_hacache.consensus.messages import Entry, Generation
+from django_hacache.consensus.requests import Recorded
+from django_hacache.consensus.state import HardState
+from django_hacache.node import effects
+from django_hacache.node.codec import entry_of, entry_to_wire
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from random import Random
+
+    from django_hacache.consensus.state import Ready
+    from django_hacache.replica.journal import Journal, JournalReader
+    from django_hacache.replica.replica import Replica
+    from django_hacache.replica.transaction import WriteTransaction
+
+HARD = "hard"
+BASE = "base"
+APPLIED = "applied"
+FLOOR = "floor"
+PLACE = Struct("<QQ")  # index and term
+BORN = Struct("<Q")  # milliseconds of this host's boot-time clock
+
+
+class Found(NamedTuple):
+    """What a start has to go on with."""
+
+    hard: HardState
+    log: Log
+    applied: int
+    requests: list[tuple[str, Recorded]]
+    requests_floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A snapshot whose items are all stored: the replica is what it was at (index, term)."""
+
+    index: int
+    term: int
+    requests: list[tuple[str, Recorded]]
+
+
+def load(replica: Replica, rng: Random) -> Found:
+    """Read what the last process of this node left, or begin as a fresh one."""
+    with replica.snapshot() as reading:
+        journal = reading.journal
+        stored = journal.get_meta(HARD)
+        if stored is None:
+            return Found(fresh_state(rng), Log(), 0, [], 0)
+        base = PLACE.unpack(journal.get_meta(BASE) or PLACE.pack(0, 0))
+        applied = applied_place(journal)[0]
+        floor = int.from_bytes(journal.get_meta(FLOOR) or b"", "big")
+        entries = [_entry_of(raw) for _, raw in journal.entries()]
+        return Found(_hard_of(stored), Log(*base, entries), applied, recorded_requests(journal), floor)
+
+
+def applied_place(journal: JournalReader) -> tuple[int, int]:
+    """Index and term of the last entry whose effects the replica holds."""
+    index, term = PLACE.unpack(journal.get_meta(APPLIED) or PLACE.pack(0, 0))
+    return index, term
+
+
+def recorded_requests(journal: JournalReader) -> list[tuple[str, Recorded]]:
+    """The replicated table of recent requests, oldest first."""
+    return [_recorded_of(index, raw) for index, raw in journal.requests()]
+
+
+class Durable:
+    """Writes what the core decided to the replica's environment."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+
+    def write(
+        self, ready: Ready, hard: HardState, requests_floor: int, installed: Installed | None = None
+    ) -> None:
+        """Store the durable part of `ready`; returns when it is committed.
+
+        A new node stores its identity with the first thing that it stores. `installed` is the end of a snapshot
+        that `ready` follows from. Raises ReplicaError, and nothing is stored then.
+        """
+        if not _has_durable_part(ready):
+            return
+        with self._replica.write() as transaction:
+            journal = transaction.journal
+            if ready.empty_replica:
+                transaction.empty()
+                journal.clear_requests()
+                journal.put_meta(APPLIED, PLACE.pack(0, 0))
+            if ready.reset_log is not None:
+                journal.truncate_from(0)
+                journal.put_meta(BASE, PLACE.pack(*ready.reset_log))
+            if ready.truncate_from is not None:
+                journal.truncate_from(ready.truncate_from)
+            if installed is not None:
+                self._complete(journal, installed)
+            journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in ready.entries)
+            self._apply(transaction, journal, ready.apply, requests_floor)
+            if ready.compact_to is not None:
+                self._compact(journal, ready)
+            if ready.hard_state is not None:
+                journal.put_meta(HARD, _hard_to_bytes(ready.hard_state))
+            elif journal.get_meta(HARD) is None:
+                journal.put_meta(HARD, _hard_to_bytes(hard))
+
+    def _apply(
+        self, transaction: WriteTransaction, journal: Journal, entries: list[Entry], floor: int
+    ) -> None:
+        for entry in entries:
+            effects.apply(transaction, entry)
+            if entry.req_id:
+                record = pb.RecentRequest(req_id=entry.req_id, outcome=entry.outcome)
+                journal.put_request(entry.index, record.SerializeToString())
+        if entries:
+            journal.put_meta(APPLIED, PLACE.pack(entries[-1].index, entries[-1].term))
+            if floor:
+                journal.delete_requests_to(floor)
+                journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
+
+    @staticmethod
+    def _compact(journal: Journal, ready: Ready) -> None:
+        assert ready.compact_to is not None
+        journal.compact_to(ready.compact_to)
+        journal.put_meta(BASE, PLACE.pack(ready.compact_to, ready.compact_term))
+
+    # snapshots that arrive
+
+    def empty(self) -> None:
+        """Make room for a snapshot. The log stays until it is complete: it holds promises."""
+        with self._replica.write() as transaction:
+            transaction.empty()
+            transaction.journal.clear_requests()
+
+    def install(self, items: Iterable[pb.SnapshotItem], received_ms: int) -> None:
+        """Store a part of a snapshot that arrived at `received_ms` of this host's clock."""
+        with self._replica.write() as transaction:
+            for item in items:
+                ttl = item.ttl_ms if item.HasField("ttl_ms") else None
+                transaction.put_raw(
+                    item.cache_name,
+                    item.key,
+                    item.value,
+                    version=item.version,
+                    expires_at=effects.expires_at(received_ms, ttl),
+                )
+
+    @staticmethod
+    def _complete(journal: Journal, installed: Installed) -> None:
+        for req_id, recorded in installed.requests:
+            record = pb.RecentRequest(req_id=req_id, outcome=recorded.outcome)
+            journal.put_request(recorded.index, record.SerializeToString())
+        journal.put_meta(APPLIED, PLACE.pack(installed.index, installed.term))
+
+
+def _has_durable_part(ready: Ready) -> bool:
+    return bool(
+        ready.empty_replica
+        or ready.reset_log is not None
+        or ready.truncate_from is not None
+        or ready.entries
+        or ready.apply
+        or ready.compact_to is not None
+        or ready.hard_state is not None
+    )
+
+
+def _entry_to_bytes(entry: Entry) -> bytes:
+    return BORN.pack(entry.born) + entry_to_wire(entry, 0).SerializeToString()
+
+
+def _entry_of(raw: bytes) -> Entry:
+    (born,) = BORN.unpack_from(raw)
+    return entry_of(pb.LogEntry.FromString(raw[BORN.size :]), born)
+
+
+def _recorded_of(index: int, raw: bytes) -> tuple[str, Recorded]:
+    record = pb.RecentRequest.FromString(raw)
+    return record.req_id, Recorded(index, record.outcome)
+
+
+def _hard_to_bytes(hard: HardState) -> bytes:
+    return json.dumps(
+        {
+            "incarnation": hard.incarnation,
+            "term": hard.term,
+            "vote": hard.vote,
+            "generation": hard.generation,
+            "fresh": hard.fresh,
+            "forming": hard.forming,
+            "installing": hard.installing,
+        }
+    ).encode()
+
+
+def _hard_of(raw: bytes) -> HardState:
+    stored: dict[str, Any] = json.loads(raw)
+    for name in ("generation", "forming"):
+        stored[name] = Generation(*stored[name]) if stored[name] else None
+    return HardState(**stored)

@@ -1,0 +1,57 @@
+"""Carries the effects of a log entry out on the replica: the same on every host, whatever its clock says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_hacache.replica.clock import NEVER
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from django_hacache.consensus.messages import Entry
+    from django_hacache.replica.transaction import WriteTransaction
+
+MS = 1_000_000  # ns
+POSITION_BITS = 20
+
+
+def version_of(index: int, position: int) -> int:
+    """The version of what the effect at `position` of the entry at `index` writes."""
+    return (index << POSITION_BITS) | position
+
+
+def expires_at(born_ms: int, ttl_ms: int | None) -> int:
+    """The boot-time instant (ns) at which an entry ends that lives `ttl_ms` from `born_ms` on."""
+    return NEVER if ttl_ms is None else (born_ms + ttl_ms) * MS
+
+
+def apply(transaction: WriteTransaction, entry: Entry) -> None:
+    """Do what the entry says, inside `transaction`."""
+    if not entry.effect:
+        return
+    for position, effect in enumerate(pb.Effects.FromString(entry.effect).effects):
+        match effect.WhichOneof("effect"):
+            case "set":
+                change = effect.set
+                transaction.set(
+                    change.cache_name,
+                    change.entry,
+                    change.value,
+                    version=version_of(entry.index, position),
+                    expires_at=expires_at(entry.born, change.ttl_ms if change.HasField("ttl_ms") else None),
+                    keep_ttl=change.keep_ttl,
+                )
+            case "delete":
+                transaction.delete(effect.delete.cache_name, effect.delete.entry)
+            case "touch":
+                touch = effect.touch
+                transaction.touch(
+                    touch.cache_name,
+                    touch.entry,
+                    version=version_of(entry.index, position),
+                    expires_at=expires_at(entry.born, touch.ttl_ms if touch.HasField("ttl_ms") else None),
+                )
+            case "clear":
+                transaction.clear(effect.clear.cache_name)
+            case "remove_keys":
+                transaction.remove_keys(effect.remove_keys.cache_name, effect.remove_keys.keys)

@@ -1,0 +1,188 @@
+"""Takes requests of workers and clients: validates them, answers what can be answered here, submits the changes.
+
+An invalid request is answered by a sentence and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from django_hacache.node.codec import ack_of, change_of, level_of, refusal_ack
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from django_hacache.conf import CacheOptions
+    from django_hacache.consensus.messages import AckLevel
+    from django_hacache.consensus.state import Completion
+
+Reply = Callable[[pb.Ack], None]
+
+DEFAULT_TIMEOUT_MS = 5000
+TIMEOUT_MS_MAX = 3_600_000
+KEY_BYTES_MAX = 1 << 20
+BATCH_CHANGES_MAX = 100_000
+# Base changes carry ids that need be unique on their stream only, and may safely happen again.
+BASE_CHANGES = frozenset({"put", "insert", "del", "remove"})
+
+
+class Token(NamedTuple):
+    """Who waits for the outcome of a change."""
+
+    request: pb.CacheRequest
+    req_id: str
+    reply: Reply
+
+
+class Desk(Protocol):
+    """What the intake needs from the runtime."""
+
+    def read(self, cache: str, entry: str) -> bytes | memoryview | None: ...
+    def submit(
+        self, req_id: str, request: pb.CacheRequest, level: AckLevel | None, token: Token | None, timeout: int
+    ) -> None: ...
+    def greeting(self) -> pb.Ack: ...
+    def health(self) -> pb.HealthAck: ...
+    def report(self, *, local: bool, reply: Reply) -> None: ...
+
+
+class Refused(Exception):
+    """A request that will never be granted as it is."""
+
+    def __init__(self, code: pb.ErrorCode.ValueType, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Intake:
+    def __init__(self, desk: Desk, caches: Mapping[str, CacheOptions]) -> None:
+        self._desk = desk
+        self._caches = caches
+        self._nonce = os.urandom(8).hex()
+        self._taken = 0
+
+    def take(self, request: pb.CacheRequest, reply: Reply, *, trusted_ids: bool) -> None:
+        """Answer or submit a request; `reply` is called once.
+
+        `trusted_ids`: the sender's req_ids are unique in the cluster, so that a retry takes effect once.
+        """
+        method = request.WhichOneof("method")
+        try:
+            match method:
+                case "get":
+                    reply(self._get(request.get))
+                case "mgmt_req":
+                    self._manage(request.mgmt_req, reply)
+                case "status":
+                    self._desk.report(local=request.status.local, reply=reply)
+                case None:
+                    raise Refused(
+                        pb.ERROR_INVALID, "the request has no method; expected one of CacheRequest's"
+                    )
+                case "append" | "append_ack" | "snapshot_chunk" | "snapshot_ack":
+                    raise Refused(
+                        pb.ERROR_INVALID, f"{method} is for nodes of the cluster; this sender names none"
+                    )
+                case _:
+                    self._change(method, request, reply, trusted_ids=trusted_ids)
+        except Refused as refused:
+            req_id = _req_id_of(request, method)
+            reply(pb.Ack(error=pb.Error(error=str(refused), code=refused.code, req_id=req_id)))
+
+    def complete(self, completion: Completion) -> None:
+        """Tell whoever waits."""
+        token: Token | None = completion.token
+        if token is None:
+            return
+        if completion.refusal is not None:
+            token.reply(refusal_ack(token.req_id, completion.refusal))
+            return
+        outcome = pb.Outcome.FromString(completion.outcome)
+        token.reply(ack_of(token.request, token.req_id, outcome))
+
+    def _get(self, get: pb.Get) -> pb.Ack:
+        self._check_name(get.cache_name, get.entry)
+        ack = pb.GetAck(cache_name=get.cache_name, entry=get.entry)
+        value = self._desk.read(get.cache_name, get.entry)
+        if value is not None:
+            ack.value = bytes(value)
+        return pb.Ack(get_ack=ack)
+
+    def _manage(self, request: pb.MgmtRequest, reply: Reply) -> None:
+        match request.WhichOneof("method"):
+            case "ping":
+                reply(pb.Ack(mgmt_ack=pb.MgmtAck(pong=pb.Pong())))
+            case "health":
+                reply(pb.Ack(mgmt_ack=pb.MgmtAck(health_ack=self._desk.health())))
+            case None:
+                raise Refused(pb.ERROR_INVALID, "the mgmt_req has no method; expected one of MgmtRequest's")
+            case _:
+                # Who is no node of this cluster takes no part in elections: it learns who leads.
+                reply(self._desk.greeting())
+
+    def _change(self, method: str, request: pb.CacheRequest, reply: Reply, *, trusted_ids: bool) -> None:
+        change = change_of(request)
+        self._check_change(change)
+        told = change.req_id
+        level = level_of(change)
+        if not told or not (trusted_ids or method not in BASE_CHANGES):
+            self._taken += 1
+            change.req_id = f"{self._nonce}-{self._taken}"
+        timeout = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, TIMEOUT_MS_MAX)
+        if level is None:
+            self._desk.submit(change.req_id, request, None, None, timeout)
+            changes = len(change.changes) if isinstance(change, pb.Batch) else 1
+            reply(ack_of(request, told, pb.Outcome(mod_res=[True] * changes)))
+            return
+        self._desk.submit(change.req_id, request, level, Token(request, told, reply), timeout)
+
+    def _check_change(self, change: Any) -> None:
+        if isinstance(change, pb.Batch):
+            if not 0 < len(change.changes) <= BATCH_CHANGES_MAX:
+                raise Refused(
+                    pb.ERROR_INVALID,
+                    f"a batch of {len(change.changes)} changes; expected 1 to {BATCH_CHANGES_MAX}",
+                )
+            for one in change.changes:
+                kind = one.WhichOneof("change")
+                if kind is None:
+                    raise Refused(pb.ERROR_INVALID, "a change in the batch is empty")
+                self._check_change(getattr(one, kind))
+        elif isinstance(change, pb.Clear):
+            self._options(change.cache_name)
+        else:
+            options = self._check_name(change.cache_name, change.entry)
+            self._check_size(change, options)
+
+    def _check_size(self, change: Any, options: CacheOptions) -> None:
+        if isinstance(change, pb.Insert | pb.Put) and len(change.value) > options.max_value_bytes:
+            raise Refused(
+                pb.ERROR_TOO_LARGE,
+                f"a value of {len(change.value)} bytes; cache {change.cache_name!r} takes at most "
+                f"{options.max_value_bytes} (MAX_VALUE_SIZE)",
+            )
+        if isinstance(change, pb.Increment) and not 0 < len(change.delta) <= KEY_BYTES_MAX:
+            raise Refused(
+                pb.ERROR_INVALID, f"a delta of {len(change.delta)} bytes; expected 1 to {KEY_BYTES_MAX}"
+            )
+
+    def _check_name(self, cache: str, entry: str) -> CacheOptions:
+        options = self._options(cache)
+        if len(entry) > KEY_BYTES_MAX:
+            raise Refused(
+                pb.ERROR_TOO_LARGE, f"a key of {len(entry)} characters; at most {KEY_BYTES_MAX} are possible"
+            )
+        return options
+
+    def _options(self, cache: str) -> CacheOptions:
+        options = self._caches.get(cache)
+        if options is None:
+            known = ", ".join(sorted(self._caches)) or "none"
+            raise Refused(pb.ERROR_UNKNOWN_CACHE, f"unknown cache {cache!r}; this node has: {known}")
+        return options
+
+
+def _req_id_of(request: pb.CacheRequest, method: str | None) -> str:
+    part = getattr(request, method) if method else None
+    return str(getattr(part, "req_id", ""))

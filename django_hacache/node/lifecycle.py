@@ -1,0 +1,108 @@
+"""Starts and ends a node process: the directory's lock, signals, the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import ConfigurationError
+from django_hacache.node.runtime import Node
+from django_hacache.replica.control import ControlPage
+from django_hacache.replica.directory import PRIVATE_FILE, ensure_private
+from django_hacache.replica.eviction import map_size_for
+from django_hacache.replica.replica import Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from django_hacache.conf import CacheOptions, ClusterConfig
+
+logger = logging.getLogger("django_hacache.node")
+
+LOCK_NAME = "node.lock"
+SOCKET_NAME = "node.sock"
+
+
+def run(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> int:
+    """Run a node until a signal ends it; returns the exit code.
+
+    Raises ConfigurationError, ReplicaError or LinkError where it cannot start.
+    """
+    with _only_node_of(location):
+        return _run_loop(_serve(config, location, caches))
+
+
+def _run_loop(main: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop  # noqa: PLC0415 - only the node wants it, and it may not be installed
+    except ImportError:
+        return asyncio.run(main)
+    return int(uvloop.run(main))
+
+
+async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> int:
+    size = sum(options.size_limit for options in caches.values())
+    replica = Replica.open(location, writable=True, map_size=map_size_for(size), keeps_journal=True)
+    page = ControlPage.create(location)
+    try:
+        node = Node(config, replica, page, location / SOCKET_NAME, caches)
+        await node.start()
+        _log_start(config, node, location, caches)
+        stopping = _stop_signals()
+        ends = {asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(node.failed.wait())}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        await node.stop()
+        logger.info("%s has stopped", node.addr)
+        return 1 if node.failed.is_set() else 0
+    finally:
+        page.revoke()
+        replica.close()
+
+
+def _log_start(config: ClusterConfig, node: Node, location: Path, caches: Mapping[str, CacheOptions]) -> None:
+    logger.info(
+        "%s serves %s in %s, cluster of %d, TLS %s",
+        node.addr,
+        ", ".join(sorted(caches)),
+        location,
+        len(config.hosts),
+        "on" if config.tls else "off",
+    )
+
+
+def _stop_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+@contextmanager
+def _only_node_of(location: Path) -> Iterator[None]:
+    """Hold the directory's lock; the kernel releases it with the process, however that ends."""
+    ensure_private(location)
+    path = location / LOCK_NAME
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise ConfigurationError(
+                f"another node (process {pid}) already runs on {location}; each host runs one"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,167 @@
+"""The stream that this node opens to each other node, for ever: a lost one is opened again and means nothing more.
+
+Requests leave on it, answers come back on it. What they mean is the runtime's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from django_hacache.node import credentials
+from django_hacache.node.outbox import Outbox
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from django_hacache.conf import ClusterConfig, Host
+
+logger = logging.getLogger("django_hacache.node")
+
+METHOD = "/cache.Cache/StreamValues"
+PROBE_S = 0.5
+
+
+class PeerEvents(Protocol):
+    """What happens on the stream to a peer."""
+
+    def peer_connected(self, addr: str) -> None: ...
+    def peer_answered(self, addr: str, ack: pb.Ack) -> None: ...
+    def peer_lost(self, addr: str, *, refused: bool) -> None: ...
+
+
+class PeerStream:
+    """The outgoing stream to one peer."""
+
+    def __init__(self, config: ClusterConfig, me: Host, peer: Host, events: PeerEvents, rng: Random) -> None:
+        self.addr = peer.addr
+        self._config = config
+        self._peer = peer
+        self._events = events
+        self._rng = rng
+        self._metadata = credentials.metadata(config.auth_token, me.addr)
+        self._outbox: Outbox[pb.CacheRequest] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._complained = ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the stream is up and the peer speaks the extensions."""
+        return self._outbox is not None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"peer {self.addr}")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def send(self, request: pb.CacheRequest, *, urgent: bool = False) -> bool:
+        """Queue a request; False where the stream is down or full. The protocol sends again what matters."""
+        return self._outbox is not None and self._outbox.put(request, urgent=urgent)
+
+    async def _run(self) -> None:
+        while True:
+            was_connected = False
+            try:
+                was_connected = await self._connect_and_read()
+            except grpc.aio.AioRpcError as error:
+                self._complain(error)
+            except DecodeError as error:
+                logger.warning(
+                    "%s sent bytes that are no answer; the stream is opened again: %s", self.addr, error
+                )
+            finally:
+                was_connected = was_connected or self._outbox is not None
+                self._outbox = None
+            refused = await self._refuses()
+            self._events.peer_lost(self.addr, refused=refused)
+            lower, upper = self._config.reconnect_lower_ms, self._config.reconnect_upper_ms
+            # The first try after a loss comes soon: most losses are a restart.
+            wait_ms = lower if was_connected else self._rng.uniform(lower, upper)
+            await asyncio.sleep(wait_ms / 1000)
+
+    async def _connect_and_read(self) -> bool:
+        async with self._channel() as channel:
+            call = channel.stream_stream(METHOD)(metadata=self._metadata)
+            first = await call.read()
+            if first is grpc.aio.EOF:
+                await call.read()  # raises the status
+                return False
+            info = pb.Ack.FromString(first)
+            if not info.mgmt_ack.leader_info.node_addr:
+                # A base peer would end the stream at the first message it does not know: it is sent none.
+                logger.warning("%s speaks the base protocol only and takes no part in elections", self.addr)
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+                return True
+            outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
+            self._complained = ""
+            self._events.peer_connected(self.addr)
+            writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
+            try:
+                await self._read(call)
+            finally:
+                self._outbox = None
+                writer.cancel()
+                with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+                    await writer
+            return True
+
+    def _channel(self) -> grpc.aio.Channel:
+        options = credentials.channel_options(self._config)
+        if self._config.tls is None:
+            return grpc.aio.insecure_channel(self._peer.addr, options)
+        secrets = credentials.channel_credentials(self._config.tls)
+        return grpc.aio.secure_channel(self._peer.addr, secrets, options)
+
+    async def _write(
+        self, call: grpc.aio.StreamStreamCall[bytes, bytes], outbox: Outbox[pb.CacheRequest]
+    ) -> None:
+        try:
+            while True:
+                request = await outbox.get()
+                await call.write(request.SerializeToString())
+        except asyncio.InvalidStateError:
+            return  # the call has ended: the reader learns why
+
+    async def _read(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+        while True:
+            raw = await call.read()
+            if raw is grpc.aio.EOF:
+                code, details = await call.code(), await call.details()
+                if code is not grpc.StatusCode.OK:
+                    logger.debug("the stream to %s ended: %s %s", self.addr, code, details)
+                return
+            ack = pb.Ack.FromString(raw)
+            for one in ack.bundle or (ack,):
+                self._events.peer_answered(self.addr, one)
+
+    async def _refuses(self) -> bool:
+        """Whether nobody listens at the peer's address: its process is gone. Silence says nothing."""
+        try:
+            async with asyncio.timeout(PROBE_S):
+                _, writer = await asyncio.open_connection(self._peer.name, self._peer.port)
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # TimeoutError, too
+            return False
+        writer.close()
+        return False
+
+    def _complain(self, error: grpc.aio.AioRpcError) -> None:
+        """Log why there is no stream, once for each reason."""
+        reason = f"{error.code().name}: {error.details()}"
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            reason = "it refused our CACHE_AUTH_TOKEN"
+        level = logging.WARNING if reason != self._complained else logging.DEBUG
+        logger.log(level, "no stream to %s: %s", self.addr, reason)
+        self._complained = reason

@@ -1,0 +1,155 @@
+"""What a node tells people of the cluster: health, hosts, caches. Reads the runtime, changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from django_hacache.consensus.state import Role
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django_hacache.consensus.core import Core
+    from django_hacache.replica.replica import Replica
+
+PEER_ANSWER_S = 1.0
+
+
+def role_of(core: Core) -> str:
+    """The state of this node, in the words of the base schema's State."""
+    if core.role is Role.LEADER:
+        if core.handing_over:
+            return "leader_switch"
+        return "leader" if core.accepts else "leader_tx_await"
+    if core.role in {Role.CANDIDATE, Role.PRE_CANDIDATE}:
+        return "leadership_requested"
+    if core.leader is not None:
+        return "follower"
+    return "undefined" if core.hard.fresh else "leader_dead"
+
+
+class Report:
+    """Answers Health and Status."""
+
+    def __init__(
+        self,
+        core: Core,
+        replica: Replica,
+        caches: tuple[str, ...],
+        *,
+        now: Callable[[], int],
+        connected: Callable[[str], bool],
+        ask: Callable[[str, pb.CacheRequest], bool],
+        lease_left: Callable[[], int],
+    ) -> None:
+        self._core = core
+        self._replica = replica
+        self._caches = caches
+        self._now = now
+        self._connected = connected
+        self._ask = ask
+        self._lease_left = lease_left
+        self._started = now()
+        self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
+
+    @property
+    def uptime_secs(self) -> int:
+        return (self._now() - self._started) // 1000
+
+    def _leader(self) -> pb.Leader | None:
+        leader = self._core.leader
+        if leader is None:
+            return None
+        own = leader == self._core.config.addr
+        ts = self._core.state.election_ts
+        return pb.Leader(addr=leader, election_ts=ts, connected=own or self._connected(leader))
+
+    def greeting(self) -> pb.Ack:
+        """The first message on every stream that this node serves."""
+        info = pb.LeaderInfo(
+            election_ts=self._core.state.election_ts,
+            has_quorum=self._core.has_quorum(self._now()),
+            node_addr=self._core.config.addr,
+            extension_version=1,
+        )
+        if self._core.leader is not None:
+            info.addr = self._core.leader
+        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=info))
+
+    def health(self) -> pb.HealthAck:
+        core = self._core
+        ack = pb.HealthAck(
+            uptime_secs=self.uptime_secs,
+            quorum=core.has_quorum(self._now()),
+            leader=self._leader(),
+            host_health=[
+                pb.HostHealth(addr=peer, connected=self._connected(peer)) for peer in core.config.peers
+            ],
+        )
+        getattr(ack.state, role_of(core)).SetInParent()
+        return ack
+
+    def local(self) -> pb.StatusAck:
+        """This node alone."""
+        core = self._core
+        caches = [
+            pb.CacheStatus(name=name, entries=usage.entries, bytes=usage.bytes)
+            for name in self._caches
+            for usage in (self._replica.usage(name),)
+        ]
+        host = pb.HostStatus(
+            addr=core.config.addr,
+            role=role_of(core),
+            connected=True,
+            commit_index=core.state.commit,
+            applied_index=core.state.applied,
+            uptime_secs=self.uptime_secs,
+            fresh=core.hard.fresh,
+            lease_ms=self._lease_left(),
+            entries=sum(cache.entries for cache in caches),
+        )
+        ack = pb.StatusAck(
+            quorum=core.has_quorum(self._now()),
+            leader=self._leader(),
+            term=core.hard.term,
+            hosts=[host],
+            caches=caches,
+            addr=core.config.addr,
+        )
+        if core.hard.generation is not None:
+            ack.generation.number, ack.generation.id = core.hard.generation
+        return ack
+
+    async def cluster(self) -> pb.StatusAck:
+        """Every host, as this node sees it; hosts that do not answer in time are shown as not connected."""
+        ack = self.local()
+        answers = {peer: self._future_of(peer) for peer in self._core.config.peers if self._connected(peer)}
+        if answers:
+            await asyncio.wait(answers.values(), timeout=PEER_ANSWER_S)
+        for peer in self._core.config.peers:
+            answer = answers.get(peer)
+            if answer is not None and answer.done() and not answer.cancelled():
+                ack.hosts.append(answer.result().hosts[0])
+            else:
+                ack.hosts.append(pb.HostStatus(addr=peer, role="undefined", connected=False))
+        up = sum(host.connected for host in ack.hosts)
+        if not ack.quorum:
+            ack.health = "bad"
+        else:
+            ack.health = "good" if up == len(ack.hosts) else "degraded"
+        return ack
+
+    def _future_of(self, peer: str) -> asyncio.Future[pb.StatusAck]:
+        future: asyncio.Future[pb.StatusAck] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(peer, []).append(future)
+        if not self._ask(peer, pb.CacheRequest(status=pb.Status(local=True))):
+            future.cancel()
+        return future
+
+    def answered(self, peer: str, ack: pb.StatusAck) -> None:
+        """A peer's own status has come."""
+        for future in self._waiting.pop(peer, ()):
+            if not future.done() and ack.hosts:
+                future.set_result(ack)

@@ -1,0 +1,399 @@
+"""The node: joins the consensus core with the replica, the workers' socket and the streams of the peers.
+
+Everything runs in one event loop. Inputs go into the core as they come; once in each turn of the loop the core's Ready
+is carried out: stored first, then told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+from django_hacache.consensus import messages as core_messages
+from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.core import Core
+from django_hacache.consensus.state import Role
+from django_hacache.exceptions import ReplicaError
+from django_hacache.link.server import LinkServer
+from django_hacache.node import codec
+from django_hacache.node.decide import Decider
+from django_hacache.node.durable import Durable, Installed, load
+from django_hacache.node.effects import MS
+from django_hacache.node.intake import Intake, Reply, Token
+from django_hacache.node.peers import PeerStream
+from django_hacache.node.report import Report, role_of
+from django_hacache.node.service import InboundStream, Service, start_server
+from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
+from django_hacache.node.upkeep import Upkeep
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import grpc
+
+    from django_hacache.conf import CacheOptions, ClusterConfig
+    from django_hacache.replica.control import ControlPage
+    from django_hacache.replica.replica import Replica
+
+logger = logging.getLogger("django_hacache.node")
+
+WRITABLE_MS = 1000
+REQUEST_SLACK_BYTES = 8 << 20
+HANDOVER_S = 3.0
+FORWARD_LEVEL = core_messages.AckLevel.LEADER
+
+
+def now_ms() -> int:
+    return boottime_ns() // MS
+
+
+class Node:
+    """One host's node, from start to stop.
+
+    Args:
+        config: the cluster.
+        replica: opened for writing, with its journal.
+        page: the control page of the same directory.
+        socket: where the workers connect.
+        caches: the aliases that this node serves.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        replica: Replica,
+        page: ControlPage,
+        socket: Path,
+        caches: Mapping[str, CacheOptions],
+    ) -> None:
+        self._config = config
+        self._replica = replica
+        self._page = page
+        self.failed: asyncio.Event = asyncio.Event()
+        rng = SystemRandom()
+        me = config.me()
+        self.addr = me.addr
+        others = [host for host in config.hosts if host.addr != me.addr]
+        self._decider = Decider(replica)
+        self._durable = Durable(replica)
+        now = now_ms()
+        found = load(replica, rng)
+        self.core = Core(
+            CoreConfig(
+                addr=me.addr,
+                peers=tuple(host.addr for host in others),
+                election_timeout=int(config.election_timeout_s * 1000),
+            ),
+            found.hard,
+            found.log,
+            applied=found.applied,
+            evaluator=self._decider,
+            now=now,
+            rng=rng,
+            requests=found.requests,
+            requests_floor=found.requests_floor,
+            wall_offset=int(time.time() * 1000) - now,
+            size_of=pb.CacheRequest.ByteSize,
+        )
+        self._peers = {host.addr: PeerStream(config, me, host, self, rng) for host in others}
+        self._inbound: dict[str, InboundStream] = {}
+        self.report_view = Report(
+            self.core,
+            replica,
+            tuple(caches),
+            now=now_ms,
+            connected=lambda peer: self._peers[peer].connected,
+            ask=self._send_request,
+            lease_left=lambda: max(page.deadline_ns - boottime_ns(), 0) // MS,
+        )
+        self._intake = Intake(self, caches)
+        self._link = LinkServer(
+            socket,
+            self._from_worker,
+            max_request_bytes=max((options.max_value_bytes for options in caches.values()), default=0)
+            + REQUEST_SLACK_BYTES,
+        )
+        self._service = Service(config, frozenset(self._peers), self)
+        self._server: grpc.aio.Server | None = None
+        self._snapshots = SnapshotSender(replica, self._send_request, self._snapshot_ended)
+        self._receiver = SnapshotReceiver(self)
+        self._upkeep = Upkeep(self.core, replica, self._decider, caches)
+        self._signature: tuple[core_messages.Sender, pb.Sender] | None = None
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._shown = ""
+        self._reports: set[asyncio.Task[None]] = set()
+
+    # life
+
+    async def start(self) -> None:
+        """Serve peers, clients and workers. Raises ConfigurationError or LinkError where something is in the way."""
+        self._loop = asyncio.get_running_loop()
+        self._server = await start_server(self._config, self._service)
+        try:
+            await self._link.start()
+        except BaseException:
+            await self._server.stop(None)
+            raise
+        for peer in self._peers.values():
+            peer.start()
+        self.core.tick(now_ms())
+        self._carry_out()
+
+    async def stop(self) -> None:
+        """Hand the leadership over, take no more requests, end the host's lease."""
+        if self.core.hand_over(now_ms()):
+            logger.info("%s hands the leadership over", self.addr)
+            self._kick()
+            deadline = self._loop.time() + HANDOVER_S
+            while self.core.handing_over and self._loop.time() < deadline and not self.failed.is_set():
+                await asyncio.sleep(0.005)
+        self._page.set_writable_until(0)
+        await self._link.close()
+        for peer in self._peers.values():
+            await peer.close()
+        if self._server is not None:
+            await self._server.stop(0.2)
+        self._snapshots.cancel_all()
+        for task in self._reports:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._page.revoke()
+
+    # the turn of the loop
+
+    def _kick(self) -> None:
+        """Carry out what the core has to say once everything that has arrived by now is in it."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._carry_out)
+
+    def _carry_out(self, installed: Installed | None = None) -> None:
+        self._scheduled = False
+        if self.failed.is_set():
+            return
+        core = self.core
+        ready = core.take_ready()
+        if ready.lease_revoked:
+            self._page.revoke()
+        try:
+            self._durable.write(ready, core.hard, core.table.floor, installed)
+        except ReplicaError as error:
+            # What cannot be stored must not be promised, and the core already counts on it.
+            logger.critical("%s stops: it cannot store what it must remember: %s", self.addr, error)
+            self._page.revoke()
+            self.failed.set()
+            return
+        if ready.apply:
+            self._decider.applied(core.state.applied)
+            self._upkeep.applied()
+        if ready.lease_until is not None:
+            self._page.grant(ready.lease_until * MS)
+        for peer, message in ready.messages:
+            self._send(peer, message)
+        for peer in ready.snapshots_to:
+            self._snapshots.start(peer, core.hard.term)
+        for completion in ready.completions:
+            self._intake.complete(completion)
+        if ready.role_changed or (core.role is Role.LEADER and self._shown != "leader"):
+            self._role_changed()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        now = now_ms()
+        at = self._loop.time() + (self.core.next_wakeup(now) - now) / 1000
+        if self._timer is not None:
+            if not self._timer.cancelled() and self._loop.time() < self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = now_ms()
+        self.core.tick(now)
+        self._upkeep.run(now)
+        self._set_writable(now)
+        self._carry_out()
+
+    def _set_writable(self, now: int) -> None:
+        core = self.core
+        leader = core.leader
+        able = core.accepts or (leader in self._peers and self._peers[leader].connected)
+        able = able and core.has_quorum(now)
+        self._page.set_writable_until((now + WRITABLE_MS) * MS if able else 0)
+
+    def _role_changed(self) -> None:
+        core = self.core
+        role = role_of(core)
+        shown = f"{role} of {core.leader}" if role == "follower" else role
+        if shown != self._shown:
+            self._shown = shown
+            logger.info("%s is now %s (term %d)", self.addr, shown.replace("_", " "), core.hard.term)
+        if core.role is not Role.LEADER:
+            self._snapshots.cancel_all()
+
+    # messages to peers
+
+    def _sender(self) -> pb.Sender:
+        sender = self.core.sender()
+        if self._signature is None or self._signature[0] != sender:
+            self._signature = (sender, codec.sender_to_wire(sender))
+        return self._signature[1]
+
+    def _send_request(self, peer: str, request: pb.CacheRequest, *, urgent: bool = False) -> bool:
+        request.sender.CopyFrom(self._sender())
+        return self._peers[peer].send(request, urgent=urgent)
+
+    def _send_ack(self, peer: str, ack: pb.Ack, *, urgent: bool = False) -> bool:
+        stream = self._inbound.get(peer)
+        if stream is None:
+            return False
+        ack.sender.CopyFrom(self._sender())
+        return stream.send(ack, urgent=urgent)
+
+    def _send(self, peer: str, message: core_messages.Message) -> None:
+        """Send over the stream that fits; heartbeats over both, and the first to arrive counts."""
+        urgent = isinstance(
+            message,
+            core_messages.Ping | core_messages.Pong | core_messages.Probe | core_messages.ProbeReply,
+        )
+        answered = False
+        ack = codec.to_ack(message, self.addr)
+        if ack is not None:
+            answered = self._send_ack(peer, ack, urgent=urgent)
+        if answered and not urgent:
+            return
+        request = codec.to_request(message, self.addr) if self._peers[peer].connected else None
+        if request is not None:
+            self._send_request(peer, request, urgent=urgent)
+
+    # messages from peers: what PeerStream and Service need
+
+    def peer_connected(self, addr: str) -> None:
+        logger.info("%s has a stream to %s", self.addr, addr)
+        self.core.peer_connected(addr, now_ms())
+        self._kick()
+
+    def peer_answered(self, addr: str, ack: pb.Ack) -> None:
+        if not ack.HasField("sender") or ack.sender.addr != addr:
+            return
+        match ack.WhichOneof("method"):
+            case "status_ack":
+                self.report_view.answered(addr, ack.status_ack)
+            case "snapshot_ack":
+                self._snapshots.on_ack(addr, ack.snapshot_ack)
+            case _:
+                self._to_core(ack.sender, codec.from_ack(ack))
+
+    def peer_lost(self, addr: str, *, refused: bool) -> None:
+        self._snapshots.cancel(addr)
+        if refused:
+            self.core.leader_process_gone(addr, now_ms())
+            self._kick()
+
+    def greeting(self) -> pb.Ack:
+        return self.report_view.greeting()
+
+    def stream_opened(self, stream: InboundStream) -> None:
+        if stream.is_node:
+            self._inbound[stream.addr] = stream
+
+    def stream_closed(self, stream: InboundStream) -> None:
+        if self._inbound.get(stream.addr) is stream:
+            del self._inbound[stream.addr]
+
+    def stream_request(self, stream: InboundStream, request: pb.CacheRequest) -> None:
+        if not stream.is_node or not request.HasField("sender"):
+            reply = stream.send if stream.is_node else stream.reply
+            self._intake.take(request, reply, trusted_ids=False)
+            return
+        if request.sender.addr != stream.addr:
+            logger.warning("%s signed a message as %r; it is ignored", stream.addr, request.sender.addr)
+            return
+        match request.WhichOneof("method"):
+            case "snapshot_chunk":
+                sender = codec.sender_from_wire(request.sender)
+                ack = self._receiver.on_chunk(sender, request.snapshot_chunk)
+                self._send_ack(stream.addr, pb.Ack(snapshot_ack=ack))
+            case "snapshot_ack":
+                self._snapshots.on_ack(stream.addr, request.snapshot_ack)
+            case "status":
+                self._send_ack(stream.addr, pb.Ack(status_ack=self.report_view.local()))
+            case _:
+                self._to_core(request.sender, codec.from_request(request))
+
+    def _to_core(self, sender: pb.Sender, message: core_messages.Message | None) -> None:
+        if message is not None:
+            self.core.receive(codec.sender_from_wire(sender), message, now_ms())
+            self._kick()
+
+    # snapshots
+
+    def _snapshot_ended(self, peer: str, index: int | None) -> None:
+        self.core.snapshot_ended(peer, index, now_ms())
+        self._kick()
+
+    def snapshot_begins(self, sender: core_messages.Sender, term: int) -> bool:
+        self._carry_out()
+        accepted = self.core.snapshot_begins(sender, term, now_ms())
+        self._carry_out()
+        if accepted:
+            self._durable.empty()
+        return accepted
+
+    def snapshot_goes_on(self, sender: core_messages.Sender, term: int) -> bool:
+        accepted = self.core.snapshot_goes_on(sender, term, now_ms())
+        self._kick()
+        return accepted
+
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None:
+        self._durable.install(items, now_ms())
+
+    def snapshot_installed(self, installed: Installed) -> None:
+        self._carry_out()
+        self.core.snapshot_installed(installed.index, installed.term, installed.requests, now_ms())
+        self._carry_out(installed)
+
+    # requests of workers and clients: what Intake needs
+
+    def _from_worker(self, request: pb.CacheRequest, reply: Reply) -> None:
+        for one in request.bundle or (request,):
+            self._intake.take(one, reply, trusted_ids=True)
+
+    def read(self, cache: str, entry: str) -> bytes | memoryview | None:
+        epoch = self._page.epoch
+        value = self._replica.get(cache, entry)
+        return value if self._page.holds(epoch) else None
+
+    def submit(
+        self,
+        req_id: str,
+        request: pb.CacheRequest,
+        level: core_messages.AckLevel | None,
+        token: Token | None,
+        timeout: int,
+    ) -> None:
+        self.core.submit(req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms())
+        self._kick()
+
+    def health(self) -> pb.HealthAck:
+        return self.report_view.health()
+
+    def report(self, *, local: bool, reply: Reply) -> None:
+        if local:
+            reply(pb.Ack(status_ack=self.report_view.local()))
+            return
+        task = self._loop.create_task(self._report(reply))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _report(self, reply: Reply) -> None:
+        reply(pb.Ack(status_ack=await self.report_view.cluster()))

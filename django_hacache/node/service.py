@@ -1,0 +1,175 @@
+"""The gRPC server: streams that other nodes and base clients open. Authenticates, parses, and hands on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from django_hacache.exceptions import ConfigurationError
+from django_hacache.node import credentials
+from django_hacache.node.outbox import Outbox
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from django_hacache.conf import ClusterConfig
+
+logger = logging.getLogger("django_hacache.node")
+
+SERVICE = "cache.Cache"
+CLIENT_BYTES = 64 << 20
+
+
+class StreamEvents(Protocol):
+    """What the service needs from the runtime."""
+
+    def greeting(self) -> pb.Ack: ...
+    def stream_opened(self, stream: InboundStream) -> None: ...
+    def stream_request(self, stream: InboundStream, request: pb.CacheRequest) -> None: ...
+    def stream_closed(self, stream: InboundStream) -> None: ...
+
+
+class InboundStream:
+    """One stream that somebody opened to this node."""
+
+    def __init__(self, addr: str, *, limit: int, unanswered: int) -> None:
+        # The address that a node announced; empty for a client.
+        self.addr = addr
+        self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
+        self.overrun = asyncio.Event()
+        # A client with this many requests unanswered is not read from: that is its back pressure.
+        self._slots = asyncio.Semaphore(unanswered)
+
+    @property
+    def is_node(self) -> bool:
+        return bool(self.addr)
+
+    def send(self, ack: pb.Ack, *, urgent: bool = False) -> bool:
+        """Queue an answer; a client that does not read its answers loses the stream."""
+        taken = self.outbox.put(ack, urgent=urgent)
+        if not taken and not self.is_node:
+            self.overrun.set()
+        return taken
+
+    def reply(self, ack: pb.Ack) -> None:
+        """Answer a client's request, and make room for its next one."""
+        self.send(ack)
+        self._slots.release()
+
+    async def room(self) -> None:
+        if not self.is_node:
+            await self._slots.acquire()
+
+
+class Service(grpc.GenericRpcHandler):
+    """cache.Cache/StreamValues over raw bytes: what does not parse ends its stream and nothing else."""
+
+    def __init__(self, config: ClusterConfig, peers: frozenset[str], events: StreamEvents) -> None:
+        self._config = config
+        self._peers = peers
+        self._events = events
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if handler_call_details.method == f"/{SERVICE}/StreamValues":
+            return grpc.stream_stream_rpc_method_handler(self._stream_values)
+        return None
+
+    async def _stream_values(
+        self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> None:
+        given = list(context.invocation_metadata() or ())
+        if not credentials.authenticated(given, self._config.auth_token):
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED, "the authorization token is missing or wrong"
+            )
+        addr = next((str(value) for key, value in given if key == credentials.ADDR_KEY), "")
+        if addr and addr not in self._peers:
+            logger.warning("a node that calls itself %s connected; HA_HOSTS does not list it", addr)
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED, f"{addr} is not among the HA_HOSTS of this node"
+            )
+        stream = InboundStream(
+            addr,
+            limit=(self._config.buf_client << 20) if addr else CLIENT_BYTES,
+            unanswered=self._config.buf_server,
+        )
+        stream.send(self._events.greeting())
+        self._events.stream_opened(stream)
+        try:
+            await self._serve(stream, requests, context)
+        finally:
+            self._events.stream_closed(stream)
+
+    async def _serve(
+        self,
+        stream: InboundStream,
+        requests: AsyncIterator[bytes],
+        context: grpc.aio.ServicerContext[bytes, bytes],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        tasks = {
+            loop.create_task(self._write(stream, context)),
+            loop.create_task(stream.overrun.wait()),
+            reader := loop.create_task(self._read(stream, requests)),
+        }
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            failure = reader.exception() if reader.done() and not reader.cancelled() else None
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError, DecodeError, grpc.aio.BaseError):
+                    await task
+        if isinstance(failure, DecodeError):
+            logger.warning("a stream ended: its bytes are no request (%s)", stream.addr or "a client")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "these bytes are no CacheRequest")
+        if stream.overrun.is_set():
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the answers are not being read")
+
+    async def _read(self, stream: InboundStream, requests: AsyncIterator[bytes]) -> None:
+        async for raw in requests:
+            request = pb.CacheRequest.FromString(raw)
+            for one in request.bundle or (request,):
+                await stream.room()
+                self._events.stream_request(stream, one)
+
+    async def _write(self, stream: InboundStream, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        while True:
+            ack = await stream.outbox.get()
+            await context.write(ack.SerializeToString())
+
+
+async def start_server(config: ClusterConfig, service: Service) -> grpc.aio.Server:
+    """Serve on the address that HA_HOSTS gives this node, on all interfaces.
+
+    Raises ConfigurationError where the port is taken.
+    """
+    server = grpc.aio.server(options=credentials.server_options(config))
+    server.add_generic_rpc_handlers((service,))
+    me = config.me()
+    bind = listening_address(me.name, me.port)
+    try:
+        if config.tls is None:
+            port = server.add_insecure_port(bind)
+        else:
+            port = server.add_secure_port(bind, credentials.server_credentials(config.tls))
+    except RuntimeError as error:
+        raise ConfigurationError(f"cannot listen on {bind}: {error}. Does another node run there?") from error
+    if port != me.port:
+        raise ConfigurationError(f"cannot listen on {bind}: the port is taken. Does another node run there?")
+    await server.start()
+    return server
+
+
+def listening_address(name: str, port: int) -> str:
+    """Loopback for a host of that name, else every interface: a host's name need not be one of its addresses."""
+    if name in {"localhost", "127.0.0.1", "::1"} or name.startswith("127."):
+        return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    return f"[::]:{port}"

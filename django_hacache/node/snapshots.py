@@ -1,0 +1,179 @@
+"""State transfer: the leader streams a consistent picture of its replica, the follower stores it part by part.
+
+Writes go on meanwhile. The sender keeps a few chunks on the way and no more; whatever breaks off starts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from django_hacache.consensus.requests import Recorded
+from django_hacache.node.durable import Installed, applied_place, recorded_requests
+from django_hacache.node.effects import MS
+from django_hacache.replica.clock import NEVER, boottime_ns
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django_hacache.consensus.messages import Sender
+    from django_hacache.replica.replica import Replica
+    from django_hacache.replica.transaction import ReadTransaction
+
+logger = logging.getLogger("django_hacache.node")
+
+CHUNK_BYTES = 512 << 10
+WINDOW = 4
+ACK_TIMEOUT_S = 10.0
+PROGRESS_EVERY_S = 2.0
+
+
+class SnapshotSender:
+    """Sends this node's replica to the peers that the log no longer reaches."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        send: Callable[[str, pb.CacheRequest], bool],
+        ended: Callable[[str, int | None], None],
+    ) -> None:
+        self._replica = replica
+        self._send = send
+        self._ended = ended
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._acks: dict[str, asyncio.Queue[pb.SnapshotAck]] = {}
+
+    def start(self, peer: str, term: int) -> None:
+        """Begin a transfer; one that is under way to the same peer is over."""
+        self.cancel(peer)
+        acks: asyncio.Queue[pb.SnapshotAck] = asyncio.Queue()
+        self._acks[peer] = acks
+        self._tasks[peer] = asyncio.get_running_loop().create_task(self._run(peer, term, acks))
+
+    def cancel(self, peer: str) -> None:
+        task = self._tasks.pop(peer, None)
+        if task is not None:
+            task.cancel()
+
+    def cancel_all(self) -> None:
+        for peer in list(self._tasks):
+            self.cancel(peer)
+
+    def on_ack(self, peer: str, ack: pb.SnapshotAck) -> None:
+        if peer in self._tasks:
+            self._acks[peer].put_nowait(ack)
+
+    async def _run(self, peer: str, term: int, acks: asyncio.Queue[pb.SnapshotAck]) -> None:
+        index: int | None = None
+        try:
+            index = await self._transfer(peer, term, acks)
+        except (TimeoutError, ConnectionError) as error:
+            logger.warning("the snapshot for %s broke off: %s", peer, error or "no acknowledgement in time")
+        finally:
+            if self._tasks.get(peer) is asyncio.current_task():
+                del self._tasks[peer]
+                self._ended(peer, index)
+
+    async def _transfer(self, peer: str, term: int, acks: asyncio.Queue[pb.SnapshotAck]) -> int:
+        transfer = os.urandom(8).hex()
+        clock = asyncio.get_running_loop().time
+        started = shown = clock()
+        sent_bytes = acked = 0
+        with self._replica.snapshot() as reading:
+            last_index, last_term = applied_place(reading.journal)
+            total = sum(reading.usage(cache).bytes for cache in reading.caches())
+            logger.info("sending %s a snapshot at index %d, about %d bytes", peer, last_index, total)
+            number = -1
+            for number, chunk in enumerate(_chunks(reading)):
+                chunk.term, chunk.transfer, chunk.number = term, transfer, number
+                chunk.last_index, chunk.last_term, chunk.total_bytes = last_index, last_term, total
+                if not self._send(peer, pb.CacheRequest(snapshot_chunk=chunk)):
+                    raise ConnectionError("the stream is down or full")
+                sent_bytes += chunk.ByteSize()
+                while number - acked >= WINDOW:
+                    acked = await _next_ack(acks, transfer)
+                if clock() - shown >= PROGRESS_EVERY_S:
+                    shown = clock()
+                    logger.info(
+                        "snapshot for %s: %d %%, %.1f MB/s",
+                        peer,
+                        min(100 * sent_bytes // max(total, 1), 99),
+                        sent_bytes / 1e6 / (shown - started),
+                    )
+            while acked < number + 1:
+                acked = await _next_ack(acks, transfer)
+        logger.info("%s has the snapshot: %d bytes in %.1f s", peer, sent_bytes, clock() - started)
+        return last_index
+
+
+async def _next_ack(acks: asyncio.Queue[pb.SnapshotAck], transfer: str) -> int:
+    """How many chunks are stored, by the next acknowledgement."""
+    while True:
+        ack = await asyncio.wait_for(acks.get(), ACK_TIMEOUT_S)
+        if ack.transfer != transfer:
+            continue
+        if ack.broken:
+            raise ConnectionError("the follower cannot go on with it")
+        return ack.number + 1
+
+
+def _chunks(reading: ReadTransaction) -> Iterator[pb.SnapshotChunk]:
+    chunk, size = pb.SnapshotChunk(), 0
+    for cache in reading.caches():
+        for entry in reading.items(cache):
+            item = chunk.items.add(cache_name=cache, key=entry.key, value=entry.value, version=entry.version)
+            if entry.expires_at != NEVER:
+                item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // MS
+            size += len(entry.value) + len(entry.key) + 32
+            if size >= CHUNK_BYTES:
+                yield chunk
+                chunk, size = pb.SnapshotChunk(), 0
+    chunk.done = True
+    for req_id, recorded in recorded_requests(reading.journal):
+        chunk.requests.add(req_id=req_id, outcome=recorded.outcome, index=recorded.index)
+    yield chunk
+
+
+class SnapshotTarget(Protocol):
+    """What the receiver needs from the runtime."""
+
+    def snapshot_begins(self, sender: Sender, term: int) -> bool: ...
+    def snapshot_goes_on(self, sender: Sender, term: int) -> bool: ...
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None: ...
+    def snapshot_installed(self, installed: Installed) -> None: ...
+
+
+class SnapshotReceiver:
+    """Stores the chunks of one transfer at a time, in order."""
+
+    def __init__(self, target: SnapshotTarget) -> None:
+        self._target = target
+        self._transfer = ""
+        self._next = 0
+        self._bytes = 0
+
+    def on_chunk(self, sender: Sender, chunk: pb.SnapshotChunk) -> pb.SnapshotAck:
+        """Store a chunk; returns what to tell the leader."""
+        ack = pb.SnapshotAck(term=chunk.term, transfer=chunk.transfer, number=chunk.number, done=chunk.done)
+        if chunk.number == 0:
+            accepted = self._target.snapshot_begins(sender, chunk.term)
+            self._transfer, self._next, self._bytes = chunk.transfer, 0, 0
+            if accepted:
+                logger.info("receiving a snapshot from %s, about %d bytes", sender.addr, chunk.total_bytes)
+        else:
+            accepted = self._target.snapshot_goes_on(sender, chunk.term)
+        if not accepted or chunk.transfer != self._transfer or chunk.number != self._next:
+            ack.broken = True
+            return ack
+        self._next += 1
+        self._bytes += chunk.ByteSize()
+        self._target.snapshot_stores(list(chunk.items))
+        if chunk.done:
+            requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]
+            self._target.snapshot_installed(Installed(chunk.last_index, chunk.last_term, requests))
+            self._transfer = ""
+            logger.info("the snapshot is complete at index %d, %d bytes", chunk.last_index, self._bytes)
+        return ack

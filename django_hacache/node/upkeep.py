@@ -1,0 +1,67 @@
+"""The leader's housekeeping: expired entries and entries beyond a cache's limits leave through the log.
+
+So every replica drops the same entries at the same place in the order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_hacache.replica.eviction import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django_hacache.conf import CacheOptions
+    from django_hacache.consensus.core import Core
+    from django_hacache.node.decide import Decider
+    from django_hacache.replica.replica import Replica
+
+EXPIRED_KEYS = 2000
+EVERY_MS = 100
+EVERY_IDLE_MS = 1000
+MS = 1_000_000
+
+
+class Upkeep:
+    def __init__(
+        self, core: Core, replica: Replica, decider: Decider, caches: Mapping[str, CacheOptions]
+    ) -> None:
+        self._core = core
+        self._replica = replica
+        self._decider = decider
+        self._limits = {
+            name: Limits(options.size_limit, options.max_entries, options.cull_frequency)
+            for name, options in caches.items()
+        }
+        self._changed = True
+        self._next_at = 0
+        # Where in the log the latest removal of a cache stands: until it is applied there is no further one.
+        self._removing: dict[str, int] = {}
+
+    def applied(self) -> None:
+        """The replica has changed."""
+        self._changed = True
+
+    def run(self, now: int) -> None:
+        """Propose what has to go, where this node leads and some time has passed."""
+        if not self._core.accepts or now < self._next_at:
+            return
+        self._next_at = now + (EVERY_MS if self._changed else EVERY_IDLE_MS)
+        self._changed = False
+        for cache, limits in self._limits.items():
+            if self._core.state.applied >= self._removing.get(cache, 0):
+                self._remove(cache, limits, now)
+
+    def _remove(self, cache: str, limits: Limits, now: int) -> None:
+        with self._replica.write() as transaction:
+            keys = transaction.expired(cache, now * MS, EXPIRED_KEYS)
+            if not keys:
+                keys = transaction.surplus(cache, limits)
+        if not keys:
+            return
+        index = self._core.state.log.last_index + 1
+        effect = self._decider.removal(cache, keys, index, now)
+        if effect and self._core.propose(effect, now):
+            self._removing[cache] = index
+            self._changed = True

@@ -1,0 +1,259 @@
+"""What each operation of the cache API does, written once and free of how it waits.
+
+Reads are plain methods. A write is a generator that yields changes and is sent their outcomes (see
+changes.Steps); cache.py runs it, blocking or not. Knows neither replica files nor sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from django_hacache.changes import Batch, Clear, Increment, Insert, Remove, Steps, T, Touch, When, Why
+from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
+from django_hacache.serializers import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from django_hacache.conf import CacheOptions
+    from django_hacache.replica.replica import Reader
+
+logger = logging.getLogger("django_hacache.cache")
+
+# What a batch holds at most; a larger set_many() or delete_many() is several, in order.
+BATCH_CHANGES_MAX = 1000
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+
+# A hundred years: longer than any boot, and far from what 64 bits of nanoseconds hold.
+TIMEOUT_MAX_S = 100 * 366 * 24 * 3600
+
+# The largest key that memcached takes, and the characters that it does not: Django warns of both.
+KEY_LENGTH_MAX = 250
+_suspect_character = re.compile(r"[\x00-\x20\x7f]").search
+
+# What IGNORE_EXCEPTIONS covers: the cache cannot work now. A wrong request stays an error.
+UNABLE = (CacheUnavailable, ReplicaError)
+
+_MISSING = object()
+
+P = ParamSpec("P")
+
+
+_Method = Callable[Concatenate["Operations", P], Steps[T]]
+
+
+def _or_nothing(nothing: T) -> Callable[[_Method[P, T]], _Method[P, T]]:
+    """Mark steps that return `nothing` where the cache cannot work and IGNORE_EXCEPTIONS is set."""
+
+    def mark(steps: _Method[P, T]) -> _Method[P, T]:
+        def marked(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
+            try:
+                return (yield from steps(self, *args, **kwargs))
+            except UNABLE as error:
+                self._log_or_raise(steps.__name__.removeprefix("_"), error)
+                return nothing
+
+        return marked
+
+    return mark
+
+
+class Operations(BaseCache):
+    """The reads of a cache, and the steps of its writes. cache.py says where it reads and who writes."""
+
+    _options: CacheOptions
+
+    @property
+    def _cache_name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def _reader(self) -> Reader:
+        raise NotImplementedError
+
+    def validate_key(self, key: str) -> None:
+        """Warn of keys that memcached would refuse, as Django does; one search where all is well."""
+        if len(key) > KEY_LENGTH_MAX or _suspect_character(key):
+            super().validate_key(key)
+
+    # Reads
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        """Return the value, or `default` on a miss."""
+        key = self.make_and_validate_key(key, version)
+        try:
+            data = self._reader.get(self._cache_name, key)
+        except ReplicaError as error:
+            self._log_or_raise("get", error)
+            return default
+        return default if data is None else decode(data)
+
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+        """Return the values that are there, all read at one instant."""
+        names = {self.make_and_validate_key(key, version): key for key in keys}
+        try:
+            found = self._reader.get_many(self._cache_name, names)
+        except ReplicaError as error:
+            self._log_or_raise("get_many", error)
+            return {}
+        return {names[name]: decode(data) for name, data in found.items()}
+
+    def has_key(self, key: str, version: int | None = None) -> bool:
+        """Return whether the key is there, without decoding its value."""
+        key = self.make_and_validate_key(key, version)
+        try:
+            return self._reader.has(self._cache_name, key)
+        except ReplicaError as error:
+            self._log_or_raise("has_key", error)
+            return False
+
+    # The steps of writes
+
+    @_or_nothing(None)
+    def _set(self, key: str, value: Any, timeout: float | None, version: int | None) -> Steps[None]:
+        key = self.make_and_validate_key(key, version)
+        yield self._storing(key, self._encoded(key, value), self._ttl_ms(timeout))
+
+    def _add(self, key: str, value: Any, timeout: float | None, version: int | None) -> Steps[bool]:
+        key = self.make_and_validate_key(key, version)
+        data, ttl_ms = self._encoded(key, value), self._ttl_ms(timeout)
+        if ttl_ms == 0:
+            # Added and gone at once: nothing changes.
+            return not self._reader.has(self._cache_name, key)
+        return (yield Insert(key, data, ttl_ms, When.ABSENT)).effective
+
+    def _get_or_set(self, key: str, default: Any, timeout: float | None, version: int | None) -> Steps[Any]:
+        value = self.get(key, _MISSING, version)
+        if value is not _MISSING:
+            return value
+        if callable(default):
+            default = default()
+        try:
+            yield from self._add(key, default, timeout, version)
+        except UNABLE as error:
+            self._log_or_raise("get_or_set", error)
+            return default
+        # Somebody else may have been faster.
+        return self.get(key, default, version)
+
+    @_or_nothing(False)
+    def _touch(self, key: str, timeout: float | None, version: int | None) -> Steps[bool]:
+        key = self.make_and_validate_key(key, version)
+        ttl_ms = self._ttl_ms(timeout)
+        return (yield Remove(key) if ttl_ms == 0 else Touch(key, ttl_ms)).effective
+
+    @_or_nothing(False)
+    def _delete(self, key: str, version: int | None) -> Steps[bool]:
+        return (yield Remove(self.make_and_validate_key(key, version))).effective
+
+    @_or_nothing(None)
+    def _clear(self) -> Steps[None]:
+        yield Clear()
+
+    def _incr(self, key: str, delta: Any, version: int | None) -> Steps[Any]:
+        name = self.make_and_validate_key(key, version)
+        integer = type(delta) is int
+        while True:
+            # Who orders the changes decides whether the key is there, and adds where both are integers.
+            outcome = yield Increment(name, delta if integer else 0)
+            if outcome.why is Why.ABSENT:
+                raise ValueError(f"Key '{key}' not found")
+            if outcome.effective and integer:
+                return outcome.number
+            item = self._reader.item(self._cache_name, name)
+            if item is not None:
+                value = decode(item.value) + delta
+                swap = Insert(
+                    name, self._encoded(name, value), None, When.UNCHANGED, item.version, keep_ttl=True
+                )
+                if (yield swap).effective:
+                    return value
+
+    def _incr_version(self, key: str, delta: int, version: int | None) -> Steps[int]:
+        if version is None:
+            version = self.version
+        value = self.get(key, _MISSING, version)
+        if value is _MISSING:
+            raise ValueError(f"Key '{key}' not found")
+        old = self.make_and_validate_key(key, version)
+        new = self.make_and_validate_key(key, version + delta)
+        store = self._storing(new, self._encoded(new, value), self._ttl_ms(DEFAULT_TIMEOUT))
+        yield Batch((store, Remove(old)) if old != new else (store,))
+        return version + delta
+
+    def _set_many(
+        self, data: Mapping[str, Any], timeout: float | None, version: int | None
+    ) -> Steps[list[str]]:
+        names = {self.make_and_validate_key(key, version): key for key in data}
+        ttl_ms = self._ttl_ms(timeout)
+        # All values are encoded before the first one is sent: one that cannot be stored changes nothing.
+        changes = [self._storing(name, self._encoded(name, data[key]), ttl_ms) for name, key in names.items()]
+        return (yield from self._in_batches("set_many", changes, names))
+
+    def _delete_many(self, keys: Iterable[str], version: int | None) -> Steps[None]:
+        names = {self.make_and_validate_key(key, version): key for key in keys}
+        yield from self._in_batches("delete_many", [Remove(name) for name in names], names)
+
+    def _in_batches(
+        self, operation: str, changes: list[Insert | Remove], keys: Mapping[str, str]
+    ) -> Steps[list[str]]:
+        """Return the keys that were not changed, where failures are ignored."""
+        done = 0
+        try:
+            for batch in _batches(changes):
+                yield Batch(batch)
+                done += len(batch)
+        except UNABLE as error:
+            self._log_or_raise(operation, error)
+        return [keys[change.key] for change in changes[done:]]
+
+    # What they share
+
+    def _storing(self, key: str, data: bytes, ttl_ms: int | None) -> Insert | Remove:
+        return Remove(key) if ttl_ms == 0 else Insert(key, data, ttl_ms)
+
+    def _encoded(self, key: str, value: Any) -> bytes:
+        data = encode(value)
+        if len(data) > self._options.max_value_bytes:
+            raise ValueTooLarge(
+                f"The value of {key!r} takes {len(data)} bytes; the cache {self._cache_name!r} stores "
+                f"{self._options.max_value_bytes} at most (MAX_VALUE_SIZE, SIZE_LIMIT)."
+            )
+        return data
+
+    def _ttl_ms(self, timeout: float | None) -> int | None:
+        """Return milliseconds to live, None for ever, 0 for gone at once."""
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        if timeout is None:
+            return None
+        if timeout <= 0:
+            return 0
+        return math.ceil(min(timeout, TIMEOUT_MAX_S) * 1000)
+
+    def _log_or_raise(self, operation: str, error: Exception) -> None:
+        """Called while `error` is handled: raise it again, unless IGNORE_EXCEPTIONS asks for a log line."""
+        if not self._options.ignore_exceptions:
+            raise error
+        if self._options.log_ignored_exceptions:
+            logger.error("%s on the cache %r was ignored: %s", operation, self._cache_name, error)
+
+
+def _batches(changes: list[Insert | Remove]) -> Iterator[tuple[Insert | Remove, ...]]:
+    batch: list[Insert | Remove] = []
+    size = 0
+    for change in changes:
+        weight = len(change.key) + (len(change.value) if isinstance(change, Insert) else 0)
+        if batch and (len(batch) == BATCH_CHANGES_MAX or size + weight > BATCH_BYTES_MAX):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(change)
+        size += weight
+    if batch:
+        yield tuple(batch)

@@ -1,0 +1,203 @@
+"""What a process shares between its threads and cache objects: open replicas and connections to nodes.
+
+The one place with mutable module state, and with the fork hook that goes with it: a forked child leaves
+everything it inherited untouched and opens its own when it first needs it. Knows neither settings nor
+Django's caches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from django_hacache.breaker import CircuitBreaker
+from django_hacache.link import AsyncNodeClient, NodeClient
+from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.replica import Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+SOCKET_NAME = "node.sock"
+
+
+class StandaloneSite:
+    """The replica of a location that no node serves: opened once, written by every process itself."""
+
+    def __init__(self, directory: Path, map_size: int) -> None:
+        self._directory = directory
+        self._map_size = map_size
+        self._lock = threading.Lock()
+        self._replica: Replica | None = None
+
+    @property
+    def reader(self) -> Replica:
+        """The open replica. Raises ReplicaError where it cannot be opened."""
+        return self._replica or self._open()
+
+    def _open(self) -> Replica:
+        with self._lock:
+            if self._replica is None:
+                self._replica = Replica.open(self._directory, writable=True, map_size=self._map_size)
+            return self._replica
+
+    def close(self) -> None:
+        replica, self._replica = self._replica, None
+        if replica is not None:
+            replica.close()
+
+    def leave_inherited(self) -> object:
+        """In a forked child: start anew. Returns what must stay referenced for the life of the process."""
+        inherited = (self._replica, self._replica and self._replica.abandon())
+        self.__init__(self._directory, self._map_size)  # type: ignore[misc]
+        return inherited
+
+
+class ClusterSite:
+    """What a worker has open of a location that a node serves: leased reads, connections, circuit breaker."""
+
+    def __init__(self, directory: Path, map_size: int) -> None:
+        self._directory = directory
+        self._map_size = map_size
+        self._lock = threading.Lock()
+        self._reader: LeasedReader | None = None
+        self._of_thread = threading.local()
+        self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
+        self.breaker = CircuitBreaker(self._writable)
+
+    @property
+    def reader(self) -> LeasedReader:
+        """The replica under the node's lease; where there is no node, everything is a miss."""
+        return self._reader or self._open()
+
+    def _open(self) -> LeasedReader:
+        with self._lock:
+            if self._reader is None:
+                self._reader = LeasedReader(self._directory, map_size=self._map_size)
+            return self._reader
+
+    def client(self) -> NodeClient:
+        """The calling thread's connection to the node."""
+        client: NodeClient | None = getattr(self._of_thread, "client", None)
+        if client is None:
+            client = self._of_thread.client = NodeClient(self._directory / SOCKET_NAME)
+        return client
+
+    def async_client(self) -> AsyncNodeClient:
+        """The running event loop's connection to the node."""
+        loop = asyncio.get_running_loop()
+        return self._of_loop.get(loop) or self._connect(loop)
+
+    def _connect(self, loop: asyncio.AbstractEventLoop) -> AsyncNodeClient:
+        with self._lock:
+            # async_to_sync and asyncio.run bring a new loop each time; their ends are noticed here.
+            for ended in [known for known in self._of_loop if known.is_closed()]:
+                self._of_loop.pop(ended).abandon()
+            client = self._of_loop[loop] = AsyncNodeClient(self._directory / SOCKET_NAME)
+            return client
+
+    def _writable(self) -> bool:
+        page = self.reader.control
+        if page is None:
+            return False
+        if page.stale():
+            # The directory was wiped: the next look finds the page of the node that serves it now.
+            self.reader.close()
+            return False
+        return page.writable()
+
+    def close(self) -> None:
+        """Close what can be closed from here: the replica, this thread's connection, those of ended loops."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+        client = getattr(self._of_thread, "client", None)
+        if client is not None:
+            client.close()
+        for loop, async_client in self._of_loop.items():
+            if loop.is_closed():
+                async_client.abandon()
+        self._of_thread = threading.local()
+        self._of_loop = {}
+
+    def leave_inherited(self) -> object:
+        """In a forked child: start anew. Returns what must stay referenced for the life of the process."""
+        # The connections stay open but unused: closing one could remove it from the parent's event loop.
+        inherited = (
+            self._reader,
+            self._reader and self._reader.abandon(),
+            self._of_thread,
+            getattr(self._of_thread, "client", None),
+            self._of_loop,
+        )
+        self.__init__(self._directory, self._map_size)  # type: ignore[misc]
+        return inherited
+
+
+_AnySite = TypeVar("_AnySite", StandaloneSite, ClusterSite)
+
+_lock = threading.Lock()
+_standalone: dict[str, StandaloneSite] = {}
+_cluster: dict[str, ClusterSite] = {}
+_remembered: dict[str, object] = {}
+_inherited: list[object] = []
+
+
+def standalone_site(directory: Path, map_size: int) -> StandaloneSite:
+    """The one site of a directory in this process. `map_size` in bytes counts when it is first asked for."""
+    return _site(_standalone, StandaloneSite, directory, map_size)
+
+
+def cluster_site(directory: Path, map_size: int) -> ClusterSite:
+    """The one site of a node's directory in this process."""
+    return _site(_cluster, ClusterSite, directory, map_size)
+
+
+def _site(sites: dict[str, _AnySite], kind: type[_AnySite], directory: Path, map_size: int) -> _AnySite:
+    # LMDB must not open a file twice in a process, whatever name it is reached by.
+    name = os.path.realpath(directory)
+    with _lock:
+        if name not in sites:
+            sites[name] = kind(Path(name), map_size)
+        return sites[name]
+
+
+def _sites() -> list[StandaloneSite | ClusterSite]:
+    return [*_standalone.values(), *_cluster.values()]
+
+
+def remembered(alias: str, make: Callable[[], T]) -> T:
+    """Return what `make` returned for this alias when it was first asked for.
+
+    Django makes a new cache object for each thread and each request of an event loop; reading and validating
+    its settings takes a hundred times as long as a read.
+    """
+    if alias not in _remembered:
+        _remembered[alias] = make()
+    return cast("T", _remembered[alias])
+
+
+def forget() -> None:
+    """Let settings that have changed count. For tests: settings of a running site do not change."""
+    _remembered.clear()
+
+
+def close() -> None:
+    """Close everything; what is needed again is opened again. For tests and commands that end."""
+    forget()
+    for site in _sites():
+        site.close()
+
+
+def _leave_inherited() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.Lock()
+    _inherited.extend(site.leave_inherited() for site in _sites())
+
+
+os.register_at_fork(after_in_child=_leave_inherited)

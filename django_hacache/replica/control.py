@@ -1,0 +1,146 @@
+"""The control page: one shared page in which the node says until when its host may read, and write.
+
+Knows no replica and no consensus. The words are aligned and 64 bits wide, so each is read and written whole.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import ReplicaError
+from django_hacache.replica.clock import boot_id, boottime_ns
+from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAME = "control"
+PAGE_BYTES = 4096
+MAGIC = int.from_bytes(b"hacache1", "little")
+
+_MAGIC, _BOOT_LOW, _BOOT_HIGH, _EPOCH, _DEADLINE, _WRITABLE_UNTIL = range(6)
+
+
+class ControlPage:
+    """The mapped page. The node creates and writes it, workers open and read it."""
+
+    __slots__ = ("_identity", "_map", "_path", "_words")
+
+    def __init__(self, path: Path, descriptor: int, *, writable: bool) -> None:
+        self._path = path
+        found = os.fstat(descriptor)
+        self._identity = (found.st_dev, found.st_ino)
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        self._map = mmap.mmap(descriptor, PAGE_BYTES, access=access)
+        self._words = memoryview(self._map).cast("Q")
+
+    @classmethod
+    def create(cls, directory: Path, *, boot: bytes | None = None) -> ControlPage:
+        """The node's page: the file that is there or a new one, with no lease and an epoch of its own.
+
+        Raises ReplicaError where the directory or the file cannot be used.
+        """
+        ensure_private(directory)
+        path = directory / FILE_NAME
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+            try:
+                os.fchmod(descriptor, PRIVATE_FILE)
+                os.posix_fallocate(
+                    descriptor, 0, PAGE_BYTES
+                )  # a page of a hole could kill its reader by SIGBUS
+                page = cls(path, descriptor, writable=True)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise ReplicaError(f"cannot create the control page {path}: {error.strerror}") from error
+        words = page._words
+        page.revoke()
+        words[_WRITABLE_UNTIL] = 0
+        words[_BOOT_LOW], words[_BOOT_HIGH] = _words_of(boot or boot_id())
+        words[_MAGIC] = MAGIC
+        return page
+
+    @classmethod
+    def open(cls, directory: Path, *, boot: bytes | None = None) -> ControlPage | None:
+        """The worker's view; None while no node has created the page since this machine was booted.
+
+        Raises ReplicaError where the directory exists and is not private to this user.
+        """
+        path = directory / FILE_NAME
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            check_private(directory)
+            if os.fstat(descriptor).st_size < PAGE_BYTES:
+                return None
+            page = cls(path, descriptor, writable=False)
+        finally:
+            os.close(descriptor)
+        words = page._words
+        if words[_MAGIC] != MAGIC or (words[_BOOT_LOW], words[_BOOT_HIGH]) != _words_of(boot or boot_id()):
+            page.close()
+            return None
+        return page
+
+    @property
+    def epoch(self) -> int:
+        """Grows whenever a lease was lost before it was granted again."""
+        return self._words[_EPOCH]
+
+    @property
+    def deadline_ns(self) -> int:
+        """Boot-time instant until which the host may read; 0 without a lease."""
+        return self._words[_DEADLINE]
+
+    def holds(self, epoch: int) -> bool:
+        """Whether what was read since `epoch` was read may be used. Call it last.
+
+        The order matters to a worker that is frozen anywhere in between: the deadline is one of this epoch
+        because the epoch is compared after it, and it is not past because the clock is read last of all.
+        """
+        words = self._words
+        deadline = words[_DEADLINE]
+        return words[_EPOCH] == epoch and deadline > boottime_ns()
+
+    def grant(self, deadline_ns: int) -> None:
+        """Let the host read until `deadline_ns` (boot time); a lease that had run out begins a new epoch."""
+        words = self._words
+        if words[_DEADLINE] <= boottime_ns():
+            words[_EPOCH] += 1
+        words[_DEADLINE] = deadline_ns
+
+    def revoke(self) -> None:
+        """End the lease now: reads that are under way are lost with it."""
+        words = self._words
+        words[_EPOCH] += 1
+        words[_DEADLINE] = 0
+
+    def set_writable_until(self, deadline_ns: int) -> None:
+        """Note until when (boot time) the node counts on a live leader."""
+        self._words[_WRITABLE_UNTIL] = deadline_ns
+
+    def writable(self) -> bool:
+        """Whether the node knew a live leader a moment ago: otherwise a write need not be tried."""
+        return self._words[_WRITABLE_UNTIL] > boottime_ns()
+
+    def stale(self) -> bool:
+        """Whether the file at the path is another one than the mapped one: the directory was wiped."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self._identity
+
+    def close(self) -> None:
+        """Unmap the page."""
+        self._words.release()
+        self._map.close()
+
+
+def _words_of(boot: bytes) -> tuple[int, int]:
+    return int.from_bytes(boot[:8], "little"), int.from_bytes(boot[8:16], "little")

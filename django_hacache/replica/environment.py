@@ -1,0 +1,310 @@
+"""One LMDB environment: opening, handles of its databases, growth, dead readers, errors, forks.
+
+Knows nothing of keys, values or expiry: replica.py gives them their meaning.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import lmdb
+
+from django_hacache.exceptions import ReplicaError, ReplicaFull
+from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
+from django_hacache.replica.layout import (
+    ENTRIES,
+    EXPIRY,
+    HOST,
+    LOG,
+    MAX_CACHES,
+    MAX_DATABASES,
+    META,
+    ORDER,
+    REQUESTS,
+    cache_name_bytes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "replica.lmdb"
+MAX_READERS = 1024
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+REMAP_WAIT_S = 10.0
+
+_IMPORTED_BY = os.getpid()
+_FULL = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+)  # LMDB reports a short write to a full tmpfs as EIO
+_BROKEN = (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError)
+
+
+class CacheDatabases(NamedTuple):
+    """The three databases of one cache."""
+
+    entries: lmdb._Database
+    order: lmdb._Database
+    expiry: lmdb._Database
+
+
+class FixedDatabases(NamedTuple):
+    """The databases that every replica has, whatever caches it holds."""
+
+    meta: lmdb._Database
+    log: lmdb._Database
+    requests: lmdb._Database
+    host: lmdb._Database
+
+
+class Environment:
+    """One opened LMDB file. Safe for threads; never for a forked child."""
+
+    def __init__(self, directory: Path, *, writable: bool, map_size: int) -> None:
+        self.directory = directory
+        self.path = directory / FILE_NAME
+        self.writable = writable
+        self.caches: dict[str, CacheDatabases] = {}
+        self._opening = threading.Lock()
+        self._remapping = threading.Lock()
+        rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
+        if writable:
+            ensure_private(directory)
+            with _directory_lock(directory):
+                self.lmdb = self._open_or_replace(rounded)
+                self._restrict_modes()
+        else:
+            check_private(directory)
+            with self.errors():
+                self.lmdb = self._open(rounded)
+        self.begin = self.lmdb.begin
+        self.identity = self._identity_at_path()
+        try:
+            if writable:
+                self.lmdb.reader_check()
+            self.fixed = self._open_fixed()
+        except BaseException:
+            self.lmdb.close()  # or this process could not open it again
+            raise
+
+    def _open(self, map_size: int) -> lmdb.Environment:
+        with _inherited_environments_forgotten():
+            return lmdb.open(
+                str(self.path),
+                map_size=map_size,
+                subdir=False,
+                readonly=not self.writable,
+                create=self.writable,
+                mode=PRIVATE_FILE,
+                metasync=False,
+                sync=False,
+                max_readers=MAX_READERS,
+                max_dbs=MAX_DATABASES,
+                max_spare_txns=1,
+            )
+
+    def _open_or_replace(self, map_size: int) -> lmdb.Environment:
+        with self.errors():
+            try:
+                return self._open(map_size)
+            except _BROKEN as error:
+                aside = self.path.with_name(f"{FILE_NAME}.broken-1")
+                log.warning("%s cannot be read (%s): moved to %s, starting empty", self.path, error, aside)
+                self.path.replace(aside)
+                self.path.with_name(f"{FILE_NAME}-lock").unlink(missing_ok=True)
+                return self._open(map_size)
+
+    def _restrict_modes(self) -> None:
+        # By path: opening and closing the lock file would drop LMDB's own locks on it (POSIX).
+        for name in (FILE_NAME, f"{FILE_NAME}-lock"):
+            self.path.with_name(name).chmod(PRIVATE_FILE)
+
+    def _open_fixed(self) -> FixedDatabases:
+        names = (META, LOG, REQUESTS, HOST)
+        with self.errors():
+            if not self.writable:
+                return FixedDatabases(*(self.lmdb.open_db(name, create=False) for name in names))
+            with self.lmdb.begin(write=True) as txn:
+                return FixedDatabases(*(self.lmdb.open_db(name, txn=txn) for name in names))
+
+    def leak(self) -> None:
+        """In a forked child: make sure that the environment is never closed, not even when Python exits.
+
+        Python's last clean-up would close it there and free the reader slot that the parent is using.
+        """
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.lmdb))
+
+    def close(self) -> None:
+        """Close the file; transactions that are still open become invalid."""
+        self.lmdb.close()
+
+    def replaced(self) -> bool:
+        """Whether the file at the path is no longer the one that is open: the directory was wiped."""
+        return self._identity_at_path() != self.identity
+
+    def _identity_at_path(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn LMDB's errors into ReplicaError or ReplicaFull that name the path."""
+        try:
+            yield
+        except (lmdb.Error, OSError) as error:
+            raise self.error(error) from error
+
+    def error(self, error: Exception) -> ReplicaError:
+        """The error of this package that says what LMDB's error means here."""
+        if isinstance(error, ReplicaError):
+            return error
+        code = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
+        if isinstance(error, lmdb.MapFullError):
+            return ReplicaFull(f"the replica in {self.directory} has reached its map size: {error}")
+        if code in _FULL:
+            return ReplicaFull(f"the file system of the replica in {self.directory} is full: {error}")
+        if isinstance(error, lmdb.DbsFullError):
+            return ReplicaError(
+                f"the replica in {self.directory} holds {MAX_CACHES} caches and has no room for another"
+            )
+        if isinstance(error, lmdb.ReadersFullError):
+            return ReplicaError(f"{MAX_READERS} reads are open on the replica in {self.directory}: {error}")
+        return ReplicaError(f"the replica {self.path} cannot be used: {error}")
+
+    def growth_bytes(self) -> int:
+        """How much the file system lets the file still grow."""
+        found = os.statvfs(self.directory)
+        return found.f_bavail * found.f_frsize
+
+    def file_bytes(self) -> int:
+        """How much of the file LMDB has taken so far; it never gives any back."""
+        return (self.lmdb.info()["last_pgno"] + 1) * PAGE_BYTES
+
+    def begin_read(self) -> lmdb.Transaction[bytes]:
+        """A read transaction; tried again after a growth of the map or with the reader table full."""
+        try:
+            return self.lmdb.begin()
+        except lmdb.Error as error:
+            self.recover(error)
+        with self.errors():
+            return self.lmdb.begin()
+
+    def begin_write(self) -> lmdb.Transaction[bytes]:
+        """The write transaction: there is one at a time, over all processes."""
+        try:
+            return self.lmdb.begin(write=True)
+        except lmdb.Error as error:
+            self.recover(error)
+        with self.errors():
+            return self.lmdb.begin(write=True)
+
+    def recover(self, error: lmdb.Error) -> None:
+        """Do what makes the failed call worth one more try, or raise ReplicaError where nothing does."""
+        if isinstance(error, lmdb.MapResizedError):
+            self._remap()
+        elif isinstance(error, lmdb.ReadersFullError):
+            self.lmdb.reader_check()
+        elif not isinstance(
+            error, lmdb.BadRslotError
+        ):  # a slot that a forked child freed: the next one is new
+            raise self.error(error) from error
+
+    def _remap(self) -> None:
+        """Map as much as another process has made the file.
+
+        Remapping under a running read would crash the process. Every read that begins now fails as this one
+        did, so it is enough to wait until LMDB's reader table shows no read of ours.
+        """
+        with self._remapping:
+            try:
+                self.lmdb.begin().abort()
+            except lmdb.MapResizedError:
+                pass
+            else:
+                return  # another thread was faster
+            deadline = time.monotonic() + REMAP_WAIT_S
+            while self._reads_of_this_process():
+                if time.monotonic() > deadline:
+                    raise ReplicaError(
+                        f"the replica {self.path} has grown and a long read keeps this process from following"
+                    )
+                time.sleep(0.0005)
+            with self.errors():
+                self.lmdb.set_mapsize(0)
+
+    def _reads_of_this_process(self) -> bool:
+        rows = (line.split() for line in self.lmdb.readers().splitlines()[1:])
+        return any(row[0] == str(os.getpid()) and row[-1] != "-" for row in rows if len(row) == 3)
+
+    def databases(self, cache: str) -> CacheDatabases | None:
+        """The databases of a cache; None while no process has written to it."""
+        found = self.caches.get(cache)
+        return found or self._open_existing(cache)
+
+    def _open_existing(self, cache: str) -> CacheDatabases | None:
+        name = cache_name_bytes(cache)
+        with self.begin_read() as txn:
+            if txn.get(ENTRIES + name) is None:
+                return None
+        with self.errors():
+            if not self.writable:
+                # LMDB registers a new handle at the transaction's end and does not lock that.
+                with self._opening:
+                    found = CacheDatabases(
+                        *(self.lmdb.open_db(kind + name, create=False) for kind in (ENTRIES, ORDER, EXPIRY))
+                    )
+            else:
+                with self.begin_write() as txn:
+                    found = self.open_in(txn, cache)
+        return self.caches.setdefault(cache, found)
+
+    def open_in(self, txn: lmdb.Transaction[bytes], cache: str) -> CacheDatabases:
+        """The databases of a cache, created where missing; valid after `txn`, a write, only if it commits."""
+        name = cache_name_bytes(cache)
+        with self.errors():
+            return CacheDatabases(
+                *(self.lmdb.open_db(kind + name, txn=txn) for kind in (ENTRIES, ORDER, EXPIRY))
+            )
+
+
+@contextmanager
+def _directory_lock(directory: Path) -> Iterator[None]:
+    """Only one process at a time opens for writing: two must not both move a broken file away."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _inherited_environments_forgotten() -> Iterator[None]:
+    """Let a forked child open what its parent has open.
+
+    py-lmdb 3 refuses a file that the process has open, and counts what a child inherited, which must be
+    neither used nor closed there. Its registry holds what `_envid.env_keys` returns: the child's get a mark.
+    """
+    envid = getattr(lmdb, "_envid", None)
+    if envid is None or os.getpid() == _IMPORTED_BY:
+        yield
+        return
+    original, mark = envid.env_keys, os.getpid()
+    envid.env_keys = lambda path, subdir: tuple((mark, *key) for key in original(path, subdir))
+    try:
+        yield
+    finally:
+        envid.env_keys = original

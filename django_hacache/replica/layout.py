@@ -1,0 +1,60 @@
+"""How keys, entries and database names are laid out in LMDB. Knows bytes only, opens nothing.
+
+Each cache has three databases:
+
+- entries: replica key -> expires_at, version (little endian u64 each), value
+- order:   version (big endian, so sorted) -> replica key; the order of eviction
+- expiry:  expires_at, version (big endian) -> replica key; only for entries that expire
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from struct import Struct
+from typing import NamedTuple
+
+from django_hacache.exceptions import ReplicaError
+
+MAX_KEY_BYTES = 511
+"""LMDB's own limit."""
+
+HASHED = b"\xff"
+"""First byte of a replica key that is not the key itself: no UTF-8 text contains it."""
+
+HEADER = Struct("<QQ")
+HEADER_BYTES = HEADER.size
+ORDER_KEY = Struct(">Q")
+EXPIRY_KEY = Struct(">QQ")
+
+ENTRIES, ORDER, EXPIRY = b"entries:", b"order:", b"expiry:"
+META, LOG, REQUESTS = b"journal.meta", b"journal.log", b"journal.requests"
+HOST = b"replica.host"
+
+MAX_CACHES = 64
+MAX_DATABASES = 3 * MAX_CACHES + 8
+MAX_NAME_BYTES = 255
+
+
+class Entry(NamedTuple):
+    """One stored entry, as a snapshot carries it."""
+
+    key: bytes
+    value: bytes
+    version: int
+    expires_at: int
+
+
+def replica_key(key: str) -> bytes:
+    """The bytes under which `key` is stored: its UTF-8, or a marked SHA-256 where LMDB could not hold it."""
+    encoded = key.encode()
+    return encoded if 0 < len(encoded) <= MAX_KEY_BYTES else HASHED + sha256(encoded).digest()
+
+
+def cache_name_bytes(cache: str) -> bytes:
+    """The part of a database's name that tells the caches apart; ReplicaError where it cannot be one."""
+    encoded = cache.encode()
+    if not 0 < len(encoded) <= MAX_NAME_BYTES or b"\0" in encoded:
+        raise ReplicaError(
+            f"{cache!r} cannot name a cache: 1 to {MAX_NAME_BYTES} bytes of UTF-8 without NUL are expected"
+        )
+    return encoded

@@ -1,0 +1,135 @@
+"""Reads of a cluster's worker: a value counts only while the node's lease holds, all else is a miss.
+
+Knows the replica and the control page, not the node. It comes back by itself when the node does, also when
+the directory did not exist at first or was wiped in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from django_hacache.exceptions import ReplicaError
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.control import ControlPage
+from django_hacache.replica.replica import Replica
+from django_hacache.replica.transaction import Item, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+RECHECK_NS = 1_000_000_000
+
+_Result = TypeVar("_Result")
+
+
+class LeasedReader:
+    """The same methods as a Replica's, guarded by the lease; they never raise ReplicaError."""
+
+    def __init__(self, directory: Path, *, map_size: int, boot: bytes | None = None) -> None:
+        self.directory = directory
+        self._map_size = map_size
+        self._boot = boot
+        self._opened: tuple[ControlPage, Replica] | None = None
+        self._checking = threading.Lock()
+        self._next_check = 0
+        self._check()
+
+    @property
+    def control(self) -> ControlPage | None:
+        """The node's page; None while there is none. Looked for again at most once a second."""
+        if self._opened is None:
+            self._check()
+        return self._opened[0] if self._opened else None
+
+    def get(self, cache: str, key: str) -> bytes | memoryview | None:
+        """The live value, if the lease holds after it was read."""
+        opened = self._opened
+        if opened is None:
+            self._check()
+            return None
+        control, replica = opened
+        epoch = control.epoch
+        try:
+            value = replica.get(cache, key)
+        except ReplicaError as error:
+            self._check(error)
+            return None
+        if control.holds(epoch):
+            return value
+        self._check()
+        return None
+
+    def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]:
+        """The live ones of `keys` in one consistent picture, if the lease holds after all were read."""
+        return self._guarded(lambda replica: replica.get_many(cache, keys), {})
+
+    def has(self, cache: str, key: str) -> bool:
+        """Whether there is a live entry that may be read."""
+        return self._guarded(lambda replica: replica.has(cache, key), False)
+
+    def item(self, cache: str, key: str) -> Item | None:
+        """The live entry with its version and expiry."""
+        return self._guarded(lambda replica: replica.item(cache, key), None)
+
+    def usage(self, cache: str) -> Usage:
+        """What the cache takes; nothing while the lease does not hold."""
+        return self._guarded(lambda replica: replica.usage(cache), Usage(0, 0))
+
+    def _guarded(self, read: Callable[[Replica], _Result], miss: _Result) -> _Result:
+        opened = self._opened
+        error = None
+        if opened is not None:
+            control, replica = opened
+            epoch = control.epoch
+            try:
+                result = read(replica)
+            except ReplicaError as failure:
+                error = failure
+            else:
+                if control.holds(epoch):
+                    return result
+        self._check(error)
+        return miss
+
+    def _check(self, error: ReplicaError | None = None) -> None:
+        """At most once a second: open what is missing, open again what was replaced."""
+        now = boottime_ns()
+        if now < self._next_check or not self._checking.acquire(blocking=False):
+            return
+        try:
+            self._next_check = now + RECHECK_NS
+            if error is not None:
+                log.warning("reads of the replica in %s are misses: %s", self.directory, error)
+            opened = self._opened
+            if opened is None or opened[0].stale() or opened[1].replaced():
+                self._opened = None  # the old ones close themselves when the last read is over
+                self._opened = self._open()
+        finally:
+            self._checking.release()
+
+    def _open(self) -> tuple[ControlPage, Replica] | None:
+        try:
+            control = ControlPage.open(self.directory, boot=self._boot)
+            if control is None:
+                return None
+            replica = Replica.open(self.directory, writable=False, map_size=self._map_size, boot=self._boot)
+        except ReplicaError as error:
+            log.warning("reads of the replica in %s are misses: %s", self.directory, error)
+            return None
+        return control, replica
+
+    def close(self) -> None:
+        """Close what is open; a later read opens it again."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened[1].close()
+
+    def abandon(self) -> None:
+        """In a forked child: never use or close this one again (see Replica.abandon)."""
+        if self._opened is not None:
+            self._opened[1].abandon()

@@ -1,0 +1,268 @@
+"""The host's copy of every cache, as one process has it open. The only module that readers need.
+
+Knows LMDB through environment.py, and no lease: leased.py adds that for the workers of a cluster.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import lmdb
+
+from django_hacache.exceptions import ReplicaError
+from django_hacache.replica.clock import boot_id, boottime_ns, is_live
+from django_hacache.replica.environment import Environment
+from django_hacache.replica.layout import HEADER, HEADER_BYTES, MAX_KEY_BYTES, replica_key
+from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, item_of, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+MAINTENANCE_NS = 1_000_000_000
+READER_CHECK_EVERY = 5  # maintenances
+VIEW_BYTES = 64 * 1024
+"""Values from this size on are handed out as a memoryview of the bytes read, to save a second copy."""
+
+_BOOT = b"boot_id"
+_header = HEADER.unpack_from
+
+
+class Reader(Protocol):
+    """What cache code reads through: a Replica, or a LeasedReader in a cluster."""
+
+    def get(self, cache: str, key: str) -> bytes | memoryview | None: ...
+    def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]: ...
+    def has(self, cache: str, key: str) -> bool: ...
+    def item(self, cache: str, key: str) -> Item | None: ...
+    def usage(self, cache: str) -> Usage: ...
+
+
+class Replica:
+    """One opened replica. Threads share it; a forked child must `abandon` it and open its own."""
+
+    def __init__(
+        self, directory: Path, *, writable: bool, map_size: int, keeps_journal: bool, boot: bytes
+    ) -> None:
+        self.directory = directory
+        self.writable = writable
+        self._map_size = map_size
+        self._keeps_journal = keeps_journal
+        self._boot = boot
+        self._maintaining = threading.Lock()
+        self._maintenances = 0
+        self._next_maintenance = 0
+        self._environment = self._open()
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        writable: bool,
+        map_size: int,
+        keeps_journal: bool = False,
+        boot: bytes | None = None,
+    ) -> Replica:
+        """Open the replica in `directory`; with `writable` create what is missing.
+
+        A replica from before the last boot is void: a writer empties it, journal included. A writer moves a
+        file that LMDB cannot read aside and starts empty. When the directory is wiped under a writer it
+        starts empty again, unless it `keeps_journal`: then its writes raise, since a node must not forget.
+
+        `map_size` in bytes (see eviction.map_size_for); `boot` names another boot than the current one.
+        Raises ReplicaError naming the directory.
+        """
+        return cls(
+            directory,
+            writable=writable,
+            map_size=map_size,
+            keeps_journal=keeps_journal,
+            boot=boot or boot_id(),
+        )
+
+    def _open(self) -> Environment:
+        environment = Environment(self.directory, writable=self.writable, map_size=self._map_size)
+        try:
+            self._ensure_of_this_boot(environment)
+        except BaseException:
+            environment.close()
+            raise
+        return environment
+
+    def _ensure_of_this_boot(self, environment: Environment) -> None:
+        with environment.begin_read() as txn:
+            current = txn.get(_BOOT, db=environment.fixed.host) == self._boot
+        if not current and not self.writable:
+            raise ReplicaError(f"the replica in {self.directory} is from before this machine was booted")
+        if not current:
+            self._void(environment)
+
+    def _void(self, environment: Environment) -> None:
+        """Empty a replica of another boot: its boot-time instants mean nothing in this one."""
+        with WriteTransaction(environment) as transaction:
+            if transaction.host_mark(_BOOT) != self._boot:  # else another process was faster
+                transaction.empty()
+                transaction.journal.erase()
+                transaction.set_host_mark(_BOOT, self._boot)
+
+    def close(self) -> None:
+        """Close it; safe to call again. Reads of other threads that are under way raise ReplicaError."""
+        self._environment.close()
+
+    def abandon(self) -> None:
+        """In a forked child: never use or close this one again, and let the child open its own.
+
+        LMDB must not be used across a fork, and closing it in the child would free the parent's reader slots.
+        """
+        self._environment.leak()
+
+    def get(self, cache: str, key: str) -> bytes | memoryview | None:
+        """The live value; None on a miss. What it returns is a copy and stays valid.
+
+        py-lmdb's `buffers=True` and decoding inside the transaction were measured slower for ordinary values:
+        a memoryview costs more than copying half a kilobyte.
+        """
+        environment = self._environment
+        encoded = key.encode()
+        if not 0 < len(encoded) <= MAX_KEY_BYTES:
+            encoded = replica_key(key)
+        try:
+            with environment.begin(environment.caches[cache].entries) as txn:
+                raw = txn.get(encoded)
+        except (KeyError, lmdb.Error) as error:
+            raw = self._raw_after(error, cache, encoded)
+        if raw is None:
+            return None
+        if (expires_at := _header(raw)[0]) and not is_live(expires_at):
+            return None
+        return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
+
+    def _raw(self, cache: str, encoded: bytes) -> bytes | None:
+        environment = self._environment
+        try:
+            with environment.begin(environment.caches[cache].entries) as txn:
+                return txn.get(encoded)
+        except (KeyError, lmdb.Error) as error:
+            return self._raw_after(error, cache, encoded)
+
+    def _raw_after(self, error: KeyError | lmdb.Error, cache: str, encoded: bytes) -> bytes | None:
+        """The slow way: the cache is not known yet, or the first try failed in a way that may pass."""
+        environment = self._environment
+        if isinstance(error, lmdb.Error):
+            environment.recover(error)
+        databases = environment.databases(cache)
+        if databases is None:
+            return None
+        with environment.errors(), environment.begin_read() as txn:
+            return txn.get(encoded, db=databases.entries)
+
+    def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]:
+        """The live ones of `keys`, all read in one transaction: a consistent picture."""
+        environment = self._environment
+        databases = environment.databases(cache)
+        found: dict[str, bytes | memoryview] = {}
+        if databases is None:
+            return found
+        with environment.errors(), environment.begin_read() as txn:
+            for key in keys:
+                raw = txn.get(replica_key(key), db=databases.entries)
+                if raw is not None and is_live(_header(raw)[0]):
+                    found[key] = (
+                        raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
+                    )
+        return found
+
+    def has(self, cache: str, key: str) -> bool:
+        """Whether there is a live entry."""
+        raw = self._raw(cache, replica_key(key))
+        return raw is not None and is_live(_header(raw)[0])
+
+    def item(self, cache: str, key: str) -> Item | None:
+        """The live entry with its version and expiry."""
+        found = self.present(cache, key)
+        return found if found and is_live(found.expires_at) else None
+
+    def present(self, cache: str, key: str) -> Item | None:
+        """The stored entry, expired or not."""
+        raw = self._raw(cache, replica_key(key))
+        return None if raw is None else item_of(raw)
+
+    def usage(self, cache: str) -> Usage:
+        """What the cache takes."""
+        with self._read(cache) as transaction:
+            return transaction.usage(cache)
+
+    @contextmanager
+    def _read(self, cache: str) -> Iterator[ReadTransaction]:
+        environment = self._environment
+        environment.databases(cache)
+        with environment.errors(), environment.begin_read() as txn:
+            yield ReadTransaction(environment, txn, environment.caches)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[ReadTransaction]:
+        """A consistent picture of everything, as long as the block lasts, while writes go on beside it.
+
+        The pages it sees are not reused meanwhile: the file grows by what is written during a long snapshot.
+        """
+        environment = self._environment
+        txn, caches = environment.begin_read(), dict(environment.caches)
+        try:
+            while missing := [name for name in names(txn) if name not in caches]:
+                txn.abort()
+                for name in missing:
+                    environment.databases(name)
+                caches = dict(environment.caches)
+                txn = environment.begin_read()
+            with environment.errors():
+                yield ReadTransaction(environment, txn, caches)
+        finally:
+            txn.abort()
+
+    def write(self) -> WriteTransaction:
+        """The write transaction, as a context manager: commits at the end, aborts on an exception.
+
+        Waits for the one other writer of all processes. Raises ReplicaFull where the map or the file system
+        has no room, ReplicaError for anything else; the replica stays usable after both. A thread that is in
+        a write transaction must not begin another one.
+        """
+        self.recheck()
+        return WriteTransaction(self._environment)
+
+    def recheck(self) -> None:
+        """Follow a directory that was wiped, at most once a second; writes do it, for those who only read."""
+        now = boottime_ns()
+        if now < self._next_maintenance or not self._maintaining.acquire(blocking=False):
+            return
+        try:
+            self._next_maintenance = now + MAINTENANCE_NS
+            self._maintain()
+        finally:
+            self._maintaining.release()
+
+    def _maintain(self) -> None:
+        environment = self._environment
+        if environment.replaced():
+            if self._keeps_journal:
+                raise ReplicaError(f"the replica {environment.path} was removed while it was in use")
+            # The old one closes itself when its last read is over.
+            log.warning(
+                "the replica %s was removed or replaced while it was in use: opening it again",
+                environment.path,
+            )
+            self._environment = self._open()
+            return
+        self._maintenances += 1
+        if self._maintenances % READER_CHECK_EVERY == 0:
+            with environment.errors():
+                environment.lmdb.reader_check()
+
+    def replaced(self) -> bool:
+        """Whether the directory was wiped or the file replaced since it was opened."""
+        return self._environment.replaced()

@@ -1,0 +1,124 @@
+"""Changes as requests to the node, and its answers as outcomes. Knows the wire, not how it is travelled."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING, assert_never
+
+from django_hacache.changes import Batch, Clear, Increment, Insert, Outcome, Remove, Touch, When, Why
+from django_hacache.conf import AckLevel
+from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown, RequestRefused, ValueTooLarge
+from django_hacache.serializers import integer_from_bytes, integer_to_bytes
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from django_hacache.changes import Change
+
+_ACK_LEVELS = {
+    AckLevel.DIRECT: pb.AckLevel(level_direct=pb.Empty()),
+    AckLevel.LEADER: pb.AckLevel(level_leader=pb.Empty()),
+    AckLevel.ONCE: pb.AckLevel(level_once=pb.Empty()),
+    AckLevel.QUORUM: pb.AckLevel(level_quorum=pb.Empty()),
+    AckLevel.ALL: pb.AckLevel(level_all=pb.Empty()),
+}
+
+_CONDITIONS = {
+    When.ALWAYS: pb.CONDITION_ALWAYS,
+    When.ABSENT: pb.CONDITION_ABSENT,
+    When.UNCHANGED: pb.CONDITION_UNCHANGED,
+}
+
+_REASONS = {pb.REASON_ABSENT: Why.ABSENT, pb.REASON_NOT_AN_INTEGER: Why.NOT_AN_INTEGER}
+
+_ERRORS: dict[int, type[Exception]] = {
+    pb.ERROR_TOO_LARGE: ValueTooLarge,
+    pb.ERROR_NO_QUORUM: CacheUnavailable,
+    pb.ERROR_NOT_LEADER: CacheUnavailable,
+    pb.ERROR_BUSY: CacheUnavailable,
+    pb.ERROR_OUTCOME_UNKNOWN: OutcomeUnknown,
+}
+
+
+def request_of(change: Change, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
+    """Return the request that carries `change`, with a req_id of its own.
+
+    deadline: until when the caller waits, as time.monotonic() tells the time (seconds).
+    """
+    request = pb.CacheRequest(timeout_ms=max(1, math.ceil((deadline - time.monotonic()) * 1000)))
+    req_id = os.urandom(16).hex()
+    level = _ACK_LEVELS[ack]
+    match change:
+        case Insert():
+            request.insert.CopyFrom(_insert(change, cache, req_id, level))
+        case Remove():
+            request.remove.CopyFrom(_remove(change, cache, req_id, level))
+        case Touch():
+            request.touch.CopyFrom(
+                pb.Touch(
+                    cache_name=cache, entry=change.key, ttl_ms=change.ttl_ms, req_id=req_id, ack_level=level
+                )
+            )
+        case Increment():
+            request.increment.CopyFrom(
+                pb.Increment(
+                    cache_name=cache,
+                    entry=change.key,
+                    delta=integer_to_bytes(change.delta),
+                    req_id=req_id,
+                    ack_level=level,
+                )
+            )
+        case Clear():
+            request.clear.CopyFrom(pb.Clear(cache_name=cache, req_id=req_id, ack_level=level))
+        case Batch():
+            parts = [_part(part, cache) for part in change.changes]
+            request.batch.CopyFrom(pb.Batch(changes=parts, req_id=req_id, ack_level=level))
+        case _:
+            assert_never(change)
+    return request
+
+
+def _part(change: Insert | Remove, cache: str) -> pb.Change:
+    if isinstance(change, Insert):
+        return pb.Change(insert=_insert(change, cache, "", None))
+    return pb.Change(remove=_remove(change, cache, "", None))
+
+
+def _insert(change: Insert, cache: str, req_id: str, level: pb.AckLevel | None) -> pb.Insert:
+    return pb.Insert(
+        cache_name=cache,
+        entry=change.key,
+        value=change.value,
+        req_id=req_id,
+        ack_level=level,
+        ttl_ms=change.ttl_ms,
+        condition=_CONDITIONS[change.when],
+        expected_version=change.version,
+        keep_ttl=change.keep_ttl,
+    )
+
+
+def _remove(change: Remove, cache: str, req_id: str, level: pb.AckLevel | None) -> pb.Remove:
+    return pb.Remove(cache_name=cache, entry=change.key, req_id=req_id, ack_level=level)
+
+
+def outcome_of(ack: pb.Ack) -> Outcome:
+    """Return what the node's answer says.
+
+    Raises ValueTooLarge, CacheUnavailable, OutcomeUnknown or RequestRefused where it is an error.
+    """
+    match ack.WhichOneof("method"):
+        case "put_ack":
+            answer = ack.put_ack
+            number = integer_from_bytes(answer.value) if answer.HasField("value") else None
+            return Outcome(answer.mod_res, number, _REASONS.get(answer.reason))
+        case "del_ack":
+            return Outcome(ack.del_ack.mod_res)
+        case "batch_ack":
+            return Outcome(effective=True, each=tuple(ack.batch_ack.mod_res))
+        case "error":
+            raise _ERRORS.get(ack.error.code, RequestRefused)(ack.error.error)
+        case other:
+            raise RequestRefused(f"The node answered a change with {other!r}.")

@@ -1,0 +1,166 @@
+"""What this host knows of the cluster, asked from its node: for people, monitoring and the admin's page.
+
+Reads only. Knows neither gRPC nor how its answers are shown.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from django_hacache import process
+from django_hacache.conf import SOCKET_NAME, cluster_config, node_aliases
+from django_hacache.conf.options import read_aliases
+from django_hacache.conf.problems import Findings
+from django_hacache.exceptions import HACacheError, RequestRefused
+from django_hacache.link import NodeClient
+from django_hacache.replica.eviction import map_size_for
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Mode(enum.StrEnum):
+    CLUSTER = "cluster"
+    STANDALONE = "standalone"
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who leads. `election_ts` is the node's own stamp of that election, to tell one from the next."""
+
+    addr: str
+    election_ts: int
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """One host as the node that was asked knows it; zeros where it is not connected."""
+
+    addr: str
+    role: str
+    connected: bool
+    commit_index: int
+    applied_index: int
+    uptime_secs: int
+    entries: int
+    lease_ms: int
+    fresh: bool
+
+    @property
+    def uptime(self) -> str:
+        """The uptime in its two largest units."""
+        minutes, seconds = divmod(self.uptime_secs, 60)
+        hours, minutes = divmod(minutes, 60)
+        days, hours = divmod(hours, 24)
+        if days:
+            return f"{days}d {hours}h"
+        if hours:
+            return f"{hours}h {minutes}m"
+        return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatus:
+    """One alias in this host's replica. Entries that have expired and are not yet reclaimed count too."""
+
+    name: str
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of one LOCATION.
+
+    `health`, `quorum` and `term` are None where nobody can tell: in standalone mode, and where no node
+    answers. `error` says why it does not, and is empty otherwise.
+    """
+
+    mode: Mode
+    location: str
+    error: str = ""
+    addr: str = ""
+    health: str | None = None
+    quorum: bool | None = None
+    term: int | None = None
+    leader: Leader | None = None
+    hosts: tuple[HostStatus, ...] = ()
+    caches: tuple[CacheStatus, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as values that JSON has."""
+        return asdict(self)
+
+
+def locations() -> list[Path]:
+    """Return the directories of all aliases of this backend, each once. Raises ConfigurationError."""
+    findings = Findings()
+    aliases = read_aliases(findings)
+    findings.raise_errors()
+    return sorted({options.location for options in aliases.values()})
+
+
+def read_status(location: Path, *, timeout_s: float) -> Status:
+    """Ask the node of `location`, or look at the replica itself in standalone mode.
+
+    timeout_s: how long the node has to answer (seconds). One that does not answer is no exception but a
+    Status with an error. Raises ConfigurationError where the settings are wrong.
+    """
+    if not cluster_config().ha_mode:
+        return Status(Mode.STANDALONE, str(location), caches=_local_caches(location))
+    try:
+        return _ask_node(location, timeout_s)
+    except HACacheError as error:
+        return Status(Mode.CLUSTER, str(location), error=str(error))
+
+
+def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
+    aliases = node_aliases(location)
+    size_limits = sum(options.size_limit for options in aliases.values())
+    replica = process.standalone_site(location, map_size_for(size_limits)).reader
+    usages = {name: replica.usage(name) for name in aliases}
+    return tuple(CacheStatus(name, usage.entries, usage.bytes) for name, usage in usages.items())
+
+
+def _ask_node(location: Path, timeout_s: float) -> Status:
+    client = NodeClient(location / SOCKET_NAME)
+    try:
+        ack = client.request(pb.CacheRequest(status=pb.Status()), deadline=time.monotonic() + timeout_s)
+    finally:
+        client.close()
+    if ack.WhichOneof("method") != "status_ack":
+        raise RequestRefused(ack.error.error or f"the node answered {ack.WhichOneof('method')}, no status")
+    return _from_wire(location, ack.status_ack)
+
+
+def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
+    leader = ack.leader
+    return Status(
+        mode=Mode.CLUSTER,
+        location=str(location),
+        addr=ack.addr,
+        health=ack.health,
+        quorum=ack.quorum,
+        term=ack.term,
+        leader=Leader(leader.addr, leader.election_ts, leader.connected) if ack.HasField("leader") else None,
+        hosts=tuple(
+            HostStatus(
+                addr=host.addr,
+                role=host.role,
+                connected=host.connected,
+                commit_index=host.commit_index,
+                applied_index=host.applied_index,
+                uptime_secs=host.uptime_secs,
+                entries=host.entries,
+                lease_ms=host.lease_ms,
+                fresh=host.fresh,
+            )
+            for host in ack.hosts
+        ),
+        caches=tuple(CacheStatus(cache.name, cache.entries, cache.bytes) for cache in ack.caches),
+    )

@@ -1,0 +1,148 @@
+"""What workers make of a node that is away, frozen or unable."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+import pytest
+from django.core.cache import caches
+
+from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown, RequestRefused, ValueTooLarge
+from tests.cache.conftest import eventually
+from tests.node_process import serves
+
+DECISIONS = {
+    "add": lambda cache: cache.add("key", 1),
+    "incr": lambda cache: cache.incr("key"),
+    "decr": lambda cache: cache.decr("key"),
+}
+
+EFFECTS = {
+    "set": (lambda cache: cache.set("key", 1), None),
+    "touch": (lambda cache: cache.touch("key"), False),
+    "delete": (lambda cache: cache.delete("key"), False),
+    "clear": (lambda cache: cache.clear(), None),
+    "set_many": (lambda cache: cache.set_many({"a": 1, "b": 2}), ["a", "b"]),
+    "delete_many": (lambda cache: cache.delete_many(["a", "b"]), None),
+    "get_or_set": (lambda cache: cache.get_or_set("key", lambda: "made"), "made"),
+}
+
+
+@pytest.fixture
+def no_node(small_node):
+    small_node.kill()
+    eventually(lambda: not serves(small_node.location))
+    return small_node
+
+
+def test_without_a_node_reads_are_misses(small_node, style):
+    cache = style(caches["default"])
+    cache.set("key", 1)
+    assert cache.get("key") == 1
+    small_node.kill()
+    eventually(lambda: cache.get("key") is None)
+    assert cache.get_many(["key"]) == {}
+    assert not cache.has_key("key")
+
+
+@pytest.mark.parametrize("operation", [*DECISIONS, *EFFECTS])
+def test_without_a_node_writes_raise_a_connection_error(no_node, style, operation):
+    call = DECISIONS.get(operation) or EFFECTS[operation][0]
+    with pytest.raises(ConnectionError):
+        call(style(caches["hasty"]))
+
+
+@pytest.mark.parametrize("operation", EFFECTS)
+def test_ignored_failures_do_nothing_and_are_logged(no_node, style, operation, caplog):
+    call, nothing = EFFECTS[operation]
+    with caplog.at_level(logging.ERROR, "django_hacache.cache"):
+        assert call(style(caches["ignoring"])) == nothing
+    assert operation in caplog.text
+    assert "ignoring" in caplog.text
+
+
+@pytest.mark.parametrize("operation", DECISIONS)
+def test_decisions_are_never_ignored(no_node, style, operation):
+    with pytest.raises(CacheUnavailable):
+        DECISIONS[operation](style(caches["ignoring"]))
+
+
+def test_after_one_failure_writes_fail_at_once_until_the_node_is_back(no_node, style):
+    cache = style(caches["hasty"])
+    with pytest.raises(CacheUnavailable):
+        cache.set("key", 1)
+    # What fails at once says so, and so do other aliases of the same node.
+    for alias in ("hasty", "default"):
+        with pytest.raises(CacheUnavailable, match="not tried again"):
+            style(caches[alias]).set("key", 1)
+    no_node.start()
+    cache.set("key", 2)
+    eventually(lambda: cache.get("key") == 2)
+
+
+def test_a_restarted_node_is_used_without_an_error(small_node, style):
+    cache = style(caches["default"])
+    cache.set("key", 1)
+    small_node.kill()
+    small_node.start()
+    cache.set("key", 2)
+    eventually(lambda: cache.get("key") == 2)
+
+
+def test_a_frozen_node_leaves_the_outcome_unknown(small_node, style):
+    cache = style(caches["hasty"])
+    cache.set("key", 1)
+    os.kill(small_node.process.pid, signal.SIGSTOP)
+    with pytest.raises(OutcomeUnknown):
+        cache.set("key", 2)
+    eventually(lambda: cache.get("key") is None)
+    os.kill(small_node.process.pid, signal.SIGCONT)
+    eventually(lambda: cache.get("key") == 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        ("no quorum", CacheUnavailable),
+        ("busy", CacheUnavailable),
+        ("outcome unknown", OutcomeUnknown),
+        ("refused", RequestRefused),
+        ("too large", ValueTooLarge),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_each_error_of_the_node_has_its_exception(small_node, style, key, error):
+    with pytest.raises(error) as failure:
+        style(caches["default"]).set(key, 1)
+    assert type(failure.value) is error
+    assert "as asked" in str(failure.value)
+
+
+@pytest.mark.parametrize("level", ["direct", "leader", "once", "quorum", "all"])
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_the_level_of_acknowledgement_of_a_call(small_node, style, level):
+    cache = style(caches["default"])
+    cache.set("ack level", 1, ack=level)
+    assert cache.get("ack level") == f"level_{level}"
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_the_level_of_acknowledgement_of_an_alias(small_node, style):
+    for alias, level in (("default", "level_quorum"), ("direct", "level_direct")):
+        cache = style(caches[alias])
+        cache.set("ack level", 1)
+        assert cache.get("ack level") == level
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_a_decision_is_never_taken_without_waiting_for_it(small_node, style):
+    cache = style(caches["direct"])
+    assert cache.add("ack level", 1)
+    assert cache.get("ack level") == "level_leader"
+
+
+def test_an_unknown_level_is_an_error(small_node, style):
+    with pytest.raises(ValueError, match="both"):
+        style(caches["default"]).set("key", 1, ack="both")

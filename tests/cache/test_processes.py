@@ -1,0 +1,139 @@
+"""Many processes and threads at once, forks, and processes that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.cache.conftest import eventually
+
+
+@pytest.fixture
+def start_worker(served, caches):
+    """Starts tests.cache.worker on the location of the test."""
+    workers = []
+
+    def start(*arguments: object) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            **served.hacache,
+            "DJANGO_SETTINGS_MODULE": "tests.cache.site",
+            "HACACHE_TEST_LOCATION": str(served.location),
+        }
+        command = [sys.executable, "-m", "tests.cache.worker", *map(str, arguments)]
+        workers.append(subprocess.Popen(command, env=environment))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+
+
+def in_child(work) -> int:
+    """Run `work` in a forked child; its return value is the child's exit code, 99 for an exception."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize(("operation", "total"), [("incr", 4 * 200), ("float", 4 * 200 * 0.5), ("add", 200)])
+def test_processes_do_not_lose_each_others_changes(caches, start_worker, operation, total):
+    cache = caches["default"]
+    cache.set("key", 0)
+    workers = [start_worker(operation, "key", 200) for _ in range(4)]
+    assert [worker.wait() for worker in workers] == [0] * 4
+    eventually(lambda: cache.get("key") == total)
+
+
+def test_threads_do_not_lose_each_others_changes(caches):
+    caches["default"].set("key", 0)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: caches["default"].incr("key"), range(400)))
+    assert caches["default"].get("key") == 400
+
+
+def test_many_threads_read_while_others_write(caches):
+    caches["default"].set("key", 0)
+    stop = threading.Event()
+    failures = []
+
+    def read() -> None:
+        while not stop.is_set():
+            if caches["default"].get("key") is None:
+                failures.append("a value was not there")
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for number in range(300):
+        caches["default"].set("key", number)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+
+
+def test_a_forked_child_shares_the_cache(caches):
+    cache = caches["default"]
+    cache.set("key", 1)
+
+    def child() -> int:
+        if cache.get("key") != 1:
+            return 1
+        cache.set("from child", True)
+        return 0 if cache.incr("key") == 2 else 2
+
+    assert in_child(child) == 0
+    assert cache.incr("key") == 3
+    assert cache.get("from child") is True
+
+
+def test_forks_of_a_busy_process(caches):
+    cache = caches["default"]
+    cache.set("key", "value")
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            caches["default"].set("other", 1)
+            caches["default"].get("other")
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def child() -> int:
+        cache.set("child", os.getpid())
+        return 0 if cache.get("key") == "value" else 1
+
+    codes = [in_child(child) for _ in range(10)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 10
+    assert cache.get("key") == "value"
+
+
+def test_killed_processes_leave_the_cache_usable(caches, start_worker):
+    cache = caches["default"]
+    for round_ in range(5):
+        cache.delete_many([f"k{number}" for number in range(50)])
+        worker = start_worker("set", "k", 100_000)
+        eventually(lambda: cache.get("k50") is not None or worker.poll() is not None)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        cache.set("after", round_)
+        assert cache.get("after") == round_
+        assert cache.add(f"added{round_}", 1)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from django_hacache.conf import problems
+from django_hacache.conf.problems import Id
+from django_hacache.conf.sources import Source
+from tests.conf import HOSTS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference"
+BACKEND = "django_hacache.cache.HACache"
+
+
+def ids() -> list[str]:
+    return [problem.id.removeprefix("django_hacache.") for problem in problems()]
+
+
+def test_a_right_configuration_has_no_problem(cluster: Any) -> None:
+    assert ids() == []
+    cluster()
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"HA_MOD": True}, "E001"),
+        ({"CACHE_BUF_SERVER": "x"}, "E002"),
+        ({"HA_HOSTS": None}, "E003"),
+        ({"HA_HOSTS": "http://127.0.0.1:8001,http://127.0.0.1:8002"}, "E004"),
+        ({"HA_HOSTS": HOSTS + ",http://127.0.0.1:8001"}, "E005"),
+        ({"HA_HOSTS": HOSTS.replace("http", "https")}, "E006"),
+        ({"HOSTNAME_OVERWRITE": "127.0.0.1:9"}, "E007"),
+        ({"CACHE_AUTH_TOKEN": None}, "E008"),
+        ({"CACHE_RECONNECT_TIMEOUT_LOWER": 2000}, "E011"),
+        ({"CACHE_AUTH_TOKEN": "kX3v9Qm2Lr8Tz5"}, "W001"),
+        ({"CACHE_AUTH_TOKEN": "SuperSafeSecretToken1337"}, "W002"),
+        ({"CACHE_AUTH_TOKEN": "a" * 40}, "W002"),
+        ({"HA_HOSTS": [f"http://127.0.0.1:800{n}" for n in (1, 2, 3, 4)]}, "W003"),
+        ({"HA_HOSTS": [f"http://127.0.0.1:800{n}" for n in range(1, 7)]}, "W003"),
+        ({"HA_HOSTS": [f"http://127.0.0.1:800{n}" for n in range(1, 10)]}, "W003"),
+        ({"CACHE_RECONNECT_TIMEOUT_UPPER": 2001}, "W006"),
+        ({"HA_HOSTS": "http://a:1,http://b:1,http://c:1", "HOSTNAME_OVERWRITE": "a:1"}, "W010"),
+    ],
+)
+def test_each_problem_of_the_cluster_has_its_identifier(changes: Any, expected: str, cluster: Any) -> None:
+    cluster(**changes)
+    assert ids() == [expected]
+
+
+def test_tls_files_are_checked(cluster: Any, pem: Path) -> None:
+    tls = {"CACHE_TLS": True, "HA_HOSTS": HOSTS.replace("http", "https"), "CACHE_TLS_SERVER_KEY": pem}
+    cluster(**tls, CACHE_TLS_SERVER_CERT=pem.parent / "missing")
+    assert ids() == ["E009"]
+    cluster(**tls, CACHE_TLS_SERVER_CERT=pem, CACHE_TLS_CLIENT_KEY=pem)
+    assert ids() == ["E010"]
+
+
+@pytest.mark.parametrize(
+    "listed", ["http://web1:1,http://web1:2,http://web1:3", "http://a:1,http://b:1,http://c:1"]
+)
+def test_a_machine_that_is_not_exactly_one_host_is_warned(
+    listed: str, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "web1")
+    cluster(HOSTNAME_OVERWRITE=None, HA_HOSTS=listed)
+    assert ids() == ["W009", "W010"] or ids() == ["W010", "W009"]
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "expected"),
+    [
+        ("default", {"BACKEND": BACKEND, "OPTIONS": {"SIZE": 1}}, "E012"),
+        ("default", {"BACKEND": BACKEND, "OPTIONS": {"SIZE_LIMIT": 1}}, "E013"),
+        ("default", {"BACKEND": BACKEND, "LOCATION": "/" + "d" * 107}, "E014"),
+        ("default", {"BACKEND": "nowhere.Cache"}, "E015"),
+        ("a" * 65, {"BACKEND": BACKEND}, "W005"),
+        ("default", {"BACKEND": BACKEND}, None),
+    ],
+)
+def test_each_problem_of_an_alias_has_its_identifier(
+    name: str, entry: dict[str, Any], expected: str | None, settings: Any
+) -> None:
+    settings.CACHES = {name: entry}
+    assert ids() == ([] if expected is None else [expected])
+
+
+def test_a_cluster_that_no_alias_uses_is_warned(cluster: Any, settings: Any) -> None:
+    cluster()
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+    assert ids() == ["W004"]
+
+
+def test_aliases_that_one_node_cannot_serve_are_warned(cluster: Any, settings: Any, tmp_path: Path) -> None:
+    settings.CACHES = {n: {"BACKEND": BACKEND, "LOCATION": str(tmp_path / n)} for n in ("a", "b")}
+    assert ids() == []
+    cluster()
+    assert ids() == ["W007"]
+
+
+def test_a_default_location_of_no_project_is_warned(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CACHES = {"default": {"BACKEND": BACKEND}}
+    settings.BASE_DIR = None
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+    assert ids() == ["W008"]
+
+
+def test_manage_check_shows_what_a_start_would_raise(cluster: Any, settings: Any) -> None:
+    # Django's own checks make every backend: one that raised there would hide all of this.
+    settings.CACHES = {"default": {"BACKEND": BACKEND, "OPTIONS": {"SIZE": 1}}}
+    cluster(HA_HOSTS="http://127.0.0.1:8001,http://127.0.0.1:8002", CACHE_AUTH_TOKEN="kX3v9Qm2Lr8Tz5")
+    with pytest.raises(SystemCheckError) as caught:
+        call_command("check", stdout=io.StringIO(), stderr=io.StringIO())
+    shown = str(caught.value)
+    assert "(django_hacache.E004) HA_HOSTS is '127.0.0.1:8001, 127.0.0.1:8002'" in shown
+    assert "(django_hacache.W001) CACHE_AUTH_TOKEN" in shown
+    assert "(django_hacache.E012) CACHES" in shown
+    assert "HINT: Add a third host. See docs/reference/checks.md, section django_hacache.E004." in shown
+    assert "kX3v9Qm2Lr8Tz5" not in shown
+
+
+def test_a_check_can_be_silenced(cluster: Any, settings: Any) -> None:
+    cluster(CACHE_AUTH_TOKEN="kX3v9Qm2Lr8Tz5")
+    settings.SILENCED_SYSTEM_CHECKS = ["django_hacache.W001"]
+    found = [message for message in checks.run_checks() if message.id == "django_hacache.W001"]
+    assert [message.is_silenced() for message in found] == [True]
+
+
+def test_every_identifier_has_a_section_in_the_reference_and_none_is_there_in_vain() -> None:
+    sections = re.findall(
+        r"^## (django_hacache\.[EW]\d{3})\b", (DOCS / "checks.md").read_text(), re.MULTILINE
+    )
+    assert sections == [str(identifier) for identifier in Id]
+
+
+def test_every_setting_and_option_is_in_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Source.read
+    asked: set[str] = set()
+
+    def recorded(self: Source, name: str, *args: Any, **kwargs: Any) -> Any:
+        asked.add(name)
+        return read(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(Source, "read", recorded)
+    problems()
+    text = (DOCS / "settings.md").read_text()
+    assert len(asked) == 28
+    assert sorted(name for name in asked if f"### {name}\n" not in text) == []

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_hacache.conf import AckLevel, cache_options, default_location, node_aliases
+from django_hacache.exceptions import ConfigurationError
+
+BACKEND = "django_hacache.cache.HACache"
+MIB = 1024 * 1024
+
+
+def options(
+    location: Any = "", /, name: str = "default", params: dict[str, Any] | None = None, **given: Any
+) -> Any:
+    return cache_options(name, location, {"OPTIONS": given} if params is None else params)
+
+
+def error_of(*args: Any, **given: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        options(*args, **given)
+    return str(caught.value)
+
+
+def test_the_simplest_form_works() -> None:
+    found = cache_options("default", "", {})
+    assert found.name == "default"
+    assert found.location == default_location()
+    assert found.ack_level is AckLevel.QUORUM
+    assert found.write_timeout_s == 5
+    assert found.ignore_exceptions is False
+    assert found.log_ignored_exceptions is True
+    assert found.size_limit == 256 * MIB
+    assert found.max_entries is None
+    assert found.cull_frequency == 3
+    assert found.max_value_bytes == 16 * MIB
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "expected"),
+    [
+        ("ACK_LEVEL", "leader", "ack_level", AckLevel.LEADER),
+        ("ACK_LEVEL", "ONCE", "ack_level", AckLevel.ONCE),
+        ("ACK_LEVEL", AckLevel.ALL, "ack_level", AckLevel.ALL),
+        ("ACK_LEVEL", "direct", "ack_level", AckLevel.DIRECT),
+        ("WRITE_TIMEOUT", 0.5, "write_timeout_s", 0.5),
+        ("WRITE_TIMEOUT", "2", "write_timeout_s", 2.0),
+        ("IGNORE_EXCEPTIONS", True, "ignore_exceptions", True),
+        ("IGNORE_EXCEPTIONS", "true", "ignore_exceptions", True),
+        ("LOG_IGNORED_EXCEPTIONS", False, "log_ignored_exceptions", False),
+        ("SIZE_LIMIT", MIB, "size_limit", MIB),
+        ("MAX_ENTRIES", 10, "max_entries", 10),
+        ("MAX_ENTRIES", "10", "max_entries", 10),
+        ("MAX_ENTRIES", None, "max_entries", None),
+        ("CULL_FREQUENCY", 0, "cull_frequency", 0),
+        ("MAX_VALUE_SIZE", 1000, "max_value_bytes", 1000),
+    ],
+)
+def test_every_option_is_read(name: str, value: object, attribute: str, expected: object) -> None:
+    assert getattr(options(**{name: value}), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ACK_LEVEL", "majority", "'direct', 'leader', 'once', 'quorum', 'all'"),
+        ("ACK_LEVEL", 3, "one of"),
+        ("WRITE_TIMEOUT", 0, "seconds, a number from 0.001 to 3600"),
+        ("WRITE_TIMEOUT", True, "seconds"),
+        ("IGNORE_EXCEPTIONS", "sometimes", "true or false"),
+        ("LOG_IGNORED_EXCEPTIONS", 2, "true or false"),
+        ("SIZE_LIMIT", 1000, "a whole number from 65536"),
+        ("SIZE_LIMIT", "256MB", "a whole number"),
+        ("MAX_ENTRIES", 0, "a whole number from 1"),
+        ("CULL_FREQUENCY", -1, "a whole number from 0"),
+        ("MAX_VALUE_SIZE", 1 << 40, f"a whole number from 1 to {128 * MIB}"),
+    ],
+)
+def test_a_bad_option_is_named_with_its_value_and_place(name: str, value: object, expected: str) -> None:
+    message = error_of(name="pages", **{name: value})
+    assert message.startswith(f'{name} is {value!r}, from CACHES["pages"]["OPTIONS"]: expected ')
+    assert expected in message
+
+
+def test_a_misspelt_option_is_an_error_that_asks_what_was_meant() -> None:
+    message = error_of(name="pages", ACKLEVEL="leader")
+    assert (
+        message == 'CACHES["pages"]["OPTIONS"] has the unknown option \'ACKLEVEL\'. Did you mean ACK_LEVEL?'
+    )
+
+
+def test_an_option_in_lower_case_is_misspelt() -> None:
+    assert "Did you mean SIZE_LIMIT?" in error_of(size_limit=MIB)
+
+
+def test_an_option_beside_options_is_an_error_that_says_where_it_belongs() -> None:
+    message = error_of(params={"ACK_LEVEL": "leader"})
+    assert message == 'CACHES["default"] has \'ACK_LEVEL\': expected it in CACHES["default"]["OPTIONS"].'
+
+
+def test_a_misspelt_key_beside_options_is_an_error() -> None:
+    assert "Did you mean KEY_PREFIX?" in error_of(params={"KEYPREFIX": "a"})
+
+
+def test_options_must_be_a_dict() -> None:
+    assert error_of(params={"OPTIONS": "x"}) == 'CACHES["default"]["OPTIONS"] is \'x\': expected a dict.'
+
+
+def test_all_that_django_reads_itself_is_accepted() -> None:
+    params = {"TIMEOUT": None, "KEY_PREFIX": "p", "VERSION": 2, "KEY_FUNCTION": "a.b", "OPTIONS": {}}
+    assert options(params=params).name == "default"
+
+
+def test_limits_in_lower_case_win_over_options_as_in_django() -> None:
+    params = {"timeout": 5, "max_entries": 7, "cull_frequency": 2, "OPTIONS": {"MAX_ENTRIES": 8}}
+    found = options(params=params)
+    assert (found.max_entries, found.cull_frequency) == (7, 2)
+
+
+@pytest.mark.parametrize("key", ["TIMEOUT", "timeout"])
+def test_a_timeout_that_django_would_replace_in_silence_is_an_error(key: str) -> None:
+    message = error_of(params={key: "soon"})
+    assert message.startswith("TIMEOUT is 'soon', from CACHES[\"default\"]: expected seconds")
+
+
+def test_no_value_may_be_larger_than_the_whole_cache() -> None:
+    assert options(SIZE_LIMIT=MIB).max_value_bytes == MIB
+
+
+def test_an_ack_level_has_a_name_in_any_case() -> None:
+    assert AckLevel("Quorum") is AckLevel.QUORUM
+    with pytest.raises(ValueError, match="most"):
+        AckLevel("most")
+
+
+def test_an_alias_that_no_request_can_carry_is_an_error() -> None:
+    assert "256 bytes: expected 1 to 255" in error_of(name="a" * 256)
+
+
+def test_a_location_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    assert options(tmp_path).location == tmp_path
+    assert options(f"{tmp_path}/a/../b/").location == tmp_path / "b"
+
+
+def test_a_relative_location_counts_from_the_base_directory(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BASE_DIR = "/srv/site"
+    monkeypatch.chdir("/")
+    assert options("var/cache").location == Path("/srv/site/var/cache")
+
+
+def test_a_relative_location_without_a_base_directory_is_an_error(settings: Any) -> None:
+    settings.BASE_DIR = None
+    message = error_of("var/cache")
+    assert message.startswith(
+        'LOCATION is \'var/cache\', from CACHES["default"]["LOCATION"]: expected an absolute'
+    )
+
+
+@pytest.mark.parametrize("location", [["/a"], 7, "/a\0b"])
+def test_a_location_that_is_no_path_is_an_error(location: object) -> None:
+    assert "expected the path of a directory" in error_of(location)
+
+
+def test_a_location_is_as_long_as_a_unix_socket_allows() -> None:
+    longest = "/" + "d" * (107 - len("/node.sock") - 1)
+    assert options(longest).location == Path(longest)
+    message = error_of(longest + "d")
+    assert f"'{longest}d/node.sock' has 108 bytes, a Unix socket's path at most 107" in message
+
+
+def test_the_length_of_a_location_is_counted_in_bytes() -> None:
+    assert "at most 107" in error_of("/" + "ä" * 50)
+
+
+def aliases_at(location: Path) -> dict[str, Any]:
+    return {
+        "default": {"BACKEND": BACKEND, "LOCATION": str(location)},
+        "pages": {"BACKEND": BACKEND, "LOCATION": location, "OPTIONS": {"MAX_ENTRIES": 5}},
+        "elsewhere": {"BACKEND": BACKEND, "LOCATION": f"{location}-2"},
+        "memory": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(location)},
+    }
+
+
+def test_a_node_serves_every_alias_of_its_location(settings: Any, tmp_path: Path) -> None:
+    settings.CACHES = aliases_at(tmp_path)
+    found = node_aliases(tmp_path)
+    assert list(found) == ["default", "pages"]
+    assert found["pages"].max_entries == 5
+    assert found["pages"].name == "pages"
+
+
+def test_a_node_finds_its_aliases_through_a_symbolic_link(settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(tmp_path / "link")}}
+    assert list(node_aliases(tmp_path / "real")) == ["default"]
+
+
+def test_a_node_serves_aliases_of_subclasses_too(settings: Any, tmp_path: Path) -> None:
+    settings.CACHES = {"own": {"BACKEND": "tests.conf.backends.ProjectCache", "LOCATION": str(tmp_path)}}
+    assert list(node_aliases(tmp_path)) == ["own"]
+
+
+def test_a_node_refuses_an_alias_with_a_wrong_option(settings: Any, tmp_path: Path) -> None:
+    settings.CACHES = {"own": {"BACKEND": BACKEND, "LOCATION": str(tmp_path), "OPTIONS": {"SIZE": 1}}}
+    with pytest.raises(ConfigurationError, match="unknown option 'SIZE'"):
+        node_aliases(tmp_path)
+
+
+def test_a_backend_that_cannot_be_imported_is_an_error_that_names_the_alias(
+    settings: Any, tmp_path: Path
+) -> None:
+    settings.CACHES = {"broken": {"BACKEND": "nowhere.Cache"}}
+    with pytest.raises(ConfigurationError, match=r'CACHES\["broken"\]\["BACKEND"\] is \'nowhere.Cache\''):
+        node_aliases(tmp_path)
+
+
+def test_reading_options_makes_no_directory(tmp_path: Path) -> None:
+    options(tmp_path / "new")
+    assert not os.path.lexists(tmp_path / "new")

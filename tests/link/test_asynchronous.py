@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
+from django_hacache.link import AsyncNodeClient
+from django_hacache.wire import cache_pb2 as pb
+from tests.link.requests import insert, soon
+
+
+@pytest.fixture
+def run(path):
+    """Runs `scenario(client)` in an event loop of its own."""
+
+    def run(scenario):
+        async def whole():
+            client = AsyncNodeClient(path)
+            try:
+                return await scenario(client)
+            finally:
+                client.close()
+
+        return asyncio.run(whole())
+
+    return run
+
+
+def test_many_requests_in_flight_each_get_their_own_answer(node, run):
+    async def scenario(client):
+        requests = [insert() for _ in range(200)]
+        acks = await asyncio.gather(*(client.request(request, deadline=soon()) for request in requests))
+        assert [ack.put_ack.req_id for ack in acks] == [request.insert.req_id for request in requests]
+
+    run(scenario)
+
+
+def test_answers_may_come_in_another_order(node, run):
+    async def scenario(client):
+        late = insert("late")
+        waiting = asyncio.create_task(client.request(late, deadline=soon()))
+        await asyncio.sleep(0)
+        prompt = insert()
+        assert (await client.request(prompt, deadline=soon())).put_ack.req_id == prompt.insert.req_id
+        assert (await waiting).put_ack.req_id == late.insert.req_id
+
+    run(scenario)
+
+
+def test_large_values_of_many_tasks_do_not_mix(node, run):
+    async def scenario(client):
+        requests = [insert(value=bytes(500_000)) for _ in range(8)]
+        acks = await asyncio.gather(*(client.request(request, deadline=soon()) for request in requests))
+        assert all(ack.put_ack.mod_res for ack in acks)
+
+    run(scenario)
+
+
+def test_only_the_request_over_the_nodes_limit_is_refused(node, run):
+    async def scenario(client):
+        requests = [insert(), insert(value=bytes(2_000_000)), insert(value=bytes(100_000))]
+        acks = await asyncio.gather(*(client.request(request, deadline=soon()) for request in requests))
+        assert [ack.error.code == pb.ERROR_TOO_LARGE for ack in acks] == [False, True, False]
+        assert acks[0].put_ack.mod_res
+        assert acks[2].put_ack.mod_res
+
+    run(scenario)
+
+
+def test_a_request_that_timed_out_does_not_disturb_the_others(node, run):
+    async def scenario(client):
+        with pytest.raises(OutcomeUnknown):
+            await client.request(insert("late"), deadline=soon(0.05))
+        connection = client._connection
+        request = insert()
+        assert (await client.request(request, deadline=soon())).put_ack.req_id == request.insert.req_id
+        assert client._connection is connection
+        # The node sent the late answer before this one.
+        await client.request(insert(), deadline=soon())
+        assert not connection.in_flight
+
+    run(scenario)
+
+
+def test_a_restarted_node_is_reached_without_an_error(node, start_node, run):
+    async def scenario(client):
+        await client.request(insert(), deadline=soon())
+        node.kill()
+        node.wait()
+        successor = start_node()
+        ack = await client.request(insert(), deadline=soon())
+        assert int(ack.put_ack.value) == successor.pid
+
+    run(scenario)
+
+
+def test_without_a_node_the_change_certainly_did_not_happen(run):
+    async def scenario(client):
+        with pytest.raises(CacheUnavailable) as failure:
+            await client.request(insert(), deadline=soon(0.05))
+        assert not isinstance(failure.value, OutcomeUnknown)
+
+    run(scenario)
+
+
+def test_a_frozen_node_leaves_the_outcome_unknown_and_is_used_again_when_it_thaws(node, run):
+    async def scenario(client):
+        await client.request(insert(), deadline=soon())
+        os.kill(node.pid, signal.SIGSTOP)
+        with pytest.raises(OutcomeUnknown):
+            await client.request(insert(), deadline=soon(0.1))
+        os.kill(node.pid, signal.SIGCONT)
+        assert (await client.request(insert(), deadline=soon())).put_ack.mod_res
+
+    run(scenario)
+
+
+def test_a_frozen_node_that_takes_no_more_bytes_has_not_seen_the_request(node, run):
+    async def scenario(client):
+        os.kill(node.pid, signal.SIGSTOP)
+        with pytest.raises(CacheUnavailable) as failure:
+            await client.request(insert(value=bytes(16_000_000)), deadline=soon(0.2))
+        assert not isinstance(failure.value, OutcomeUnknown)
+        os.kill(node.pid, signal.SIGCONT)
+        assert (await client.request(insert(), deadline=soon())).put_ack.mod_res
+
+    run(scenario)
+
+
+def test_a_cancelled_task_leaves_the_connection_usable(node, run):
+    async def scenario(client):
+        task = asyncio.create_task(client.request(insert("never"), deadline=soon()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await client.request(insert(), deadline=soon())).put_ack.mod_res
+
+    run(scenario)
+
+
+def test_a_request_without_req_id_could_not_be_matched(node, run):
+    async def scenario(client):
+        with pytest.raises(LinkError, match="status"):
+            await client.request(pb.CacheRequest(status=pb.Status()), deadline=soon())
+
+    run(scenario)
+
+
+def test_the_connection_of_a_loop_that_has_ended_can_be_abandoned(node, path):
+    client = AsyncNodeClient(path)
+    asyncio.run(client.request(insert(), deadline=soon()))
+    client.abandon()
+    asyncio.run(client.request(insert(), deadline=soon()))
+    client.abandon()

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from django_hacache.exceptions import CacheUnavailable, ConfigurationError, OutcomeUnknown
+from django_hacache.link import NodeClient
+from django_hacache.wire import cache_pb2 as pb
+from tests.link.requests import insert, soon
+
+
+@pytest.fixture
+def client(path):
+    client = NodeClient(path)
+    yield client
+    client.close()
+
+
+def served_by(ack: pb.Ack) -> int:
+    return int(ack.put_ack.value)
+
+
+def test_a_request_is_answered_over_one_connection(node, client):
+    first = insert()
+    assert client.request(first, deadline=soon()).put_ack.req_id == first.insert.req_id
+    connection = client._socket
+    assert served_by(client.request(insert(), deadline=soon())) == node.pid
+    assert client._socket is connection
+
+
+def test_a_request_without_req_id_is_answered_too(node, client):
+    status = pb.CacheRequest(status=pb.Status())
+    assert client.request(status, deadline=soon()).status_ack.addr == "echo"
+
+
+def test_a_value_and_an_answer_of_many_packets_go_through(node, client):
+    assert client.request(insert(value=bytes(900_000)), deadline=soon()).put_ack.mod_res
+    assert len(client.request(insert("big answer"), deadline=soon()).put_ack.value) == 300_000
+    assert served_by(client.request(insert(), deadline=soon())) == node.pid
+
+
+def test_a_request_over_the_nodes_limit_is_refused_and_the_connection_stays(node, client):
+    client.request(insert(), deadline=soon())
+    connection = client._socket
+    ack = client.request(insert(value=bytes(2_000_000)), deadline=soon())
+    assert ack.error.code == pb.ERROR_TOO_LARGE
+    assert served_by(client.request(insert(), deadline=soon())) == node.pid
+    assert client._socket is connection
+
+
+def test_a_restarted_node_is_reached_without_an_error(node, start_node, client):
+    client.request(insert(), deadline=soon())
+    node.kill()
+    node.wait()
+    successor = start_node()
+    assert served_by(client.request(insert(), deadline=soon())) == successor.pid
+
+
+def test_a_request_waits_for_a_node_that_is_starting(path, start_node, client):
+    answers = []
+    worker = threading.Thread(target=lambda: answers.append(client.request(insert(), deadline=soon())))
+    worker.start()
+    node = start_node()
+    worker.join()
+    assert served_by(answers[0]) == node.pid
+
+
+def test_without_a_node_the_change_certainly_did_not_happen(client):
+    with pytest.raises(CacheUnavailable) as failure:
+        client.request(insert(), deadline=soon(0.05))
+    assert not isinstance(failure.value, OutcomeUnknown)
+    assert isinstance(failure.value, ConnectionError)
+
+
+def test_a_deadline_in_the_past_sends_nothing(node, client):
+    with pytest.raises(CacheUnavailable) as failure:
+        client.request(insert(), deadline=time.monotonic() - 1)
+    assert not isinstance(failure.value, OutcomeUnknown)
+    assert served_by(client.request(insert(), deadline=soon())) == node.pid
+
+
+def test_a_frozen_node_leaves_the_outcome_unknown_and_is_used_again_when_it_thaws(node, client):
+    client.request(insert(), deadline=soon())
+    os.kill(node.pid, signal.SIGSTOP)
+    with pytest.raises(OutcomeUnknown):
+        client.request(insert(), deadline=soon(0.1))
+    os.kill(node.pid, signal.SIGCONT)
+    assert served_by(client.request(insert(), deadline=soon())) == node.pid
+
+
+def test_a_frozen_node_that_takes_no_more_bytes_has_not_seen_the_request(node, client):
+    os.kill(node.pid, signal.SIGSTOP)
+    with pytest.raises(CacheUnavailable) as failure:
+        client.request(insert(value=bytes(16_000_000)), deadline=soon(0.2))
+    assert not isinstance(failure.value, OutcomeUnknown)
+
+
+def test_a_node_that_dies_before_it_answers_leaves_the_outcome_unknown(node, client):
+    with pytest.raises(OutcomeUnknown):
+        client.request(insert("die"), deadline=soon(0.1))
+
+
+def test_a_late_answer_is_not_taken_for_the_next_ones(node, client):
+    with pytest.raises(OutcomeUnknown):
+        client.request(insert("late"), deadline=soon(0.05))
+    request = insert()
+    assert client.request(request, deadline=soon()).put_ack.req_id == request.insert.req_id
+
+
+def test_the_same_request_is_sent_again_when_the_connection_breaks(path, client):
+    """The second of two scripted nodes sees what the first had seen: same bytes, same req_id."""
+    from tests.link.scripted import ScriptedNode
+
+    request = insert()
+    answer = pb.Ack(put_ack=pb.PutAck(req_id=request.insert.req_id, mod_res=True))
+    with ScriptedNode(path, [b"", answer.SerializeToString()]) as node:
+        assert client.request(request, deadline=soon()) == answer
+    assert [seen.insert.req_id for seen in node.seen] == 2 * [request.insert.req_id]
+
+
+def test_an_answer_that_does_not_parse_is_no_answer(path, client):
+    from tests.link.scripted import ScriptedNode
+
+    with ScriptedNode(path, [b"\xff\xff\xff"]), pytest.raises(OutcomeUnknown):
+        client.request(insert(), deadline=soon(0.1))
+
+
+def test_a_path_that_no_unix_socket_can_have_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="x" * 100):
+        NodeClient(tmp_path / ("x" * 100) / "node.sock")

@@ -1,0 +1,107 @@
+"""What the documents say is what the code does: names, links, versions, targets."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+SOURCE = "\n".join(
+    path.read_text()
+    for folder in ("django_hacache", "testproject")
+    for path in (ROOT / folder).rglob("*.py")
+    if "wire" not in path.parts
+)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def versions(prefix: str) -> list[str]:
+    """The versions in the classifiers that begin with `prefix`."""
+    pattern = re.compile(re.escape(prefix) + r" :: (\d+\.\d+)$")
+    return [match[1] for line in PROJECT["classifiers"] if (match := pattern.match(line))]
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(document: Path) -> Iterator[str]:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if not target.startswith(("http:", "https:", "mailto:")):
+            yield target
+
+
+@each_document
+def test_every_link_inside_the_documents_leads_somewhere(document: Path) -> None:
+    for link in links(document):
+        file, _, anchor = link.partition("#")
+        target = (document.parent / file).resolve() if file else document
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), link
+
+
+@each_document
+def test_every_variable_that_a_document_names_is_read_by_the_code(document: Path) -> None:
+    named = set(
+        re.findall(r"\b(?:HA|CACHE|HOSTNAME|HACACHE|DEMO|DJANGO)_[A-Z_]+[A-Z]\b", document.read_text())
+    )
+    known = set(re.findall(r"[A-Z][A-Z_]+[A-Z]", SOURCE)) | {
+        "DJANGO_SETTINGS_MODULE",
+        "HACACHE_REQUIRE_ALL_TESTS",
+    }
+    assert named <= known
+
+
+@each_document
+def test_every_management_command_that_a_document_names_exists(document: Path) -> None:
+    named = set(re.findall(r"manage\.py (hacache_\w+)", document.read_text()))
+    assert named <= set(get_commands())
+
+
+@each_document
+def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", document.read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+def test_the_readme_names_every_cache_option() -> None:
+    options = set(
+        re.findall(r'source\.read\("([A-Z_]+)"', (ROOT / "django_hacache/conf/options.py").read_text())
+    )
+    readme = (ROOT / "README.md").read_text()
+    assert options
+    assert {option for option in options if f"`{option}`" not in readme} == set()
+
+
+def test_the_readme_names_the_supported_versions() -> None:
+    readme = (ROOT / "README.md").read_text()
+    python, django = versions("Programming Language :: Python"), versions("Framework :: Django")
+    assert f"Python {python[0]} to {python[-1]}" in readme
+    assert f"Django {django[0]} to {django[-1]}" in readme
+
+
+def test_tox_runs_every_supported_version() -> None:
+    tox = (ROOT / "tox.ini").read_text()
+    for python in versions("Programming Language :: Python"):
+        short = python.replace(".", "")
+        assert re.search(rf"py{short}\b|[{{,]{short.removeprefix('py')}[,}}]", tox), python
+    for django in versions("Framework :: Django"):
+        assert f"django{django.replace('.', '')}: django>={django}" in tox
+
+
+def test_the_oldest_python_is_the_same_everywhere() -> None:
+    oldest = versions("Programming Language :: Python")[0]
+    assert PROJECT["requires-python"] == f">={oldest}"
+    assert f"sys.version_info < ({oldest.replace('.', ', ')})" in (ROOT / "Makefile").read_text()

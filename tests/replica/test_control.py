@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import shutil
+import stat
+
+from django_hacache.replica import clock
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.control import ControlPage
+
+HOUR = 3600 * 10**9
+
+
+def pages(directory):
+    node = ControlPage.create(directory)
+    return node, ControlPage.open(directory)
+
+
+def test_there_is_no_page_before_a_node_has_made_one(directory):
+    assert ControlPage.open(directory) is None
+
+
+def test_a_new_page_grants_nothing(directory):
+    _, worker = pages(directory)
+    assert not worker.holds(worker.epoch)
+    assert not worker.writable()
+
+
+def test_a_granted_lease_holds_until_its_deadline(directory, monkeypatch):
+    node, worker = pages(directory)
+    deadline = boottime_ns() + HOUR
+    node.grant(deadline)
+    assert worker.holds(worker.epoch)
+    assert worker.deadline_ns == deadline
+    monkeypatch.setattr(clock, "_now_ns", lambda _: deadline)
+    assert not worker.holds(worker.epoch)
+
+
+def test_a_revoked_lease_is_lost_also_for_a_read_that_is_under_way(directory):
+    node, worker = pages(directory)
+    node.grant(boottime_ns() + HOUR)
+    epoch = worker.epoch
+    node.revoke()
+    assert not worker.holds(epoch)
+    node.grant(boottime_ns() + HOUR)
+    assert not worker.holds(epoch)
+    assert worker.holds(worker.epoch)
+
+
+def test_a_worker_frozen_between_value_and_check_does_not_use_a_later_lease(directory):
+    node, worker = pages(directory)
+    node.grant(boottime_ns() + 1)  # runs out at once
+    epoch = worker.epoch
+    node.grant(boottime_ns() + HOUR)
+    assert not worker.holds(epoch)
+
+
+def test_renewing_a_lease_that_holds_does_not_lose_reads(directory):
+    node, worker = pages(directory)
+    node.grant(boottime_ns() + HOUR)
+    epoch = worker.epoch
+    node.grant(boottime_ns() + 2 * HOUR)
+    assert worker.holds(epoch)
+
+
+def test_a_restarted_node_takes_the_page_over_and_ends_the_old_lease(directory):
+    node, worker = pages(directory)
+    node.grant(boottime_ns() + HOUR)
+    node.set_writable_until(boottime_ns() + HOUR)
+    epoch = worker.epoch
+    again = ControlPage.create(directory)
+    assert not worker.stale()
+    assert not worker.holds(epoch)
+    assert not worker.writable()
+    again.grant(boottime_ns() + HOUR)
+    assert worker.holds(worker.epoch)
+
+
+def test_writable_lasts_until_its_deadline(directory):
+    node, worker = pages(directory)
+    node.set_writable_until(boottime_ns() + HOUR)
+    assert worker.writable()
+    node.set_writable_until(boottime_ns())
+    assert not worker.writable()
+
+
+def test_a_page_from_before_a_reboot_is_void(directory):
+    node = ControlPage.create(directory, boot=b"b" * 16)
+    node.grant(boottime_ns() + HOUR)
+    assert ControlPage.open(directory) is None
+    assert ControlPage.open(directory, boot=b"b" * 16) is not None
+
+
+def test_a_page_is_stale_once_the_directory_was_wiped_or_made_again(directory):
+    _, worker = pages(directory)
+    assert not worker.stale()
+    shutil.rmtree(directory)
+    assert worker.stale()
+    ControlPage.create(directory)
+    assert worker.stale()
+
+
+def test_a_file_that_is_no_control_page_is_no_page(directory):
+    directory.mkdir(mode=0o700)
+    (directory / "control").write_bytes(b"")
+    assert ControlPage.open(directory) is None
+    (directory / "control").write_bytes(b"\1" * 4096)
+    assert ControlPage.open(directory) is None
+
+
+def test_the_page_is_allocated_and_for_this_user_only(directory):
+    ControlPage.create(directory)
+    found = (directory / "control").stat()
+    assert stat.S_IMODE(found.st_mode) == 0o600
+    assert found.st_size == found.st_blocks * 512 == 4096

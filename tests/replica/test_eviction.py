@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+
+import pytest
+
+from django_hacache.replica.clock import NEVER, boottime_ns
+from django_hacache.replica.eviction import (
+    MAX_SURPLUS_KEYS,
+    WRITES_A_STEP,
+    Limits,
+    map_size_for,
+    standalone_write,
+)
+from django_hacache.replica.layout import MAX_KEY_BYTES
+from django_hacache.replica.replica import Replica
+from tests.replica.writing import put
+
+MEBIBYTE = 1024 * 1024
+UNLIMITED = Limits(size_limit=2**40, max_entries=None, cull_frequency=3)
+
+
+def store(replica, key, value, limits, expires_at=NEVER):
+    def change(transaction):
+        transaction.set("default", key, value, version=transaction.next_version(), expires_at=expires_at)
+
+    standalone_write(replica, "default", limits, change)
+
+
+def surplus(replica, limits):
+    with replica.write() as transaction:
+        return transaction.surplus("default", limits)
+
+
+def keys(*numbers):
+    return [b"k%d" % number for number in numbers]
+
+
+def fill(replica, count):
+    with replica.write() as transaction:
+        for number in range(count):
+            transaction.set(
+                "default", f"k{number}", b"v", version=transaction.next_version(), expires_at=NEVER
+            )
+
+
+def test_a_cache_within_its_limits_keeps_everything(replica):
+    fill(replica, 9)
+    assert surplus(replica, Limits(MEBIBYTE, 9, 3)) == []
+    assert surplus(replica, UNLIMITED) == []
+
+
+def test_past_max_entries_one_of_cull_frequency_goes_oldest_first(replica):
+    fill(replica, 9)
+    assert surplus(replica, Limits(MEBIBYTE, 8, 3)) == keys(0, 1, 2)
+    assert surplus(replica, Limits(MEBIBYTE, 8, 4)) == keys(0, 1)
+    assert surplus(replica, Limits(MEBIBYTE, 2, 4)) == keys(0, 1, 2, 3, 4, 5, 6)
+
+
+def test_a_cull_frequency_of_zero_drops_all_but_the_newest(replica):
+    fill(replica, 3 * MAX_SURPLUS_KEYS)
+    assert len(surplus(replica, Limits(2**40, 8, 0))) == 3 * MAX_SURPLUS_KEYS - 1
+
+
+def test_one_call_is_bounded(replica):
+    fill(replica, 5 * MAX_SURPLUS_KEYS)
+    assert len(surplus(replica, Limits(2**40, 10, 3))) == MAX_SURPLUS_KEYS
+    assert len(surplus(replica, Limits(1, None, 3))) == MAX_SURPLUS_KEYS
+
+
+def test_an_entry_that_was_written_again_is_no_longer_the_oldest(replica):
+    fill(replica, 9)
+    put(replica, "k0")
+    assert surplus(replica, Limits(MEBIBYTE, 8, 4)) == keys(1, 2)
+
+
+def test_what_is_surplus_is_gone_after_its_keys_are_removed(replica):
+    fill(replica, 9)
+    with replica.write() as transaction:
+        gone = transaction.surplus("default", Limits(MEBIBYTE, 8, 3))
+        assert transaction.remove_keys("default", gone) == 3
+        assert transaction.remove_keys("default", gone) == 0
+    assert replica.usage("default").entries == 6
+    assert replica.get("default", "k0") is None
+
+
+def test_standalone_max_entries_is_never_exceeded(replica):
+    limits = Limits(MEBIBYTE, 30, 3)
+    for number in range(200):
+        store(replica, f"k{number}", b"v", limits)
+        assert replica.get("default", f"k{number}") == b"v"
+        assert replica.usage("default").entries <= 30
+
+
+@pytest.mark.parametrize("size", [10, 500, 3000, 50_000])
+def test_standalone_usage_stays_under_the_size_limit_within_a_small_slack(replica, size):
+    limits = Limits(2 * MEBIBYTE, None, 3)
+    value = os.urandom(size)
+    for number in range(min(6 * MEBIBYTE // (size + 150), 20_000)):
+        store(replica, f"k{number}", value, limits)
+        assert replica.get("default", f"k{number}") == value
+    assert replica.usage("default").bytes <= limits.size_limit * 1.1
+    assert replica.usage("default").bytes >= limits.size_limit * 0.8
+
+
+def test_a_value_as_large_as_the_limit_evicts_the_others_and_stays(replica):
+    limits = Limits(MEBIBYTE, None, 3)
+    for number in range(100):
+        store(replica, f"k{number}", b"v" * 100, limits)
+    store(replica, "large", b"x" * MEBIBYTE, limits)
+    assert replica.get("default", "large") == b"x" * MEBIBYTE
+    assert replica.usage("default").entries == 1
+
+
+def test_expired_entries_are_found_in_the_order_of_their_expiry(replica):
+    for key, expires_at in (("a", 30), ("b", 10), ("c", 20), ("d", NEVER), ("e", boottime_ns() * 2)):
+        put(replica, key, expires_at=expires_at)
+    with replica.write() as transaction:
+        assert transaction.expired("default", 9, 10) == []
+        assert transaction.expired("default", 20, 10) == [b"b", b"c"]
+        assert transaction.expired("default", boottime_ns(), 10) == [b"b", b"c", b"a"]
+        assert transaction.expired("default", boottime_ns(), 1) == [b"b"]
+
+
+def test_standalone_writes_reclaim_expired_entries_a_few_at_a_time(replica):
+    with replica.write() as transaction:
+        for number in range(1000):
+            transaction.set("default", f"k{number}", b"v", version=transaction.next_version(), expires_at=1)
+    counts = []
+    for _ in range(20 * WRITES_A_STEP):
+        store(replica, "new", b"v", UNLIMITED)
+        counts.append(replica.usage("default").entries)
+    assert counts[-1] == 1
+    assert max(before - after for before, after in pairwise(counts)) <= 64
+
+
+def test_expired_entries_go_before_live_ones(replica):
+    limits = Limits(MEBIBYTE, 10, 3)
+    for number in range(8):
+        store(replica, f"live{number}", b"v", UNLIMITED)
+    for number in range(2):
+        put(replica, f"dead{number}", expires_at=1)
+    store(replica, "new", b"v", limits)
+    assert replica.usage("default").entries == 9
+    assert replica.get("default", "live0") == b"v"
+
+
+def test_a_standalone_set_never_fails_because_the_map_is_full(directory):
+    replica = Replica.open(directory, writable=True, map_size=MEBIBYTE)
+    for number in range(3000):
+        store(replica, f"k{number}", bytes(1000), UNLIMITED)
+        assert replica.get("default", f"k{number}") == bytes(1000)
+    replica.close()
+
+
+def test_long_keys_are_evicted_like_others(replica):
+    limits = Limits(MEBIBYTE, 3, 2)
+    for number in range(10):
+        store(replica, f"{number}" * (MAX_KEY_BYTES + 1), b"v", limits)
+    assert replica.usage("default").entries <= 3
+
+
+def test_the_map_is_larger_than_the_limits():
+    assert map_size_for(256 * MEBIBYTE) == (4 * 256 + 64) * MEBIBYTE

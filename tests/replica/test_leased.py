@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.control import ControlPage
+from tests.replica.conftest import MAP_SIZE
+from tests.replica.writing import put
+
+HOUR = 3600 * 10**9
+
+WORKER = f"""
+reader = LeasedReader(directory, map_size={MAP_SIZE})
+while word := heard().strip():
+    if word == "later":
+        reader._next_check = 0
+        word = "k"
+    say(reader.get("default", word))
+"""
+
+
+class Worker:
+    """A worker in a process of its own, since one process opens a replica once."""
+
+    def __init__(self, child):
+        self.child = child
+
+    def get(self, word):
+        self.child.stdin.write(word + "\n")
+        self.child.stdin.flush()
+        return self.child.stdout.readline().strip()
+
+
+@pytest.fixture
+def worker(process):
+    return Worker(process(WORKER))
+
+
+def test_reads_hit_while_the_lease_holds_and_miss_otherwise(replica, worker):
+    control = ControlPage.create(replica.directory)
+    put(replica, "k", b"v")
+    assert worker.get("later") == "None"
+    control.grant(boottime_ns() + HOUR)
+    assert worker.get("k") == "b'v'"
+    control.revoke()
+    assert worker.get("k") == "None"
+    control.grant(boottime_ns() + HOUR)
+    assert worker.get("k") == "b'v'"
+    control.grant(boottime_ns())
+    assert worker.get("k") == "None"
+
+
+def test_a_worker_that_started_before_the_node_recovers_without_a_restart(worker, directory, request):
+    assert worker.get("k") == "None"
+    replica = request.getfixturevalue("replica")
+    control = ControlPage.create(directory)
+    put(replica, "k", b"v")
+    control.grant(boottime_ns() + HOUR)
+    assert worker.get("later") == "None"  # this read noticed
+    assert worker.get("k") == "b'v'"
+
+
+def test_a_worker_follows_a_directory_that_was_wiped_and_made_again(replica, worker, directory):
+    control = ControlPage.create(directory)
+    put(replica, "k", b"old")
+    control.grant(boottime_ns() + HOUR)
+    worker.get("later")
+    assert worker.get("k") == "b'old'"
+    control.revoke()
+    shutil.rmtree(directory)
+    assert worker.get("later") == "None"
+    replica._next_maintenance = 0
+    put(replica, "k", b"new")
+    control = ControlPage.create(directory)
+    control.grant(boottime_ns() + HOUR)
+    assert worker.get("later") == "None"
+    assert worker.get("k") == "b'new'"
+
+
+def test_a_broken_replica_is_a_miss(directory, worker):
+    directory.mkdir(mode=0o700)
+    (directory / "replica.lmdb").write_bytes(b"garbage" * 5000)
+    ControlPage.create(directory).grant(boottime_ns() + HOUR)
+    assert worker.get("later") == "None"
+    assert worker.get("k") == "None"
+
+
+def test_every_read_is_guarded(replica, process):
+    control = ControlPage.create(replica.directory)
+    put(replica, "k", b"v", version=5)
+    control.grant(boottime_ns() + HOUR)
+    child = process(f"""
+reader = LeasedReader(directory, map_size={MAP_SIZE})
+while heard().strip():
+    say((reader.get_many("default", ["k"]), reader.has("default", "k"), reader.item("default", "k"),
+         reader.usage("default").entries))
+""")
+    worker = Worker(child)
+    assert worker.get("go") == "({'k': b'v'}, True, Item(value=b'v', version=5, expires_at=0), 1)"
+    control.revoke()
+    assert worker.get("go") == "({}, False, None, 0)"
+
+
+def test_a_worker_frozen_between_value_and_lease_check_returns_nothing(replica, process):
+    control = ControlPage.create(replica.directory)
+    put(replica, "k", b"old")
+    control.grant(boottime_ns() + HOUR)
+    child = process(f"""
+reader = LeasedReader(directory, map_size={MAP_SIZE})
+replica = reader._opened[1]
+read = replica.get
+def read_then_freeze(cache, key):
+    value = read(cache, key)
+    say(value)
+    heard()
+    return value
+replica.get = read_then_freeze
+say(reader.get("default", "k"))
+""")
+    assert child.stdout.readline() == "b'old'\n"
+    control.revoke()
+    put(replica, "k", b"new")
+    control.grant(boottime_ns() + HOUR)
+    child.stdin.write("thaw\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == "None\n"

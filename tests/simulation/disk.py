@@ -1,0 +1,92 @@
+"""What a simulated host keeps when its process ends, changed by whole Readies only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from random import Random
+
+from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.messages import Entry, Generation
+from django_hacache.consensus.requests import Recorded
+from django_hacache.consensus.state import HardState, Ready
+
+from .kv import Contents
+
+
+class Snapshot:
+    """The applied state of a leader at one index, as it crosses the network."""
+
+    def __init__(self, disk: Disk, term: int) -> None:
+        self.index, self.term = disk.applied, term
+        self.contents = disk.contents.copy()
+        self.requests = list(disk.requests.items())
+        self.floor = disk.requests_floor
+
+
+class Disk:
+    def __init__(self, rng: Random, request_table: int) -> None:
+        self.hard: HardState = fresh_state(rng)
+        self.base = (0, 0)
+        self.entries: list[Entry] = []
+        self.applied = 0
+        self.contents = Contents()
+        self.requests: OrderedDict[str, Recorded] = OrderedDict()
+        self.requests_floor = 0
+        self._request_table = request_table
+
+    def persist(self, ready: Ready) -> None:
+        """One transaction, in the order that Ready documents."""
+        if ready.empty_replica:
+            self.empty()
+            self.applied = 0
+        if ready.reset_log is not None:
+            self.base = ready.reset_log
+            self.entries.clear()
+        if ready.truncate_from is not None:
+            del self.entries[ready.truncate_from - self.base[0] - 1 :]
+        for entry in ready.entries:
+            assert entry.index == self.base[0] + len(self.entries) + 1, "the stored log has a gap"
+            self.entries.append(entry)
+        for entry in ready.apply:
+            assert entry.index == self.applied + 1, f"applied {entry.index} after {self.applied}"
+            self.applied = entry.index
+            self.contents.apply(entry.effect)
+            self._record(entry)
+        if ready.compact_to is not None and ready.compact_to > self.base[0]:
+            term = self.term_at(ready.compact_to)
+            assert term is not None, "compaction past the end of the log"
+            del self.entries[: ready.compact_to - self.base[0]]
+            self.base = (ready.compact_to, term)
+        if ready.hard_state is not None:
+            self.hard = ready.hard_state
+
+    def _record(self, entry: Entry) -> None:
+        if not entry.req_id:
+            return
+        self.requests[entry.req_id] = Recorded(entry.index, entry.outcome)
+        while len(self.requests) > self._request_table:
+            _, oldest = self.requests.popitem(last=False)
+            self.requests_floor = max(self.requests_floor, oldest.index)
+
+    def empty(self) -> None:
+        self.contents = Contents()
+        self.requests.clear()
+        self.requests_floor = 0
+
+    def install(self, snapshot: Snapshot) -> None:
+        self.contents = snapshot.contents.copy()
+        self.requests = OrderedDict(snapshot.requests)
+        self.requests_floor = snapshot.floor
+        self.applied = snapshot.index
+
+    def term_at(self, index: int) -> int | None:
+        position = index - self.base[0]
+        if position == 0:
+            return self.base[1]
+        return self.entries[position - 1].term if 0 < position <= len(self.entries) else None
+
+    def holds(self, generation: Generation | None, index: int, term: int) -> bool:
+        """Whether this is a member of the generation that holds the entry, in its log or its replica."""
+        if self.hard.generation != generation or self.hard.fresh:
+            return False
+        return index <= self.base[0] or self.term_at(index) == term

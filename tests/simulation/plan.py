@@ -1,0 +1,59 @@
+"""What a seed stands for: the size of the cluster, its clocks, its network, its faults and its clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(slots=True)
+class Plan:
+    """One life of one cluster. Times are milliseconds."""
+
+    nodes: int = 3
+    duration: int = 10_000
+    election_timeout: int = 2000
+    heartbeat: int = 100
+    lease: int = 1000
+    # Clocks run wrong by far more than real ones do, and the margin is as much wider.
+    lease_margin: float = 0.7
+    clock_rate_error: float = 0.0
+    log_bytes: int = 64 << 20
+    append_bytes: int = 1 << 20
+    request_table: int = 32768
+    delay: tuple[float, float] = (1.0, 1.0)
+    loss: float = 0.0
+    duplication: float = 0.0
+    duplicates_forwards: bool = True
+    fault_interval: float = 0.0  # mean; 0: none
+    client_interval: float = 0.0  # mean; 0: none
+    read_interval: float = 50.0
+    pauses: bool = False
+    # A majority may lose its directories: entries may be lost, with their whole generation.
+    disaster: bool = False
+
+
+def draw(rng: Random, duration: int) -> Plan:
+    nodes = rng.choices((1, 3, 5, 7), (4, 64, 26, 6))[0]
+    election_timeout = rng.choice((1000, 1500, 2000))
+    low = rng.uniform(0.2, 5)
+    small_table = rng.random() < 0.3
+    return Plan(
+        nodes=nodes,
+        duration=duration,
+        election_timeout=election_timeout,
+        lease=rng.choice((300, election_timeout // 2, election_timeout)),
+        clock_rate_error=rng.choice((0.0, 0.01, 0.16)),
+        log_bytes=rng.choice((600, 2000, 10_000, 1 << 20)),
+        append_bytes=rng.choice((200, 1000, 1 << 20)),
+        request_table=rng.choice((8, 32)) if small_table else 32768,
+        delay=(low, low + rng.choice((0.5, 5, 30, 115))),
+        loss=rng.choice((0.0, 0.0, rng.uniform(0, 0.1), rng.uniform(0, 0.3))),
+        duplication=rng.choice((0.0, rng.uniform(0, 0.2))),
+        # A stream never duplicates; a copy that comes after the bounded table has forgotten its original would count.
+        duplicates_forwards=not small_table,
+        fault_interval=rng.choice((300, 800, 2000)),
+        client_interval=rng.choice((20, 50, 150)),
+        pauses=rng.random() < 0.7,
+        disaster=rng.random() < 0.12,
+    )

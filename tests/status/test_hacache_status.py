@@ -1,0 +1,148 @@
+"""`manage.py hacache_status`: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+
+from django_hacache.wire import cache_pb2 as pb
+from tests.status.answering import answering, degraded
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Run the command; its exit code and what it printed."""
+    out = io.StringIO()
+    try:
+        call_command("hacache_status", "--timeout", "0.5", *arguments, stdout=out)
+    except SystemExit as error:
+        assert isinstance(error.code, int)
+        return error.code, out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_a_cluster_with_a_quorum_exits_with_0(cluster: Path) -> None:
+    with answering(cluster, pb.Ack(status_ack=degraded())):
+        code, _ = run()
+    assert code == 0
+
+
+def test_a_cluster_without_a_quorum_exits_with_1(cluster: Path) -> None:
+    with answering(cluster, pb.Ack(status_ack=pb.StatusAck(addr="10.0.0.11:7001", health="bad"))):
+        code, text = run()
+    assert code == 1
+    assert "no quorum" in text
+    assert "Leader  none" in text
+
+
+def test_no_node_exits_with_2_and_says_what_to_do(cluster: Path) -> None:
+    code, text = run()
+    assert code == 2
+    assert str(cluster / "node.sock") in text
+    assert "manage.py hacache_node" in text
+
+
+def test_json_of_no_node_has_the_error_and_nothing_made_up(cluster: Path) -> None:
+    code, text = run("--json")
+    answer = json.loads(text)
+    assert code == 2
+    assert "node.sock" in answer["error"]
+    assert (answer["health"], answer["quorum"], answer["leader"], answer["hosts"]) == (None, None, None, [])
+
+
+def test_an_error_from_the_node_is_passed_on(cluster: Path) -> None:
+    with answering(cluster, pb.Ack(error=pb.Error(error="not while it starts"))):
+        code, text = run()
+    assert code == 2
+    assert "not while it starts" in text
+
+
+def test_json_has_the_documented_keys(cluster: Path) -> None:
+    with answering(cluster, pb.Ack(status_ack=degraded())):
+        _, text = run("--json")
+    answer = json.loads(text)
+    assert answer["mode"] == "cluster"
+    assert answer["health"] == "degraded"
+    assert answer["quorum"] is True
+    assert answer["term"] == 4
+    assert answer["leader"] == {"addr": "10.0.0.12:7001", "election_ts": 1_790_000_000_000, "connected": True}
+    assert answer["hosts"][0] == {
+        "addr": "10.0.0.11:7001",
+        "role": "follower",
+        "connected": True,
+        "commit_index": 120_345,
+        "applied_index": 120_344,
+        "uptime_secs": 95_000,
+        "entries": 10_300,
+        "lease_ms": 870,
+        "fresh": False,
+    }
+    assert answer["caches"][1] == {"name": "sessions", "entries": 300, "bytes": 81_920}
+
+
+def test_the_table_is_aligned_and_fits_80_columns(cluster: Path) -> None:
+    with answering(cluster, pb.Ack(status_ack=degraded())):
+        _, text = run()
+    assert text.splitlines() == [
+        "Health  degraded: 2 of 3 hosts connected, quorum",
+        "Leader  10.0.0.12:7001, term 4",
+        "Asked   10.0.0.11:7001",
+        "",
+        "HOST            ROLE            LINK  READS   COMMIT  APPLIED  ENTRIES     UP",
+        "10.0.0.11:7001  follower        up    served  120345   120344    10300  1d 2h",
+        "10.0.0.12:7001  leader (fresh)  up    misses       0        0        0  1h 7m",
+        "10.0.0.13:7001  -               down  -            -        -        -      -",
+        "",
+        "CACHE     ENTRIES      SIZE",
+        "default     10000  11.8 MiB",
+        "sessions      300  80.0 KiB",
+    ]
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_standalone_shows_the_caches_of_this_machine_and_exits_with_0(standalone: Path) -> None:
+    cache.set("a", 1)
+    code, text = run()
+    assert code == 0
+    assert "Standalone" in text
+    assert str(standalone) in text
+    assert "default        1" in text
+
+
+def test_json_of_standalone_has_its_mode_and_no_cluster(standalone: Path) -> None:
+    cache.set_many({"a": 1, "b": 2})
+    code, text = run("--json")
+    answer = json.loads(text)
+    assert code == 0
+    assert answer["mode"] == "standalone"
+    assert (answer["health"], answer["quorum"], answer["leader"], answer["hosts"]) == (None, None, None, [])
+    assert [(entry["name"], entry["entries"]) for entry in answer["caches"]] == [("default", 2)]
+
+
+def test_several_directories_in_caches_need_a_choice(standalone: Path, settings: Any, tmp_path: Path) -> None:
+    other = {"BACKEND": "django_hacache.cache.HACache", "LOCATION": str(tmp_path)}
+    settings.CACHES = {**settings.CACHES, "other": other}
+    with pytest.raises(CommandError, match=r"--location.*" + str(tmp_path)):
+        run()
+    assert run("--location", str(tmp_path))[0] == 0
+
+
+def test_wrong_settings_are_named(standalone: Path, settings: Any) -> None:
+    settings.HACACHE = {"HA_MODE": "maybe"}
+    with pytest.raises(CommandError, match="HA_MODE"):
+        run()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "0s"), (59, "59s"), (61, "1m 1s"), (3_700, "1h 1m"), (90_000, "1d 1h")]
+)
+def test_an_uptime_is_said_in_its_two_largest_units(cluster: Path, seconds: int, said: str) -> None:
+    host = pb.HostStatus(addr="10.0.0.11:7001", role="leader", connected=True, uptime_secs=seconds)
+    with answering(cluster, pb.Ack(status_ack=pb.StatusAck(quorum=True, hosts=[host]))):
+        _, text = run()
+    assert text.splitlines()[5].endswith("  " + said)
