@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".demo"
+STATE = Path(os.environ.get("DEMO_STATE", ROOT / ".demo"))
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
 HOSTS = 3
 PASSWORD = "demo"

@@ -28,9 +28,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "testproject.articles.middleware.tell_who_served",
-    "testproject.articles.middleware.keep_session_without_node",
     "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "testproject.articles.middleware.ClusterSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

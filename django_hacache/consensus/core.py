@@ -490,7 +490,11 @@ class Core:
         state = self._state
         if request.forming is None and (self.hard.fresh or sender.fresh):
             return
-        may_form = request.forming is not None and self._formation.allowed(now)
+        may_form = (
+            request.forming is not None
+            and self._formation.allowed(now)
+            and (not self._formation.promised(now) or self.hard.forming == request.forming)
+        )
         if request.pre_vote:
             granted = self._election.grants(sender, request, now, may_form=may_form)
             self._election.answer(sender, request, granted=granted)
@@ -508,6 +512,8 @@ class Core:
         granted = self._election.grants(sender, request, now, may_form=may_form)
         if granted:
             self._election.vote(sender, request, now)
+            if may_form:
+                self._formation.promise(now)
         self._election.answer(sender, request, granted=granted)
 
     def _on_leader_req_ack(self, sender: Sender, ack: LeaderReqAck, now: int) -> None:

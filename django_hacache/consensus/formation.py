@@ -31,6 +31,7 @@ class Formation:
         self._floor = generation_floor
         self._highest = state.hard.generation.number if state.hard.generation else 0
         self._majority_fresh_since = NEVER
+        self._promised_at = NEVER
         self.next_probe_at = NEVER
         self.campaign_at = NEVER
 
@@ -66,14 +67,21 @@ class Formation:
         waited_from = max(self._majority_fresh_since, state.started_at, state.leader_heard_at)
         return now - waited_from >= config.lease + config.election_timeout
 
+    def promise(self, now: int) -> None:
+        """This node gave its vote to a generation that forms."""
+        self._promised_at = now
+
+    def promised(self, now: int) -> bool:
+        """Whether a generation that this node voted for may still be about to form: it supports no other now."""
+        return now - self._promised_at < self._config.election_timeout // 2
+
     def due(self, now: int) -> bool:
         """Whether to ask for votes now; the fresh nodes spread their first tries a little."""
-        if self._state.role is Role.LEADER or not self.allowed(now):
+        if self._state.role is Role.LEADER or not self.allowed(now) or self.promised(now):
             self.campaign_at = NEVER
             return False
         if self.campaign_at == NEVER:
-            spread = self._config.heartbeat if self._config.peers else 0
-            self.campaign_at = now + self._rng.randrange(spread + 1)
+            self.campaign_at = now + 2 * self._config.heartbeat * self._rank(now)
         if now < self.campaign_at:
             return False
         self.campaign_at = (
@@ -82,6 +90,14 @@ class Formation:
             + self._rng.randrange(self._config.election_timeout // 2 + 1)
         )
         return True
+
+    def _rank(self, now: int) -> int:
+        """How many fresh hosts with a smaller address are here: they may ask first, so that votes do not split."""
+        recent = now - 10 * self._config.heartbeat
+        return sum(
+            view.sender.fresh and view.heard_at >= recent and peer < self._config.addr
+            for peer, view in self._state.peers.items()
+        )
 
     def propose(self) -> Generation:
         """A generation later than every one that was seen, and than those that nobody is left to tell of."""

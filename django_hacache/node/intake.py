@@ -21,6 +21,7 @@ Reply = Callable[[pb.Ack], None]
 
 DEFAULT_TIMEOUT_MS = 5000
 TIMEOUT_MS_MAX = 3_600_000
+ANSWER_MARGIN_MS = 250
 KEY_BYTES_MAX = 1 << 20
 BATCH_CHANGES_MAX = 100_000
 # Base changes carry ids that need be unique on their stream only, and may safely happen again.
@@ -130,6 +131,8 @@ class Intake:
             self._taken += 1
             change.req_id = f"{self._nonce}-{self._taken}"
         timeout = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, TIMEOUT_MS_MAX)
+        # A refusal that says why should arrive before the sender gives up by itself.
+        timeout -= min(timeout // 10, ANSWER_MARGIN_MS)
         if level is None:
             self._desk.submit(change.req_id, request, None, None, timeout)
             changes = len(change.changes) if isinstance(change, pb.Batch) else 1

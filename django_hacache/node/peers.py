@@ -79,6 +79,9 @@ class PeerStream:
                 logger.warning(
                     "%s sent bytes that are no answer; the stream is opened again: %s", self.addr, error
                 )
+            except Exception:
+                # Whatever it is, it must not leave this node without the stream for ever.
+                logger.exception("the stream to %s ended in an unexpected way; it is opened again", self.addr)
             finally:
                 was_connected = was_connected or self._outbox is not None
                 self._outbox = None
@@ -91,9 +94,11 @@ class PeerStream:
 
     async def _connect_and_read(self) -> bool:
         async with self._channel() as channel:
-            call = channel.stream_stream(METHOD)(metadata=self._metadata)
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
+                metadata=self._metadata
+            )
             first = await call.read()
-            if first is grpc.aio.EOF:
+            if not isinstance(first, bytes):
                 await call.read()  # raises the status
                 return False
             info = pb.Ack.FromString(first)
@@ -136,7 +141,7 @@ class PeerStream:
     async def _read(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
         while True:
             raw = await call.read()
-            if raw is grpc.aio.EOF:
+            if not isinstance(raw, bytes):  # the end of the stream
                 code, details = await call.code(), await call.details()
                 if code is not grpc.StatusCode.OK:
                     logger.debug("the stream to %s ended: %s %s", self.addr, code, details)

@@ -312,8 +312,7 @@ class Node:
 
     def stream_request(self, stream: InboundStream, request: pb.CacheRequest) -> None:
         if not stream.is_node or not request.HasField("sender"):
-            reply = stream.send if stream.is_node else stream.reply
-            self._intake.take(request, reply, trusted_ids=False)
+            self._intake.take(request, stream.reply, trusted_ids=False)
             return
         if request.sender.addr != stream.addr:
             logger.warning("%s signed a message as %r; it is ignored", stream.addr, request.sender.addr)

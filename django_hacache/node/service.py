@@ -58,9 +58,10 @@ class InboundStream:
         return taken
 
     def reply(self, ack: pb.Ack) -> None:
-        """Answer a client's request, and make room for its next one."""
+        """Answer a request; a client may then send its next one."""
         self.send(ack)
-        self._slots.release()
+        if not self.is_node:
+            self._slots.release()
 
     async def room(self) -> None:
         if not self.is_node:
@@ -75,7 +76,7 @@ class Service(grpc.GenericRpcHandler):
         self._peers = peers
         self._events = events
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         if handler_call_details.method == f"/{SERVICE}/StreamValues":
             return grpc.stream_stream_rpc_method_handler(self._stream_values)
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.sessions.backends.cache import SessionStore
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.cache import caches
 from django.shortcuts import render
 from django.utils import timezone
@@ -38,21 +40,22 @@ def tell_who_served(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
-def keep_session_without_node(get_response: GetResponse) -> GetResponse:
-    """Keep the session cookie while this host's node is gone.
+class ClusterSessionMiddleware(SessionMiddleware):
+    """Sessions in the cache, on a host whose node may be gone.
 
     Reads are misses then, a session that reads as empty is taken for a stale one, and Django deletes its
-    cookie: one page from this host would log the user out on every host.
+    cookie: one page from this host would log the user out on every host. So the cookie stays.
     """
 
-    def middleware(request: HttpRequest) -> HttpResponse:
-        response = get_response(request)
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        try:
+            response = super().process_response(request, response)
+        except ConnectionError:
+            return no_node(request)
         cookie = response.cookies.get(settings.SESSION_COOKIE_NAME)
-        if cookie is not None and not cookie.value and not sessions_work():
+        if cookie is not None and not cookie.value and session_may_live(request):
             del response.cookies[settings.SESSION_COOKIE_NAME]
         return response
-
-    return middleware
 
 
 class NodeGone:
@@ -75,10 +78,16 @@ def no_node(request: HttpRequest) -> HttpResponse:
     return render(request, "articles/no_node.html", status=503)
 
 
-def sessions_work() -> bool:
-    """Tell whether this host can store a session now."""
-    try:
-        caches[settings.SESSION_CACHE_ALIAS].set("probe", value=True, timeout=1)
-    except ConnectionError:
+def session_may_live(request: HttpRequest) -> bool:
+    """Tell whether the session of the request's cookie lives, or nobody can tell.
+
+    This host's read may have been a miss for want of its node. A touch is decided by the leader.
+    """
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if key is None:
         return False
-    return True
+    sessions = caches[settings.SESSION_CACHE_ALIAS]
+    try:
+        return sessions.touch(SessionStore(key).cache_key, settings.SESSION_COOKIE_AGE)
+    except ConnectionError:
+        return True

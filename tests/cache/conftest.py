@@ -106,19 +106,26 @@ class SmallNodeProcess:
             self.process = None
 
 
-@pytest.fixture
-def small_node(settings: Any) -> Iterator[SmallNodeProcess]:
-    """A running small node, with settings that make workers use it."""
+@pytest.fixture(scope="module")
+def started_small_node() -> Iterator[SmallNodeProcess]:
     with tempfile.TemporaryDirectory(prefix="cache-") as directory:
         node = SmallNodeProcess(Path(directory))
-        node.start()
-        settings.HACACHE = cluster_settings("127.0.0.1:9")
-        settings.CACHES = cache_settings(directory)
-        for alias in django_caches:
-            django_caches[alias].clear()
         yield node
-        process.close()
         node.kill()
+
+
+@pytest.fixture
+def small_node(started_small_node: SmallNodeProcess, settings: Any) -> Iterator[SmallNodeProcess]:
+    """A running small node, with settings that make workers use it. A test may kill and start it."""
+    node = started_small_node
+    if node.process is None:
+        node.start()
+    settings.HACACHE = cluster_settings("127.0.0.1:9")
+    settings.CACHES = cache_settings(str(node.location))
+    for alias in django_caches:
+        django_caches[alias].clear()
+    yield node
+    process.close()
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:

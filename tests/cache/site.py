@@ -28,6 +28,9 @@ def cache_settings(location: str) -> dict[str, dict[str, Any]]:
         "gone": entry(TIMEOUT=0),
         "small": entry(OPTIONS={"MAX_VALUE_SIZE": 10_000}),
         "ignoring": entry(OPTIONS={"IGNORE_EXCEPTIONS": True, "WRITE_TIMEOUT": 0.1}),
+        "silent": entry(
+            OPTIONS={"IGNORE_EXCEPTIONS": True, "LOG_IGNORED_EXCEPTIONS": False, "WRITE_TIMEOUT": 0.1}
+        ),
         "hasty": entry(OPTIONS={"WRITE_TIMEOUT": 0.1}),
         "direct": entry(OPTIONS={"ACK_LEVEL": "direct"}),
     }

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -43,6 +45,8 @@ def in_child(work) -> int:
         code = 99
         try:
             code = work()
+        except Exception:  # noqa: BLE001 - shown, and told by the exit code
+            traceback.print_exc()
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -77,7 +81,7 @@ def test_many_threads_read_while_others_write(caches):
     readers = [threading.Thread(target=read) for _ in range(4)]
     for reader in readers:
         reader.start()
-    for number in range(300):
+    for number in range(50):
         caches["default"].set("key", number)
     stop.set()
     for reader in readers:
@@ -92,12 +96,12 @@ def test_a_forked_child_shares_the_cache(caches):
     def child() -> int:
         if cache.get("key") != 1:
             return 1
-        cache.set("from child", True)
+        cache.set("from_child", True)
         return 0 if cache.incr("key") == 2 else 2
 
     assert in_child(child) == 0
     assert cache.incr("key") == 3
-    assert cache.get("from child") is True
+    assert cache.get("from_child") is True
 
 
 def test_forks_of_a_busy_process(caches):
@@ -129,9 +133,8 @@ def test_forks_of_a_busy_process(caches):
 def test_killed_processes_leave_the_cache_usable(caches, start_worker):
     cache = caches["default"]
     for round_ in range(5):
-        cache.delete_many([f"k{number}" for number in range(50)])
-        worker = start_worker("set", "k", 100_000)
-        eventually(lambda: cache.get("k50") is not None or worker.poll() is not None)
+        worker = start_worker("set", f"{round_}:", 100_000)
+        eventually(partial(cache.has_key, f"{round_}:50"))
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         cache.set("after", round_)

@@ -11,7 +11,9 @@ import pytest
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 
+from django_hacache import process
 from django_hacache.wire import cache_pb2 as pb
+from tests.node_process import NodeProcess, cluster_settings
 from tests.status.answering import answering, degraded
 
 
@@ -146,3 +148,21 @@ def test_an_uptime_is_said_in_its_two_largest_units(cluster: Path, seconds: int,
     with answering(cluster, pb.Ack(status_ack=pb.StatusAck(quorum=True, hosts=[host]))):
         _, text = run()
     assert text.splitlines()[5].endswith("  " + said)
+
+
+def test_a_real_node_tells_of_itself_and_of_what_is_cached(location: Path, settings: Any) -> None:
+    node = NodeProcess.start(location, "tests.settings")
+    try:
+        settings.HACACHE = cluster_settings(node.addr)
+        process.forget()
+        cache.set("a", 1)
+        code, text = run("--json")
+    finally:
+        node.kill()
+    answer = json.loads(text)
+    assert code == 0
+    assert (answer["health"], answer["quorum"], answer["leader"]["addr"]) == ("good", True, node.addr)
+    (host,) = answer["hosts"]
+    assert (host["addr"], host["role"], host["connected"], host["entries"]) == (node.addr, "leader", True, 1)
+    assert host["lease_ms"] > 0
+    assert [(entry["name"], entry["entries"]) for entry in answer["caches"]] == [("default", 1)]

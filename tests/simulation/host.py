@@ -1,0 +1,297 @@
+"""One simulated host: its clock, its disk, its workers' view, and the shell around its core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.core import Core, restored
+from django_hacache.consensus.messages import AckLevel, Sender
+from django_hacache.consensus.state import NEVER, Ready
+
+from .disk import Disk, Snapshot
+from .kv import Command, Overlay
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+CHUNKS = 3
+TRANSFER_TIMEOUT = 800.0
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A snapshot on its way from a leader to one peer; each chunk is answered before the next one leaves."""
+
+    number: int
+    source: str
+    target: str
+    process: int  # of the source
+    sender: Sender
+    leader_term: int
+    snapshot: Snapshot
+    chunk: int = 0
+    over: bool = False
+
+
+class Host:
+    def __init__(self, cluster: Cluster, addr: str, rng: Random) -> None:
+        plan = cluster.plan
+        self.cluster = cluster
+        self.addr = addr
+        self.rng = rng
+        self.clock_offset = rng.randrange(1, 10_000_000)
+        self.clock_rate = 1.0 + rng.uniform(-plan.clock_rate_error, plan.clock_rate_error)
+        self.wall_offset = 1_700_000_000_000 + rng.randrange(-5000, 5000)
+        self.config = CoreConfig(
+            addr,
+            tuple(peer for peer in cluster.addrs if peer != addr),
+            election_timeout=plan.election_timeout,
+            heartbeat=plan.heartbeat,
+            lease=plan.lease,
+            lease_margin=plan.lease_margin,
+            log_bytes=plan.log_bytes,
+            append_bytes=plan.append_bytes,
+            request_table=plan.request_table,
+            resend=500,
+        )
+        self.disk = Disk(rng, plan.request_table)
+        self.core: Core | None = None
+        self.process = 0
+        self.paused = False
+        self.inbox: list[tuple[Any, ...]] = []
+        self.wakes_at = 0.0
+        # The control page: workers read by it even while the node is paused or dead.
+        self.lease_until = NEVER
+        self.incoming: int | None = None
+        # An armed crash falls at the next step that leaves something durable.
+        self.armed: str | None = None
+
+    def clock(self) -> int:
+        return int(self.clock_offset + self.cluster.now * self.clock_rate)
+
+    @property
+    def running(self) -> bool:
+        return self.core is not None and not self.paused
+
+    def may_read(self) -> bool:
+        return self.lease_until > self.clock()
+
+    # the life of the process
+
+    def start(self) -> None:
+        assert self.core is None
+        disk = self.disk
+        self.process += 1
+        self.lease_until = NEVER
+        self.incoming = None
+        self.evaluator = Overlay(self)
+        self.core = restored(
+            self.config,
+            disk.hard,
+            disk.base,
+            list(disk.entries),
+            applied=disk.applied,
+            evaluator=self.evaluator,
+            now=self.clock(),
+            rng=Random(self.rng.getrandbits(32)),
+            requests=list(disk.requests.items()),
+            requests_floor=disk.requests_floor,
+            wall_offset=self.wall_offset,
+            size_of=lambda command: command.size,
+        )
+        self.cluster.invariants.started(self)
+        self.tick(self.process)
+
+    def crash(self, *, wipe: bool = False) -> None:
+        self.core = None
+        self.paused = False
+        self.armed = None
+        self.inbox.clear()
+        self.cluster.host_crashed(self)
+        if wipe:
+            self.lose_directory()
+
+    def lose_directory(self) -> None:
+        self.cluster.invariants.wiped(self)
+        self.disk = Disk(self.rng, self.cluster.plan.request_table)
+        self.lease_until = NEVER
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        if self.core is None or not self.paused:
+            return
+        self.paused = False
+        waiting, self.inbox = self.inbox, []
+        for function, arguments in waiting:
+            if self.core is None:
+                return
+            function(*arguments)
+        self.tick(self.process)
+
+    # what comes in
+
+    def arrive(self, function: Any, *arguments: Any) -> None:
+        """Something reaches the process: now, or once it runs again."""
+        if self.core is None:
+            return
+        if self.paused:
+            self.inbox.append((function, arguments))
+        else:
+            function(*arguments)
+
+    def receive(self, sender: Sender, message: Any) -> None:
+        self.core.receive(sender, message, self.clock())
+        self.step()
+
+    def tick(self, process: int) -> None:
+        if process != self.process or not self.running:
+            return
+        self.wakes_at = 0.0
+        self.core.tick(self.clock())
+        self.step()
+
+    def submit(self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int) -> None:
+        self.core.submit(req_id, command, level, token, timeout=timeout, now=self.clock())
+        self.step()
+
+    def peer_gone(self, peer: str) -> None:
+        self.core.leader_process_gone(peer, self.clock())
+        self.step()
+
+    def peer_connected(self, peer: str) -> None:
+        self.core.peer_connected(peer, self.clock())
+        self.step()
+
+    def hand_over(self) -> bool:
+        done = self.core.hand_over(self.clock())
+        self.step()
+        return done
+
+    # what goes out
+
+    def step(self) -> None:
+        """Carry a Ready out, as its fields say and in their order."""
+        ready = self.core.take_ready()
+        durable = bool(ready.entries or ready.apply or ready.hard_state or ready.empty_replica)
+        if self.armed is not None and durable:
+            if self.armed == "after":
+                self.disk.persist(ready)
+            self.cluster.trace(self, "crashes", self.armed, "its step is durable")
+            self.crash()
+            return
+        self.persist(ready)
+        self.publish(ready)
+
+    def persist(self, ready: Ready) -> None:
+        self.disk.persist(ready)
+        for entry in ready.apply:
+            self.evaluator.applied(entry.effect, entry.index)
+
+    def publish(self, ready: Ready) -> None:
+        cluster = self.cluster
+        if ready.lease_revoked:
+            self.lease_until = NEVER
+        if ready.lease_until is not None:
+            self.lease_until = max(self.lease_until, ready.lease_until)
+        if ready.role_changed:
+            cluster.trace(self, self.core.role.value, "term", self.core.hard.term, "leader", self.core.leader)
+        cluster.invariants.stepped(self, ready)
+        if ready.messages:
+            sender = self.core.sender()
+            for peer, message in ready.messages:
+                cluster.send(self.addr, peer, sender, message)
+        for peer in ready.snapshots_to:
+            self._send_snapshot(peer)
+        for completion in ready.completions:
+            cluster.completed(self, completion)
+        self._wake()
+
+    def _wake(self) -> None:
+        now = self.clock()
+        local = self.core.next_wakeup(now)
+        at = self.cluster.now + max(local - now, 1) / self.clock_rate
+        if not self.wakes_at or at < self.wakes_at - 0.5:
+            self.wakes_at = at
+            self.cluster.at(at, self._alarm, self.process, at)
+
+    def _alarm(self, process: int, at: float) -> None:
+        # An earlier alarm was set since, or the process is another one or frozen.
+        if process == self.process and at == self.wakes_at:
+            self.tick(process)
+
+    # snapshots
+
+    def _send_snapshot(self, peer: str) -> None:
+        cluster, disk = self.cluster, self.disk
+        cluster.transfers += 1
+        term = disk.term_at(disk.applied)
+        assert term is not None
+        sender = self.core.sender()
+        snapshot = Snapshot(disk, term)
+        transfer = Transfer(
+            cluster.transfers, self.addr, peer, self.process, sender, self.core.hard.term, snapshot
+        )
+        cluster.trace(self, "sends snapshot", transfer.number, "of", snapshot.index, "to", peer)
+        self._send_chunk(transfer)
+
+    def _send_chunk(self, transfer: Transfer) -> None:
+        cluster = self.cluster
+        target = cluster.hosts[transfer.target]
+        cluster.deliver(self.addr, transfer.target, target.take_chunk, transfer, transfer.chunk)
+        cluster.at(cluster.now + TRANSFER_TIMEOUT, self.arrive, self._chunk_lost, transfer, transfer.chunk)
+
+    def _chunk_lost(self, transfer: Transfer, chunk: int) -> None:
+        if transfer.chunk == chunk and not transfer.over and transfer.process == self.process:
+            transfer.over = True
+            self.core.snapshot_ended(transfer.target, None, self.clock())
+            self.step()
+
+    def take_chunk(self, transfer: Transfer, chunk: int) -> None:
+        core, now = self.core, self.clock()
+        self.armed = None  # what is emptied and installed here belongs into one transaction with its step
+        if chunk == 0:
+            if self.incoming == transfer.number:
+                return
+            if not core.snapshot_begins(transfer.sender, transfer.leader_term, now):
+                self.step()
+                return
+            self.incoming = transfer.number
+            self.disk.empty()  # in one transaction with the Ready of this step
+            self.lease_until = NEVER
+        else:
+            if self.incoming != transfer.number:
+                return
+            if not core.snapshot_goes_on(transfer.sender, transfer.leader_term, now):
+                self.incoming = None
+                self.step()
+                return
+        process = self.process
+        if chunk == CHUNKS - 1:
+            self.incoming = None
+            snapshot = transfer.snapshot
+            # A step of its own: what following the sender left behind is stored first.
+            self.step()
+            if self.process != process or self.core is None:
+                return
+            self.disk.install(snapshot)
+            core.snapshot_installed(snapshot.index, snapshot.term, snapshot.requests, now)
+        self.step()
+        if self.core is not None and self.process == process:
+            source = self.cluster.hosts[transfer.source]
+            self.cluster.deliver(self.addr, transfer.source, source.chunk_taken, transfer, chunk)
+
+    def chunk_taken(self, transfer: Transfer, chunk: int) -> None:
+        if transfer.over or transfer.process != self.process or chunk != transfer.chunk:
+            return
+        transfer.chunk += 1
+        if transfer.chunk < CHUNKS:
+            self._send_chunk(transfer)
+            return
+        transfer.over = True
+        self.core.snapshot_ended(transfer.target, transfer.snapshot.index, self.clock())
+        self.step()

@@ -1,0 +1,301 @@
+"""What must hold after every step of every life. A violation raises; its message says what and where."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from django_hacache.consensus.messages import AckLevel, Entry, Generation, LeaderReqAck
+from django_hacache.consensus.state import Ready, Role
+
+from .disk import Disk
+from .kv import Contents
+
+if TYPE_CHECKING:
+    from .cluster import Cluster, Operation
+    from .host import Host
+
+
+class InvariantBroken(AssertionError):
+    pass
+
+
+class Committed(NamedTuple):
+    entry: Entry
+    seen_in_term: int
+    digest: int
+
+
+class History:
+    """One generation: its order of committed entries, and what was acknowledged in it."""
+
+    def __init__(self) -> None:
+        self.order: list[Committed] = []
+        self.contents = Contents()
+        self.req_ids: dict[str, int] = {}
+        self.leaders: dict[int, str] = {}
+        # (index, term) -> the entry and the term before it: log matching, by induction.
+        self.entries: dict[tuple[int, int], tuple[bytes, str, int]] = {}
+        self.acked_at_all = 0
+        self.quorum_times: list[float] = []
+        self.quorum_indexes: list[int] = []
+
+
+class Monotonic(NamedTuple):
+    incarnation: str
+    term: int
+    commit: int
+    applied: int
+
+
+class Invariants:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.histories: dict[Generation, History] = {}
+        self._seen: dict[str, Monotonic] = {}
+        self._last_read: dict[str, tuple[Generation, int]] = {}
+        self._lost: list[Disk] = []
+        self.leaderships = 0
+        self.generations_led: list[Generation] = []
+        self.refused: dict[str, str] = {}
+        self.acknowledged = 0
+        self.reads = 0
+        # True once a majority was without its state at one time after entries were committed.
+        self.majority_lost = False
+
+    def _require(self, holds: bool, *sentence: object) -> None:
+        if not holds:
+            raise InvariantBroken(" ".join(str(part) for part in sentence))
+
+    def _history(self, generation: Generation) -> History:
+        history = self.histories.get(generation)
+        if history is None:
+            history = self.histories[generation] = History()
+        return history
+
+    # the life of a process
+
+    def started(self, host: Host) -> None:
+        self._seen.pop(host.addr, None)
+
+    def wiped(self, host: Host) -> None:
+        if not host.disk.hard.fresh:
+            self._lost.append(host.disk)
+        self._seen.pop(host.addr, None)
+
+    def fresh_hosts(self) -> int:
+        return sum(host.disk.hard.fresh for host in self._cluster.hosts.values())
+
+    # a step
+
+    def stepped(self, host: Host, ready: Ready) -> None:
+        core = host.core
+        state, hard = core.state, core.hard
+        self._require(host.disk.hard == hard, host.addr, "stored", host.disk.hard, "but is", hard)
+        self._require(host.disk.applied == state.applied, host.addr, "stored applied", host.disk.applied,
+                      "but is at", state.applied)  # fmt: skip
+        if ready.hard_state is not None or ready.apply or ready.entries:
+            self._monotonic(host)
+        self._bounds(host)
+        if hard.generation is not None:
+            history = self._history(hard.generation)
+            if ready.entries:
+                self._log_matching(host, history, ready)
+            if ready.apply:
+                self._applies(host, history, ready)
+            if ready.role_changed and state.role is Role.LEADER:
+                self._leads(host, history)
+            if ready.lease_until is not None and host.may_read():
+                self._lease(host)
+        for _, message in ready.messages:
+            if isinstance(message, LeaderReqAck) and message.granted and not message.pre_vote:
+                voted_rightly = not hard.fresh or hard.forming is not None
+                self._require(voted_rightly, host.addr, "voted although it is fresh")
+
+    def _monotonic(self, host: Host) -> None:
+        state, hard = host.core.state, host.core.hard
+        now = Monotonic(hard.incarnation, hard.term, state.commit, state.applied)
+        before = self._seen.get(host.addr)
+        self._seen[host.addr] = now
+        if before is None or before.incarnation != now.incarnation or host.core.hard.fresh:
+            return
+        self._require(before.term <= now.term, host.addr, "term went back", before, now)
+        # One that helped to form a generation enters it with its incarnation: with nothing, at nothing.
+        entered = now.commit == 0 or state.log.base_index == 0 == now.applied
+        if not entered and not (before.commit <= now.commit and before.applied <= now.applied):
+            raise InvariantBroken(f"{host.addr} commit or applied went back: {before} {now}")
+
+    def _bounds(self, host: Host) -> None:
+        core = host.core
+        plan = self._cluster.plan
+        log = core.state.log
+        if log.bytes > plan.log_bytes:
+            unapplied = sum(entry.size for entry in log.between(core.state.applied + 1, log.last_index))
+            self._require(log.bytes - unapplied <= plan.log_bytes, host.addr, "log has", log.bytes, "bytes")
+        self._require(len(core.table) <= plan.request_table, host.addr, "request table", len(core.table))
+
+    def _log_matching(self, host: Host, history: History, ready: Ready) -> None:
+        log = host.core.state.log
+        for entry in ready.entries:
+            before = log.term_at(entry.index - 1) if entry.index > log.base_index else None
+            known = history.entries.get((entry.index, entry.term))
+            if known is None:
+                if before is not None:
+                    history.entries[entry.index, entry.term] = (entry.effect, entry.req_id, before)
+                continue
+            same = known[:2] == (entry.effect, entry.req_id) and before in (None, known[2])
+            self._require(same, host.addr, "log matching: differs at", entry.index, entry.term)
+
+    def _applies(self, host: Host, history: History, ready: Ready) -> None:
+        order = history.order
+        term = host.core.hard.term
+        for entry in ready.apply:
+            if entry.index > len(order):
+                self._require(entry.index == len(order) + 1, host.addr, "committed past a gap", entry)
+                self._first_commit(host, history, entry, term)
+            known = order[entry.index - 1].entry
+            same = (known.term, known.effect, known.req_id) == (entry.term, entry.effect, entry.req_id)
+            self._require(same, host.addr, "applied", entry, "where", known, "was committed")
+        digest = order[host.disk.applied - 1].digest
+        self._require(host.disk.contents.digest == digest, host.addr, "differs at", host.disk.applied)
+
+    def _first_commit(self, host: Host, history: History, entry: Entry, term: int) -> None:
+        generation = host.core.hard.generation
+        self._require(not host.core.hard.fresh or term > 0, host.addr, "committed alone although fresh")
+        holders = sum(self._holds(each, generation, entry) for each in self._cluster.hosts.values())
+        needed = self._cluster.quorum
+        self._require(holders >= needed, host.addr, "committed", entry, "which only", holders, "members hold")
+        if entry.req_id:
+            earlier = history.req_ids.get(entry.req_id)
+            self._require(earlier is None, entry.req_id, "takes effect at", earlier, "and at", entry.index)
+            history.req_ids[entry.req_id] = entry.index
+            self._require(entry.req_id not in self.refused, entry.req_id, "was refused as not done, and is done")
+            self._evaluated(history, entry)
+        history.contents.apply(entry.effect)
+        history.order.append(Committed(entry, term, history.contents.digest))
+
+    def _holds(self, host: Host, generation: Generation | None, entry: Entry) -> bool:
+        if host.disk.holds(generation, entry.index, entry.term):
+            return True
+        # Its answer may have been on its way when it lost its directory.
+        return any(
+            disk.hard.incarnation in self._cluster.incarnations_of(host.addr)
+            and disk.holds(generation, entry.index, entry.term)
+            for disk in self._lost
+        )
+
+    def _evaluated(self, history: History, entry: Entry) -> None:
+        """The leader decided as the order demands: every increment counts once, an add adds what is absent."""
+        command = self._cluster.commands[entry.req_id]
+        old = history.contents.values.get(command.key)
+        match command.kind:
+            case "set":
+                expected = b"1"
+            case "add":
+                expected = b"1" if old is None else b"0"
+            case "delete":
+                expected = b"0" if old is None else b"1"
+            case _:
+                expected = str((old or 0) + command.value).encode()
+        self._require(entry.outcome == expected, command, "of", old, "came out as", entry.outcome)
+
+    # leaders
+
+    def _leads(self, host: Host, history: History) -> None:
+        state = host.core.state
+        generation, term = host.core.hard.generation, host.core.hard.term
+        self.leaderships += 1
+        other = history.leaders.setdefault(term, host.addr)
+        self._require(other == host.addr, other, "and", host.addr, "lead term", term, "of", generation)
+        if not self.generations_led or self.generations_led[-1] != generation:
+            if not self.majority_lost:
+                for earlier, its in self.histories.items():
+                    committed = earlier != generation and its.quorum_indexes
+                    self._require(not committed, host.addr, "leads", generation, "although", earlier, "holds")
+            self.generations_led.append(generation)
+        log = state.log
+        for committed in self._committed_before(history, term, log.base_index):
+            entry = committed.entry
+            self._require(log.term_at(entry.index) == entry.term, host.addr, "leads term", term, "without", entry)
+
+    @staticmethod
+    def _committed_before(history: History, term: int, base: int) -> Iterator[Committed]:
+        first = max(base - 1, 0)
+        return (committed for committed in history.order[first:] if committed.seen_in_term < term)
+
+    # leases and reads
+
+    def _lease(self, host: Host) -> None:
+        generation = host.core.hard.generation
+        self._require(not host.core.hard.installing, host.addr, "holds a lease over half a replica")
+        for other, history in self.histories.items():
+            if other == generation:
+                reached = host.disk.applied >= history.acked_at_all
+                self._require(reached, host.addr, "may read at", host.disk.applied, "before", history.acked_at_all)
+            elif other > generation and history.acked_at_all:
+                raise InvariantBroken(f"{host.addr} may read in {generation}, but {other} has acknowledged at all")
+
+    def read(self, host: Host) -> None:
+        """A worker of `host` reads under its lease; nobody asks the node."""
+        generation, applied = host.disk.hard.generation, host.disk.applied
+        self.reads += 1
+        self._require(generation is not None and not host.disk.hard.fresh, host.addr, "is fresh and readable")
+        self._require(not host.disk.hard.installing, host.addr, "reads half a replica")
+        history = self._history(generation)
+        order = history.order
+        digest = order[applied - 1].digest if applied else 0
+        self._require(host.disk.contents.digest == digest, host.addr, "reads what is not at", applied)
+        last = self._last_read.get(host.addr)
+        if last is not None and last[0] == generation:
+            self._require(last[1] <= applied, host.addr, "reads", applied, "after", last[1])
+        elif last is not None:
+            self._require(last[0] < generation, host.addr, "reads", generation, "after", last[0])
+        self._last_read[host.addr] = (generation, applied)
+        # Whatever was acknowledged at quorum more than a lease ago, on any clock, is here.
+        plan = self._cluster.plan
+        since = self._cluster.now - plan.lease * (1 + plan.clock_rate_error) - 2
+        position = bisect_right(history.quorum_times, since)
+        if position:
+            reached = applied >= history.quorum_indexes[position - 1]
+            self._require(reached, host.addr, "reads", applied, "a lease after", history.quorum_indexes[position - 1])
+
+    # answers
+
+    def not_done(self, operation: Operation) -> None:
+        self.refused[operation.req_id] = operation.req_id
+        for history in self.histories.values():
+            done = operation.req_id in history.req_ids
+            self._require(not done, operation.req_id, "was refused as not done, and is done")
+
+    def acknowledges(self, host: Host, operation: Operation, index: int, outcome: bytes) -> None:
+        self.acknowledged += 1
+        if operation.level in (AckLevel.LEADER, AckLevel.ONCE):
+            return
+        history = next((h for h in self.histories.values() if operation.req_id in h.req_ids), None)
+        self._require(history is not None, operation.req_id, "acknowledged and not committed")
+        index_of_it = history.req_ids[operation.req_id]
+        self._require(index == index_of_it, operation.req_id, "acknowledged at", index, "but is at", index_of_it)
+        entry = history.order[index - 1].entry
+        self._require(entry.outcome == outcome, operation.req_id, "answered", outcome, "decided", entry.outcome)
+        if self._history(host.disk.hard.generation) is not history:
+            return  # the generation that knew it was lost meanwhile
+        self._require(host.disk.applied >= index, host.addr, "cannot read its own write at", index)
+        if not history.quorum_indexes or index > history.quorum_indexes[-1]:
+            history.quorum_times.append(self._cluster.now)
+            history.quorum_indexes.append(index)
+        if operation.level is AckLevel.ALL:
+            history.acked_at_all = max(history.acked_at_all, index)
+            for each in self._cluster.hosts.values():
+                if each.may_read() and each.disk.hard.generation is not None:
+                    self._reads_all(each, history, index)
+
+    def _reads_all(self, host: Host, history: History, index: int) -> None:
+        same = self._history(host.disk.hard.generation) is history
+        reached = same and host.disk.applied >= index
+        self._require(reached, host.addr, "may read at", host.disk.applied, "while", index, "is acknowledged at all")
+
+    def equal(self, hosts: list[Host]) -> bool:
+        """Whether every replica holds the same generation at the same index."""
+        places = {(h.disk.hard.generation, h.disk.applied, h.disk.hard.installing) for h in hosts}
+        return len(places) == 1 and len({h.disk.contents.digest for h in hosts}) == 1
