@@ -51,11 +51,11 @@ class StandaloneSite:
         if replica is not None:
             replica.close()
 
-    def leave_inherited(self) -> object:
-        """In a forked child: start anew. Returns what must stay referenced for the life of the process."""
-        inherited = (self._replica, self._replica and self._replica.abandon())
+    def leave_inherited(self) -> None:
+        """In a forked child: start anew."""
+        if self._replica is not None:
+            self._replica.abandon()
         self.__init__(self._directory, self._map_size)  # type: ignore[misc]
-        return inherited
 
 
 class ClusterSite:
@@ -125,18 +125,13 @@ class ClusterSite:
         self._of_thread = threading.local()
         self._of_loop = {}
 
-    def leave_inherited(self) -> object:
-        """In a forked child: start anew. Returns what must stay referenced for the life of the process."""
-        # The connections stay open but unused: closing one could remove it from the parent's event loop.
-        inherited = (
-            self._reader,
-            self._reader and self._reader.abandon(),
-            self._of_thread,
-            getattr(self._of_thread, "client", None),
-            self._of_loop,
-        )
+    def leave_inherited(self) -> None:
+        """In a forked child: start anew."""
+        if self._reader is not None:
+            self._reader.abandon()
+        # Left open and unused: closing a connection could remove it from the parent's event loop.
+        _inherited.append((self._of_loop, getattr(self._of_thread, "client", None)))
         self.__init__(self._directory, self._map_size)  # type: ignore[misc]
-        return inherited
 
 
 _AnySite = TypeVar("_AnySite", StandaloneSite, ClusterSite)
@@ -197,7 +192,8 @@ def close() -> None:
 def _leave_inherited() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.Lock()
-    _inherited.extend(site.leave_inherited() for site in _sites())
+    for site in _sites():
+        site.leave_inherited()
 
 
 os.register_at_fork(after_in_child=_leave_inherited)
