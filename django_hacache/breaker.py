@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 class CircuitBreaker:
     """Shared by all threads of a process for one location."""
 
-    def __init__(self, writable: Callable[[], bool]) -> None:
-        """Take what says whether the node of this host can write now."""
-        self._writable = writable
+    def __init__(self, writable_until: Callable[[], int]) -> None:
+        """Take what says until when the node of this host can write: an instant that grows, 0 for not now."""
+        self._writable_until = writable_until
         self._is_open = False
+        self._seen = 0
 
     def open(self) -> None:
-        """Note that a write has failed."""
+        """Note that a write has failed. What the node said before that counts no more."""
+        self._seen = self._writable_until()
         self._is_open = True
 
     def check(self) -> None:
         """Raise CacheUnavailable while a write has failed and the node cannot write yet."""
         if self._is_open:
-            if not self._writable():
+            if self._writable_until() <= self._seen:
                 raise CacheUnavailable(
                     "A write has failed and the node of this host knows no leader yet: not tried again."
                 )

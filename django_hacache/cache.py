@@ -83,15 +83,13 @@ class HACache(Operations):
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         """Take LOCATION and the rest of CACHES[alias], as Django hands them to a backend.
 
-        Raises ConfigurationError where an option or a setting of the cluster is wrong.
+        Wrong settings raise ConfigurationError at the first use. `manage.py check` builds every cache object
+        before it shows its findings, so raising here would hide them behind a traceback.
         """
         super().__init__(params)
         self._location = location
         self._params = params
         self._aliases = candidates(type(self), location, params)
-        if len(self._aliases) == 1:
-            # Wrong settings are found here, not at the first read.
-            self._setup  # noqa: B018
 
     @cached_property
     def _cache_name(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from django_hacache.breaker import CircuitBreaker
 from django_hacache.link import AsyncNodeClient, NodeClient
+from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.replica import Replica
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-
-SOCKET_NAME = "node.sock"
 
 
 class StandaloneSite:
@@ -68,7 +67,7 @@ class ClusterSite:
         self._reader: LeasedReader | None = None
         self._of_thread = threading.local()
         self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
-        self.breaker = CircuitBreaker(self._writable)
+        self.breaker = CircuitBreaker(self._writable_until)
 
     @property
     def reader(self) -> LeasedReader:
@@ -101,15 +100,15 @@ class ClusterSite:
             client = self._of_loop[loop] = AsyncNodeClient(self._directory / SOCKET_NAME)
             return client
 
-    def _writable(self) -> bool:
+    def _writable_until(self) -> int:
         page = self.reader.control
         if page is None:
-            return False
+            return 0
         if page.stale():
             # The directory was wiped: the next look finds the page of the node that serves it now.
             self.reader.close()
-            return False
-        return page.writable()
+            return 0
+        return page.writable_until_ns if page.writable() else 0
 
     def close(self) -> None:
         """Close what can be closed from here: the replica, this thread's connection, those of ended loops."""

@@ -14,10 +14,8 @@ from pathlib import Path
 from django.conf import settings
 
 from django_hacache.conf.values import system_path
+from django_hacache.link.address import SOCKET_NAME, SOCKET_PATH_BYTES_MAX
 
-SOCKET_NAME = "node.sock"
-# sockaddr_un has room for 108 bytes with the final zero byte.
-SOCKET_PATH_BYTES = 107
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory in it is ours alone (0700, ownership checked)
 
 
@@ -46,10 +44,10 @@ def parse_location(raw: object) -> Path:
             location = base / location
     location = Path(os.path.normpath(location))
     socket = os.fsencode(location / SOCKET_NAME)
-    if len(socket) > SOCKET_PATH_BYTES:
+    if len(socket) > SOCKET_PATH_BYTES_MAX:
         raise ValueError(
             f"a shorter path: the node's socket {os.fsdecode(socket)!r} has {len(socket)} bytes, "
-            f"a Unix socket's path at most {SOCKET_PATH_BYTES}"
+            f"a Unix socket's path at most {SOCKET_PATH_BYTES_MAX}"
         )
     return location
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 from .messages import Entry
+
+BATCH_ENTRIES_MAX = 4096
 
 
 class Log:
@@ -54,7 +55,8 @@ class Log:
         """Entries from `first` on, up to `limit` bytes, at least one where there is one."""
         batch: list[Entry] = []
         size = 0
-        for entry in islice(self._entries, first - self.base_index - 1, None):
+        position = first - self.base_index - 1
+        for entry in self._entries[position : position + BATCH_ENTRIES_MAX]:
             size += entry.size
             if batch and size > limit:
                 break

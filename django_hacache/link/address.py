@@ -10,6 +10,8 @@ from django_hacache.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
+SOCKET_NAME = "node.sock"
+
 # sockaddr_un has 108 bytes, one of them for the terminating NUL.
 SOCKET_PATH_BYTES_MAX = 107
 

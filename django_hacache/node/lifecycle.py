@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.link.address import SOCKET_NAME
 from django_hacache.node.runtime import Node
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.directory import PRIVATE_FILE, ensure_private
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 LOCK_NAME = "node.lock"
-SOCKET_NAME = "node.sock"
 
 
 def run(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> int:

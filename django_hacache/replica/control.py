@@ -124,6 +124,11 @@ class ControlPage:
         """Note until when (boot time) the node counts on a live leader."""
         self._words[_WRITABLE_UNTIL] = deadline_ns
 
+    @property
+    def writable_until_ns(self) -> int:
+        """Boot-time instant until which the node counts on a live leader; it grows while the node goes on."""
+        return self._words[_WRITABLE_UNTIL]
+
     def writable(self) -> bool:
         """Whether the node knew a live leader a moment ago: otherwise a write need not be tried."""
         return self._words[_WRITABLE_UNTIL] > boottime_ns()

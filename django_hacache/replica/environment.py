@@ -186,7 +186,8 @@ class Environment:
 
     def growth_bytes(self) -> int:
         """How much the file system lets the file still grow."""
-        found = os.statvfs(self.directory)
+        with self.errors():
+            found = os.fstatvfs(self.lmdb.fd())  # the directory may be gone
         return found.f_bavail * found.f_frsize
 
     def file_bytes(self) -> int:

@@ -37,6 +37,8 @@ class LeasedReader:
         self._opened: tuple[ControlPage, Replica] | None = None
         self._checking = threading.Lock()
         self._next_check = 0
+        # The epoch in which the opened files were last found to be those at their paths.
+        self._verified = -1
         self._check()
 
     @property
@@ -54,6 +56,8 @@ class LeasedReader:
             return None
         control, replica = opened
         epoch = control.epoch
+        if epoch != self._verified and not self._verify(opened, epoch):
+            return None
         try:
             value = replica.get(cache, key)
         except ReplicaError as error:
@@ -86,6 +90,8 @@ class LeasedReader:
         if opened is not None:
             control, replica = opened
             epoch = control.epoch
+            if epoch != self._verified and not self._verify(opened, epoch):
+                return miss
             try:
                 result = read(replica)
             except ReplicaError as failure:
@@ -95,6 +101,14 @@ class LeasedReader:
                     return result
         self._check(error)
         return miss
+
+    def _verify(self, opened: tuple[ControlPage, Replica], epoch: int) -> bool:
+        """In a new epoch the node may be another process that began with another file: look at the paths once."""
+        if opened[0].stale() or opened[1].replaced():
+            self._check()
+            return False
+        self._verified = epoch
+        return True
 
     def _check(self, error: ReplicaError | None = None) -> None:
         """At most once a second: open what is missing, open again what was replaced."""
@@ -109,6 +123,7 @@ class LeasedReader:
             if opened is None or opened[0].stale() or opened[1].replaced():
                 self._opened = None  # the old ones close themselves when the last read is over
                 self._opened = self._open()
+                self._verified = -1
         finally:
             self._checking.release()
 

@@ -15,6 +15,7 @@ import pytest
 from django.core.cache import caches as django_caches
 
 from django_hacache import process
+from django_hacache.exceptions import CacheUnavailable
 from tests.cache.site import cache_settings
 from tests.node_process import NodeProcess, cluster_settings, serves
 
@@ -123,9 +124,18 @@ def small_node(started_small_node: SmallNodeProcess, settings: Any) -> Iterator[
     settings.HACACHE = cluster_settings("127.0.0.1:9")
     settings.CACHES = cache_settings(str(node.location))
     for alias in django_caches:
-        django_caches[alias].clear()
+        # The circuit breaker may still be open from the test before.
+        eventually(lambda alias=alias: _cleared(django_caches[alias]))
     yield node
     process.close()
+
+
+def _cleared(cache: Any) -> bool:
+    try:
+        cache.clear()
+    except CacheUnavailable:
+        return False
+    return True
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
