@@ -245,11 +245,17 @@ class Core:
 
     def snapshot_installed(
         self, index: int, term: int, requests: Iterable[tuple[str, Recorded]], now: int
-    ) -> None:
-        """The replica is now what it was at (index, term) of the log."""
+    ) -> bool:
+        """The replica is now what it was at (index, term) of the log.
+
+        False where this node's log begins only after that: it goes on asking for a later snapshot.
+        """
         state = self._state
         requests = list(requests)
-        if state.log.term_at(index) == term and index >= state.log.base_index:
+        if index < state.log.base_index:
+            return False
+        state.ready.apply.clear()
+        if state.log.term_at(index) == term:
             state.log.compact_to(index)
             state.ready.compact_to, state.ready.compact_term = index, term
         else:
@@ -264,6 +270,7 @@ class Core:
             self.table.record(entry)
         state.commit_to(max(state.commit, index))
         self._unsettled = now
+        return True
 
     def snapshot_ended(self, peer: str, index: int | None, now: int) -> None:
         """The transfer to `peer` ended: it holds everything up to `index`, or None where it broke off."""
@@ -288,6 +295,8 @@ class Core:
             times.append(pending)
         if self.role is Role.LEADER:
             times.append(self._leases.next_ping_at)
+            if self.accepts and self._submissions.accept_due():
+                times.append(now)
             if self._submissions.waits_for_leases():
                 times.append(self._leases.next_lease_end(now))
             if self._replication.commit_waits():
@@ -312,10 +321,19 @@ class Core:
             # Fresh nodes form a generation together, whatever each had joined before.
             return True
         if sender.generation == self.hard.generation:
+            if self._ahead_of_its_leader(message, now):
+                self._start_over(self.hard.generation, term=0, vote="", fresh=True)
             return sender.generation is not None
         if sender.generation is None or not self._speaks_as_leader(message):
             return False
         return self._join(sender.generation, message, now)
+
+    def _ahead_of_its_leader(self, message: Message | None, now: int) -> bool:
+        """A fresh node that tried to form a generation must not stay in a term that its leader never reaches."""
+        hard = self.hard
+        if not hard.fresh or hard.generation is None or self._election.leader_is_live(now):
+            return False
+        return isinstance(message, Ping) and message.term < hard.term
 
     @staticmethod
     def _speaks_as_leader(message: Message | None) -> bool:
@@ -340,10 +358,9 @@ class Core:
         if self._election.leader_is_live(now):
             return False
         self._start_over(generation, term=0, vote="", fresh=True)
-        self._state.harden(incarnation=new_identity(self._rng))
         return True
 
-    def _start_over(self, generation: Generation, *, term: int, vote: str, fresh: bool) -> None:
+    def _start_over(self, generation: Generation | None, *, term: int, vote: str, fresh: bool) -> None:
         """Enter a generation with nothing in the replica and in the log."""
         state = self._state
         self._step_aside()
@@ -356,8 +373,19 @@ class Core:
         state.log.reset(0, 0)
         state.applied = state.commit = 0
         self.table.clear()
+        self._replication.forget_verified()
         self._leases.revoke()
-        state.harden(generation=generation, term=term, vote=vote, fresh=fresh, forming=None, installing=False)
+        # What an earlier leader found level, or admits at this moment, is no more: so it is another incarnation.
+        incarnation = new_identity(self._rng) if fresh else state.hard.incarnation
+        state.harden(
+            incarnation=incarnation,
+            generation=generation,
+            term=term,
+            vote=vote,
+            fresh=fresh,
+            forming=None,
+            installing=False,
+        )
 
     def _step_aside(self) -> None:
         state = self._state
@@ -398,8 +426,8 @@ class Core:
         state = self._state
         if state.role is Role.LEADER:
             self._replication.advance_commit()
-            first = self._submissions.accepts_from
-            if first is not None and state.applied >= first:
+            # Not before the shell has carried out what is to be applied: commands are evaluated on the replica.
+            if self.accepts and not state.ready.apply:
                 self._submissions.accept(now)
             if not self.config.peers:
                 self._replication.advance_commit()
@@ -443,9 +471,11 @@ class Core:
         leaderless = state.leader is None or not self._election.leader_is_live(now)
         if leaderless and now >= self._formation.next_probe_at:
             self._formation.next_probe_at = now + 2 * self.config.heartbeat
-            if self.hard.fresh:
-                for peer in self.config.peers:
-                    state.send(peer, Probe())
+            for peer in self.config.peers:
+                state.send(peer, Probe())
+        if self._formation.abandoned(now, leaderless=leaderless):
+            self._start_over(None, term=0, vote="", fresh=True)
+            self._submissions.leadership_changed(now)
         if self.hard.fresh:
             if leaderless and self._formation.due(now):
                 self._campaign(now, pre_vote=False, forming=self._formation.propose())
@@ -482,6 +512,7 @@ class Core:
         self._leases.lead(now)
         for peer in self.config.peers:
             state.send(peer, LeaderAck(state.election_ts, state.term))
+        self._submissions.accepts_from = None
         self._submissions.leadership_changed(now)
         self._submissions.accepts_from = self._replication.append(b"", "", b"", now).index
         self._leases.ping(now)
@@ -527,7 +558,7 @@ class Core:
             self._state.election_ts = message.election_ts
 
     def _on_priority(self, sender: Sender, message: LeaderSwitchPriority, now: int) -> None:
-        if self._election.on_priority(message, now):
+        if not self.hard.fresh and self._election.on_priority(message, now):
             self._campaign(now, pre_vote=True)
 
     def _on_leader_dead(self, sender: Sender, message: LeaderDead, now: int) -> None:
@@ -573,7 +604,7 @@ class Core:
             )
             return
         if ping.admitted and ping.admitted == self.hard.incarnation and self.hard.fresh:
-            self._state.harden(fresh=False)
+            self._state.harden(fresh=False, forming=None)
         self._replication.commit_known(ping.commit_index)
         self._leases.on_ping(sender.addr, ping, now)
 

@@ -29,12 +29,16 @@ class Election:
         self.deadline = 0
         self._votes: set[str] = set()
         self._forming: Generation | None = None
+        # What this candidate's requests are dated with; an answer to another one is not counted.
+        self._asked_ts = 0
         # Of the candidate that has our vote: when it created its request.
         self._voted_ts = 0
         # Evidence that the leader's process is gone: when it came, and whether we saw it ourselves.
         self._evidence_at = NEVER
         self._evidence_own = False
         self.postpone(now)
+        if not config.peers:
+            self.deadline = now  # nobody else can lead
 
     @property
     def forming(self) -> Generation | None:
@@ -93,9 +97,10 @@ class Election:
             state.role = Role.CANDIDATE
             state.harden(term=state.term + 1, vote=self._config.addr, forming=forming)
             self._voted_ts = state.election_ts = now + self._wall_offset
+        self._asked_ts = now + self._wall_offset
         state.ready.role_changed = True
         request = LeaderReq(
-            election_ts=now + self._wall_offset if pre_vote else state.election_ts,
+            election_ts=self._asked_ts,
             term=state.term + 1 if pre_vote else state.term,
             last_index=state.log.last_index,
             last_term=state.log.last_term,
@@ -113,6 +118,8 @@ class Election:
         asking = Role.PRE_CANDIDATE if ack.pre_vote else Role.CANDIDATE
         expected = state.term + 1 if ack.pre_vote else state.term
         if state.role is not asking or not ack.granted or ack.term != expected:
+            return False
+        if ack.election_ts != self._asked_ts:
             return False
         if sender.fresh and self._forming is None:
             return False  # whoever forgot its promises cannot make one

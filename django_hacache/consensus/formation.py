@@ -3,6 +3,9 @@
 A fresh node has forgotten promises and entries that others counted. It neither votes nor campaigns in the
 generation it finds, and its answers count for nothing, until the leader admits it. Only when a majority of all hosts
 is fresh may the fresh ones elect a leader of a new generation, in which every cache is empty.
+
+Two candidates may form a generation each, and neither win a majority of members. So a node without a leader that has
+seen for long enough that a majority of all hosts is not of its generation gives it up: it can never lead again.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class Formation:
         self._floor = generation_floor
         self._highest = state.hard.generation.number if state.hard.generation else 0
         self._majority_fresh_since = NEVER
+        self._majority_elsewhere_since = NEVER
         self._promised_at = NEVER
         self.next_probe_at = NEVER
         self.campaign_at = NEVER
@@ -74,6 +78,21 @@ class Formation:
     def promised(self, now: int) -> bool:
         """Whether a generation that this node voted for may still be about to form: it supports no other now."""
         return now - self._promised_at < self._config.election_timeout // 2
+
+    def abandoned(self, now: int, *, leaderless: bool) -> bool:
+        """Whether this member's generation has lost its majority for good, so that the member is to start over."""
+        state, config = self._state, self._config
+        recent = now - 10 * config.heartbeat
+        elsewhere = sum(
+            view.heard_at >= recent and (view.sender.fresh or view.sender.generation != state.hard.generation)
+            for view in state.peers.values()
+        )
+        if state.hard.fresh or not leaderless or elsewhere < config.quorum:
+            self._majority_elsewhere_since = NEVER
+            return False
+        if self._majority_elsewhere_since == NEVER:
+            self._majority_elsewhere_since = now
+        return now - self._majority_elsewhere_since >= config.lease + config.election_timeout
 
     def due(self, now: int) -> bool:
         """Whether to ask for votes now; the fresh nodes spread their first tries a little."""

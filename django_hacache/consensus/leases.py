@@ -51,11 +51,15 @@ class Leases:
 
     def leader_lease_left(self, now: int) -> int:
         """Milliseconds that this leader may count on still being the only one."""
-        if self.given_up:
+        if self.given_up or not self._knows_commit():
             return 0
         if not self._config.peers:
             return self._config.lease
         return max(self.majority_answered() + self._config.lease - now, 0)
+
+    def _knows_commit(self) -> bool:
+        """A new leader's commit index tells nothing before it has committed in its own term."""
+        return self._state.log.term_at(self._state.commit) == self._state.term
 
     def lost_quorum(self, now: int) -> bool:
         """Check-quorum: no majority has answered for an election timeout."""
@@ -94,7 +98,7 @@ class Leases:
         if not progress.fresh or progress.admitted:
             return
         if not progress.level:
-            progress.level = progress.match_index > 0 and progress.match_index >= self._state.commit
+            progress.level = self._knows_commit() and progress.match_index >= self._state.commit
         # A fresh node is not among the counted ones, so this majority is one without it.
         progress.admitted = progress.level and self.majority_answered() > progress.joined_at
 

@@ -118,13 +118,16 @@ class Replication:
         progress.applied_index = max(progress.applied_index, ack.applied_index)
         if progress.mode is Mode.SNAPSHOT:
             return
-        if progress.in_flight == ack.prev_index:
+        # A refusal counts only for the Append in flight: a late one must not empty a replica that is level.
+        current = progress.in_flight == ack.prev_index
+        if current:
             progress.in_flight = None
         if ack.wants_snapshot:
-            self._begin_snapshot(peer, progress)
+            if current:
+                self._begin_snapshot(peer, progress)
         elif ack.success:
             progress.acknowledged(min(ack.match_index, state.log.last_index))
-        elif ack.prev_index > progress.match_index:
+        elif current and ack.prev_index > progress.match_index:
             # The peer's hint is where its log ends or its conflicting term begins.
             progress.mode = Mode.PROBE
             progress.next_index = max(min(ack.match_index + 1, ack.prev_index), progress.match_index + 1, 1)
@@ -156,6 +159,10 @@ class Replication:
         return any(p.counts() and p.match_index >= index for p in self.progress.values())
 
     # the follower's side
+
+    def forget_verified(self) -> None:
+        """The log begins anew: what equalled a leader's log before says nothing."""
+        self._verified = (0, 0)
 
     def on_append(self, append: Append, leader: str, now: int) -> None:
         """Accept, refuse, and answer. The caller has made sure that the term is ours."""

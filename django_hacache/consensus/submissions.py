@@ -246,9 +246,13 @@ class Submissions:
             submission.stage = Stage.WAITING
             self._advance(submission, now)
 
+    def accept_due(self) -> bool:
+        """Whether `accept` has yet to order what waited."""
+        return self._accepting != self.accepts_from
+
     def accept(self, now: int) -> None:
         """This leader has applied its first entry: order what waited, once."""
-        if self._accepting == self.accepts_from:
+        if not self.accept_due():
             return
         self._accepting = self.accepts_from
         for submission in list(self._pending.values()):

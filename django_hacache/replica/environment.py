@@ -186,8 +186,10 @@ class Environment:
 
     def growth_bytes(self) -> int:
         """How much the file system lets the file still grow."""
-        with self.errors():
-            found = os.fstatvfs(self.lmdb.fd())  # the directory may be gone
+        try:
+            found = os.statvfs(self.directory)
+        except FileNotFoundError:
+            return self.lmdb.info()["map_size"]  # wiped: the next look at the path opens it anew
         return found.f_bavail * found.f_frsize
 
     def file_bytes(self) -> int:

@@ -180,7 +180,8 @@ class Host:
         durable = bool(ready.entries or ready.apply or ready.hard_state or ready.empty_replica)
         if self.armed is not None and durable:
             if self.armed == "after":
-                self.disk.persist(ready)
+                self.persist(ready)
+                self.cluster.invariants.stepped(self, ready)
             self.cluster.trace(self, "crashes", self.armed, "its step is durable")
             self.crash()
             return
