@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.cache import caches
+from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.utils.module_loading import import_string
 
 from django_hacache.exceptions import ConfigurationError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def candidates(backend: type[BaseCache], location: object, params: Mapping[str, Any]) -> list[str]:
     """Return the aliases of settings.CACHES that describe a cache of this class, LOCATION and parameters.
 
-    Raises ConfigurationError where there is none.
+    One that was built by hand, which none describes, is "default" of its LOCATION.
     """
     found = [
         alias
@@ -35,12 +35,7 @@ def candidates(backend: type[BaseCache], location: object, params: Mapping[str, 
         and {key: entry[key] for key in entry if key not in ("BACKEND", "LOCATION")} == params
         and import_string(entry["BACKEND"]) is backend
     ]
-    if not found:
-        raise ConfigurationError(
-            f"No entry of settings.CACHES describes this: {backend.__name__} with LOCATION {location!r} "
-            f"and {dict(params)!r}. Its alias is its name in the cluster, so it has to have one."
-        )
-    return found
+    return found or [DEFAULT_CACHE_ALIAS]
 
 
 def alias_of(cache: BaseCache, aliases: Sequence[str]) -> str:

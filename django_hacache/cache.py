@@ -98,7 +98,8 @@ class HACache(Operations):
     @cached_property
     def _setup(self) -> _Setup:
         name = self._cache_name
-        return process.remembered(name, lambda: _set_up(name, self._location, self._params))
+        described = f"{name}\0{self._location}\0{self._params!r}"
+        return process.remembered(described, lambda: _set_up(name, self._location, self._params))
 
     @cached_property
     def _options(self) -> CacheOptions:  # type: ignore[override]

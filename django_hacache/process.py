@@ -165,15 +165,15 @@ def _sites() -> list[StandaloneSite | ClusterSite]:
     return [*_standalone.values(), *_cluster.values()]
 
 
-def remembered(alias: str, make: Callable[[], T]) -> T:
-    """Return what `make` returned for this alias when it was first asked for.
+def remembered(described: str, make: Callable[[], T]) -> T:
+    """Return what `make` returned for a cache of this description when it was first asked for.
 
     Django makes a new cache object for each thread and each request of an event loop; reading and validating
     its settings takes a hundred times as long as a read.
     """
-    if alias not in _remembered:
-        _remembered[alias] = make()
-    return cast("T", _remembered[alias])
+    if described not in _remembered:
+        _remembered[described] = make()
+    return cast("T", _remembered[described])
 
 
 def forget() -> None:

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from django_hacache import process
-from django_hacache.conf import SOCKET_NAME, cluster_config, node_aliases
+from django_hacache.conf import cluster_config, node_aliases
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import HACacheError, RequestRefused
 from django_hacache.link import NodeClient
+from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.wire import cache_pb2 as pb
 

@@ -7,13 +7,12 @@ replica or touches the network; only `node_config` and `problems` look at files 
 from __future__ import annotations
 
 from django_hacache.conf.cluster import TLS, ClusterConfig, Host, cluster_config, node_config
-from django_hacache.conf.location import SOCKET_NAME, default_location
+from django_hacache.conf.location import default_location
 from django_hacache.conf.options import AckLevel, CacheOptions, cache_options, node_aliases
 from django_hacache.conf.problems import Problem
 from django_hacache.conf.review import problems
 
 __all__ = [
-    "SOCKET_NAME",
     "TLS",
     "AckLevel",
     "CacheOptions",

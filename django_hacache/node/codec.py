@@ -6,11 +6,13 @@ opened. Changes that are forwarded travel as the requests they are, and their ou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus import messages as core
 from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LEVELS = {
     "level_leader": core.AckLevel.LEADER,

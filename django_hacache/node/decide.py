@@ -7,16 +7,19 @@ replica can carry out without looking at anything.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_hacache.node.codec import change_of
 from django_hacache.node.effects import expires_at, version_of
 from django_hacache.replica.clock import is_live
 from django_hacache.replica.layout import replica_key
-from django_hacache.replica.replica import Replica
 from django_hacache.serializers import decode_integer, encode, integer_from_bytes, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django_hacache.replica.replica import Replica
 
 
 class Sight(NamedTuple):

@@ -62,11 +62,13 @@ def load(replica: Replica, rng: Random) -> Found:
         stored = journal.get_meta(HARD)
         if stored is None:
             return Found(fresh_state(rng), Log(), 0, [], 0)
-        base = PLACE.unpack(journal.get_meta(BASE) or PLACE.pack(0, 0))
+        base_index, base_term = PLACE.unpack(journal.get_meta(BASE) or PLACE.pack(0, 0))
         applied = applied_place(journal)[0]
         floor = int.from_bytes(journal.get_meta(FLOOR) or b"", "big")
         entries = [_entry_of(raw) for _, raw in journal.entries()]
-        return Found(_hard_of(stored), Log(*base, entries), applied, recorded_requests(journal), floor)
+        return Found(
+            _hard_of(stored), Log(base_index, base_term, entries), applied, recorded_requests(journal), floor
+        )
 
 
 def applied_place(journal: JournalReader) -> tuple[int, int]:

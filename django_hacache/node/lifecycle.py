@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import shutil
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -52,7 +53,14 @@ async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, Cac
     replica = Replica.open(location, writable=True, map_size=map_size_for(size), keeps_journal=True)
     page = ControlPage.create(location)
     try:
-        node = Node(config, replica, page, location / SOCKET_NAME, caches)
+        node = Node(
+            config,
+            replica,
+            page,
+            location / SOCKET_NAME,
+            caches,
+            shutil.disk_usage(location).total,
+        )
         await node.start()
         _log_start(config, node, location, caches)
         stopping = _stop_signals()

@@ -7,6 +7,7 @@ is carried out: stored first, then told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from random import SystemRandom
@@ -27,7 +28,7 @@ from django_hacache.node.peers import PeerStream
 from django_hacache.node.report import Report, role_of
 from django_hacache.node.service import InboundStream, Service, start_server
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
-from django_hacache.node.upkeep import Upkeep
+from django_hacache.node.upkeep import Upkeep, limits_within
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
@@ -46,6 +47,7 @@ logger = logging.getLogger("django_hacache.node")
 WRITABLE_MS = 1000
 REQUEST_SLACK_BYTES = 8 << 20
 HANDOVER_S = 3.0
+LOG_BYTES = 64 << 20
 FORWARD_LEVEL = core_messages.AckLevel.LEADER
 
 
@@ -62,6 +64,7 @@ class Node:
         page: the control page of the same directory.
         socket: where the workers connect.
         caches: the aliases that this node serves.
+        capacity: bytes of the file system that holds the replica.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class Node:
         page: ControlPage,
         socket: Path,
         caches: Mapping[str, CacheOptions],
+        capacity: int,
     ) -> None:
         self._config = config
         self._replica = replica
         self._page = page
-        self.failed: asyncio.Event = asyncio.Event()
+        self.failed = asyncio.Event()
+        self._handed_over = asyncio.Event()
         rng = SystemRandom()
         me = config.me()
         self.addr = me.addr
@@ -89,6 +94,7 @@ class Node:
                 addr=me.addr,
                 peers=tuple(host.addr for host in others),
                 election_timeout=int(config.election_timeout_s * 1000),
+                log_bytes=min(LOG_BYTES, capacity // 8),
             ),
             found.hard,
             found.log,
@@ -123,7 +129,7 @@ class Node:
         self._server: grpc.aio.Server | None = None
         self._snapshots = SnapshotSender(replica, self._send_request, self._snapshot_ended)
         self._receiver = SnapshotReceiver(self)
-        self._upkeep = Upkeep(self.core, replica, self._decider, caches)
+        self._upkeep = Upkeep(self.core, replica, self._decider, limits_within(caches, capacity))
         self._signature: tuple[core_messages.Sender, pb.Sender] | None = None
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -148,12 +154,12 @@ class Node:
 
     async def stop(self) -> None:
         """Hand the leadership over, take no more requests, end the host's lease."""
+        self._handed_over.clear()
         if self.core.hand_over(now_ms()):
             logger.info("%s hands the leadership over", self.addr)
             self._kick()
-            deadline = self._loop.time() + HANDOVER_S
-            while self.core.handing_over and self._loop.time() < deadline and not self.failed.is_set():
-                await asyncio.sleep(0.005)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._handed_over.wait(), HANDOVER_S)
         self._page.set_writable_until(0)
         await self._link.close()
         for peer in self._peers.values():
@@ -185,11 +191,16 @@ class Node:
             self._page.revoke()
         try:
             self._durable.write(ready, core.hard, core.table.floor, installed)
-        except ReplicaError as error:
-            # What cannot be stored must not be promised, and the core already counts on it.
-            logger.critical("%s stops: it cannot store what it must remember: %s", self.addr, error)
+        except Exception as error:
+            # What cannot be stored must not be promised, and the core already counts on it. Whatever the
+            # cause is, going on would break promises: the process starts again from what is stored.
+            expected = isinstance(error, ReplicaError)
+            logger.critical(
+                "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
+            )
             self._page.revoke()
             self.failed.set()
+            self._handed_over.set()
             return
         if ready.apply:
             self._decider.applied(core.state.applied)
@@ -202,6 +213,8 @@ class Node:
             self._snapshots.start(peer, core.hard.term)
         for completion in ready.completions:
             self._intake.complete(completion)
+        if not core.handing_over:
+            self._handed_over.set()
         if ready.role_changed or (core.role is Role.LEADER and self._shown != "leader"):
             self._role_changed()
         self._set_timer()
@@ -358,8 +371,8 @@ class Node:
 
     def snapshot_installed(self, installed: Installed) -> None:
         self._carry_out()
-        self.core.snapshot_installed(installed.index, installed.term, installed.requests, now_ms())
-        self._carry_out(installed)
+        complete = self.core.snapshot_installed(installed.index, installed.term, installed.requests, now_ms())
+        self._carry_out(installed if complete else None)
 
     # requests of workers and clients: what Intake needs
 

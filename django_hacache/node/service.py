@@ -76,7 +76,9 @@ class Service(grpc.GenericRpcHandler):
         self._peers = peers
         self._events = events
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         if handler_call_details.method == f"/{SERVICE}/StreamValues":
             return grpc.stream_stream_rpc_method_handler(self._stream_values)
         return None

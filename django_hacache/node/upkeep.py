@@ -5,6 +5,7 @@ So every replica drops the same entries at the same place in the order.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from django_hacache.replica.eviction import Limits
@@ -17,23 +18,40 @@ if TYPE_CHECKING:
     from django_hacache.node.decide import Decider
     from django_hacache.replica.replica import Replica
 
+logger = logging.getLogger("django_hacache.node")
+
 EXPIRED_KEYS = 2000
 EVERY_MS = 100
 EVERY_IDLE_MS = 1000
 MS = 1_000_000
 
 
+def limits_within(caches: Mapping[str, CacheOptions], capacity: int) -> dict[str, Limits]:
+    """The limits of the caches, together at most half of `capacity` (bytes of the file system).
+
+    The other half is for the log, for pages that readers still see, and for what is being written.
+    """
+    wanted = sum(options.size_limit for options in caches.values())
+    share = min(1.0, capacity / 2 / wanted) if wanted else 1.0
+    if share < 1.0:
+        logger.warning(
+            "SIZE_LIMIT is %d bytes in all and the file system of the replica has %d: the caches are kept to %d",
+            wanted,
+            capacity,
+            capacity // 2,
+        )
+    return {
+        name: Limits(int(options.size_limit * share), options.max_entries, options.cull_frequency)
+        for name, options in caches.items()
+    }
+
+
 class Upkeep:
-    def __init__(
-        self, core: Core, replica: Replica, decider: Decider, caches: Mapping[str, CacheOptions]
-    ) -> None:
+    def __init__(self, core: Core, replica: Replica, decider: Decider, limits: Mapping[str, Limits]) -> None:
         self._core = core
         self._replica = replica
         self._decider = decider
-        self._limits = {
-            name: Limits(options.size_limit, options.max_entries, options.cull_frequency)
-            for name, options in caches.items()
-        }
+        self._limits = limits
         self._changed = True
         self._next_at = 0
         # Where in the log the latest removal of a cache stands: until it is applied there is no further one.

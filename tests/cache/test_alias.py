@@ -75,10 +75,13 @@ def test_an_object_that_could_be_one_of_two_aliases_says_so(configure):
     assert "KEY_PREFIX" in failures[0]
 
 
-def test_a_cache_that_no_alias_describes_is_refused(configure):
+def test_a_cache_that_no_alias_describes_is_the_default_one_of_its_location(configure, tmp_path):
     configure(a={})
-    with pytest.raises(ConfigurationError, match="elsewhere"):
-        HACache("/elsewhere", {})
+    built, again = HACache(str(tmp_path), {}), HACache(str(tmp_path), {"timeout": 5})
+    built.set("key", 1)
+    assert again.get("key") == 1
+    assert caches["a"].get("key") is None
+    assert HACache(str(tmp_path / "other"), {}).get("key") is None
 
 
 def test_a_misspelt_option_is_an_error_at_the_first_use(configure):

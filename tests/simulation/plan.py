@@ -44,8 +44,9 @@ def draw(rng: Random, duration: int) -> Plan:
         election_timeout=election_timeout,
         lease=rng.choice((300, election_timeout // 2, election_timeout)),
         clock_rate_error=rng.choice((0.0, 0.01, 0.16)),
-        log_bytes=rng.choice((600, 2000, 10_000, 1 << 20)),
-        append_bytes=rng.choice((200, 1000, 1 << 20)),
+        log_bytes=rng.choice((3000, 10_000, 1 << 20)),
+        # Enough a round trip for what the clients send, or logs would grow for ever.
+        append_bytes=rng.choice((4000, 10_000, 1 << 20)),
         request_table=rng.choice((8, 32)) if small_table else 32768,
         delay=(low, low + rng.choice((0.5, 5, 30, 115))),
         loss=rng.choice((0.0, 0.0, rng.uniform(0, 0.1), rng.uniform(0, 0.3))),

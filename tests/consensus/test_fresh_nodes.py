@@ -1,0 +1,106 @@
+"""Nodes that lost their directories, and what becomes of the cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_hacache.consensus.messages import AckLevel, AppendAck, LeaderReqAck
+
+
+def test_a_fresh_node_neither_votes_nor_counts_until_it_is_admitted(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    fresh, other = cluster.followers()
+    fresh.crash(wipe=True)
+    other.crash()
+    cluster.restart(fresh)
+    votes = []
+    cluster.filters.append(
+        lambda source, target, m: not (
+            isinstance(m, LeaderReqAck) and m.granted and source == fresh.addr and votes.append(m)
+        )
+    )
+    operation = cluster.put(leader, "k", 1, timeout=1500)
+    cluster.run(1800)
+    assert operation.ended.refusal is not None
+    assert fresh.disk.hard.fresh
+    assert not votes
+    cluster.restart(other)
+    cluster.settle()
+    assert not fresh.disk.hard.fresh
+
+
+def test_a_new_leader_admits_nobody_before_it_knows_what_is_committed(stage):
+    """Its commit index may lie behind an entry that the lost node had helped to commit."""
+    cluster = stage(5)
+    leader = cluster.settle()
+    cluster.run(1000)
+    lost, heir, *rest = cluster.followers()
+    apart = cluster.followers()[2:]
+    cluster.cut([leader], apart)
+    operation = cluster.put(leader, "k", 1)
+    cluster.run(50)
+    assert operation.ended is not None and operation.ended.refusal is None
+    leader.crash()
+    lost.crash(wipe=True)
+    # From now on nobody takes entries from the heir but the fresh one: it leads and cannot commit.
+    cluster.filters.append(
+        lambda source, target, m: not (isinstance(m, AppendAck) and source in {host.addr for host in rest})
+    )
+    cluster.restart(lost)
+    cluster.run(8000)
+    assert lost.disk.hard.fresh
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_acker_restarted_without_state_beside_a_stale_leader_loses_no_write(stage, seed):
+    """The five-node trap: the stale leader must not count the acker that forgot the new leader's write."""
+    cluster = stage(5, seed=seed)
+    stale = cluster.settle()
+    acker, lonely, *rest = cluster.followers()
+    cluster.cut([stale, lonely], [acker, *rest])
+    assert cluster.run_while(lambda: not any(h.core.accepts for h in (acker, *rest)), at_most=10_000)
+    new = next(host for host in (acker, *rest) if host.core.accepts)
+    cluster.write(new, "k", 1)
+    victim = next(host for host in (acker, *rest) if host is not new)
+    others = [host for host in (acker, *rest) if host is not victim]
+    victim.crash(wipe=True)
+    cluster.network.heal()
+    cluster.cut([stale, lonely, victim], others)
+    cluster.restart(victim)
+    cluster.run(8000)
+    assert victim.disk.hard.fresh
+    cluster.network.heal()
+    cluster.settle()
+    cluster.run(500)
+    assert {cluster.value(host, "k") for host in cluster.hosts.values()} == {1}
+
+
+def test_a_lost_majority_forms_a_new_generation_with_empty_caches(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+    before = leader.disk.hard.generation
+    cluster.invariants.majority_lost = True
+    for host in cluster.followers():
+        host.crash(wipe=True)
+    for host in cluster.hosts.values():
+        cluster.restart(host)
+    cluster.run(5000)
+    cluster.settle()
+    assert len({host.disk.hard.generation for host in cluster.hosts.values()}) == 1
+    assert leader.disk.hard.generation > before
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [None, None, None]
+
+
+def test_a_restart_of_everybody_with_directories_keeps_everything(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    cluster.write(leader, "k", 1)
+    for host in cluster.hosts.values():
+        host.crash()
+    transfers = cluster.transfers
+    cluster.start_all()
+    cluster.settle()
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]
+    assert cluster.transfers == transfers

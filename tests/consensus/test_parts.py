@@ -1,0 +1,87 @@
+"""The parts of the core that need no cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.log import Log
+from django_hacache.consensus.messages import Entry
+from django_hacache.consensus.quorum import reached_by
+from django_hacache.consensus.requests import Recorded, RequestTable
+
+
+def entries(*terms: int) -> list[Entry]:
+    return [Entry(index, term, b"x", f"r{index}") for index, term in enumerate(terms, 1)]
+
+
+def test_a_majority_reaches_what_its_slowest_member_reaches():
+    assert reached_by([5, 3, 9], 2) == 5
+    assert reached_by([7], 1) == 7
+    assert reached_by([7], 2) == 0
+
+
+def test_the_log_knows_its_terms_back_to_its_base():
+    log = Log(0, 0, entries(1, 1, 2))
+    assert [log.term_at(index) for index in range(5)] == [0, 1, 1, 2, None]
+    log.compact_to(2)
+    assert [log.term_at(index) for index in range(5)] == [None, None, 1, 2, None]
+    assert log.bytes == sum(entry.size for entry in log.between(3, 3))
+
+
+def test_what_the_replica_holds_cannot_be_cut_off():
+    log = Log(0, 0, entries(1, 1))
+    log.compact_to(1)
+    with pytest.raises(AssertionError):
+        log.truncate_from(1)
+
+
+def test_a_candidate_with_a_later_term_or_a_longer_log_is_up_to_date():
+    log = Log(0, 0, entries(1, 2))
+    assert log.up_to_date(2, 2)
+    assert log.up_to_date(1, 3)
+    assert not log.up_to_date(5, 1)
+    assert not log.up_to_date(1, 2)
+
+
+def test_a_batch_holds_at_least_one_entry():
+    log = Log(0, 0, entries(1, 1, 1))
+    assert len(log.batch_from(1, 1)) == 1
+    assert len(log.batch_from(1, 1 << 20)) == 3
+
+
+def test_compaction_keeps_half_of_the_limit_and_what_is_not_applied():
+    log = Log(0, 0, entries(*[1] * 9))
+    size = log.entry(1).size
+    assert log.compaction_point(9, 20 * size) is None
+    assert log.compaction_point(9, 6 * size) == 6
+    assert log.compaction_point(3, 6 * size) == 3
+
+
+def test_the_request_table_forgets_the_oldest_and_says_so():
+    table = RequestTable(2)
+    for entry in entries(1, 1, 1):
+        table.record(entry)
+    assert table.find("r1") is None
+    assert table.find("r3") == Recorded(3, b"")
+    assert table.floor == 1
+    assert len(table) == 2
+
+
+def test_the_request_table_forgets_what_was_cut_off_the_log():
+    table = RequestTable(10)
+    cut = entries(1, 1)
+    for entry in cut:
+        table.record(entry)
+    table.forget(cut[1:])
+    assert table.find("r1") is not None
+    assert table.find("r2") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"peers": ("a", "b")}, "a"), ({"lease": 200}, "200"), ({"lease": 3000}, "3000")],
+)
+def test_a_configuration_that_cannot_work_is_refused_by_name(changes, named):
+    with pytest.raises(ValueError, match=named):
+        CoreConfig(**{"addr": "a", "peers": ("b", "c"), **changes})

@@ -1,0 +1,116 @@
+"""The log: Raft thesis, sections 3.5 and 3.6; retries; acknowledgement at every host."""
+
+from __future__ import annotations
+
+from django_hacache.consensus.messages import AckLevel, Refusal
+from tests.simulation.kv import Command
+
+
+def test_a_tail_that_nobody_else_has_gives_way_to_the_new_leader(stage):
+    cluster = stage()
+    old = cluster.settle()
+    rest = cluster.followers()
+    cluster.cut([old], rest)
+    lost = cluster.put(old, "k", 1, AckLevel.QUORUM, timeout=1500)
+    cluster.run(6000)
+    new = next(host for host in rest if host.core.accepts)
+    cluster.write(new, "k", 2)
+    cluster.network.heal()
+    cluster.settle()
+    assert lost.ended.refusal is Refusal.OUTCOME_UNKNOWN
+    cluster.run(500)
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [2, 2, 2]
+
+
+def test_a_write_at_level_all_waits_out_the_lease_of_a_frozen_host(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    cluster.run(2000)
+    frozen = cluster.followers()[0]
+    frozen.pause()
+    began = cluster.now
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+    assert not frozen.may_read()
+    assert cluster.plan.lease * 0.5 < cluster.now - began <= cluster.plan.lease + 300
+
+
+def test_a_change_that_meets_a_change_of_leaders_takes_effect_once(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    follower = cluster.followers()[0]
+    passes = lambda source, target, message: type(message).__name__ != "ForwardReply"
+    cluster.filters.append(passes)
+    operation = cluster.submit(follower.addr, Command("incr", "n", 1), AckLevel.ALL, timeout=15_000)
+    cluster.run(30)
+    leader.crash()
+    cluster.filters.remove(passes)
+    cluster.run(8000)
+    assert operation.ended is not None
+    assert operation.ended.refusal is None
+    assert operation.ended.outcome == b"1"
+    assert cluster.value(cluster.leader(), "n") == 1
+
+
+def test_a_retry_that_the_bounded_table_may_have_forgotten_is_refused(stage):
+    cluster = stage(request_table=4)
+    leader = cluster.settle()
+    follower = cluster.followers()[0]
+    passes = lambda source, target, message: type(message).__name__ not in ("ForwardReply", "Append", "Ping") or (
+        target != follower.addr
+    )
+    cluster.filters.append(passes)
+    operation = cluster.submit(follower.addr, Command("incr", "n", 1), AckLevel.ALL, timeout=1900)
+    cluster.run(50)
+    for number in range(20):
+        cluster.put(leader, "k", number)
+        cluster.run(20)
+    cluster.filters.remove(passes)
+    cluster.run(1500)
+    assert operation.ended is not None
+    assert cluster.value(leader, "n") == 1
+
+
+def test_without_a_leader_a_change_is_refused_as_not_done(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    rest = cluster.followers()
+    for host in rest:
+        host.crash()
+    cluster.run(5000)
+    operation = cluster.put(leader, "k", 1, timeout=1000)
+    cluster.run(1500)
+    assert operation.ended.refusal is Refusal.NO_QUORUM
+
+
+def test_a_follower_that_is_further_behind_than_the_log_gets_a_snapshot(stage):
+    cluster = stage(log_bytes=1000)
+    leader = cluster.settle()
+    late = cluster.followers()[0]
+    late.crash()
+    for number in range(50):
+        cluster.write(leader, f"k{number % 7}", number)
+    before = cluster.transfers
+    cluster.restart(late)
+    cluster.run(3000)
+    assert cluster.transfers > before
+    assert cluster.invariants.equal(list(cluster.hosts.values()))
+    assert late.may_read()
+
+
+def test_an_entry_of_an_earlier_term_is_committed_only_by_one_of_the_leaders_own(stage):
+    """Raft thesis, figure 3.7: what counting alone would commit could still be overwritten."""
+    cluster = stage()
+    leader = cluster.settle()
+    rest = cluster.followers()
+    replication, state = leader.core._replication, leader.core.state
+    cluster.cut([leader], rest)
+    cluster.put(leader, "k", 1, AckLevel.LEADER)
+    index = state.log.last_index
+    state.hard = type(state.hard)(**{**_fields(state.hard), "term": state.hard.term + 1})
+    for progress in replication.progress.values():
+        progress.match_index = index
+    assert not replication.advance_commit()
+
+
+def _fields(hard) -> dict:
+    return {name: getattr(hard, name) for name in type(hard).__slots__}
