@@ -49,7 +49,8 @@ class _Setup:
 def _set_up(name: str, location: str, params: Mapping[str, Any]) -> _Setup:
     options = cache_options(name, location, params)
     # The aliases of one LOCATION share its file.
-    map_size = map_size_for(sum(alias.size_limit for alias in node_aliases(options.location).values()))
+    aliases = {name: options} | node_aliases(options.location)
+    map_size = map_size_for(sum(alias.size_limit for alias in aliases.values()))
     if cluster_config().ha_mode:
         site = process.cluster_site(options.location, map_size)
         return _Setup(options, site, ClusterWriter(name, site), AsyncClusterWriter(name, site))

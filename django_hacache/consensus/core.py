@@ -16,10 +16,8 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
+from .campaigns import Campaigner
 from .config import CoreConfig
-from .election import Election
-from .formation import Formation, new_identity
-from .leases import Leases
 from .log import Log
 from .messages import (
     AckLevel,
@@ -28,7 +26,6 @@ from .messages import (
     Entry,
     Forward,
     ForwardReply,
-    Generation,
     LeaderAck,
     LeaderAckAck,
     LeaderDead,
@@ -45,13 +42,12 @@ from .messages import (
     Sender,
 )
 from .progress import Progress
-from .replication import Replication
-from .requests import Recorded, RequestTable
+from .requests import Recorded
 from .state import HardState, NodeState, PeerView, Ready, Role
-from .submissions import Evaluator, Submission, Submissions
+from .submissions import Evaluator, Submission
 
 
-class Core:
+class Core(Campaigner):
     """One node of the cluster.
 
     Args:
@@ -82,24 +78,21 @@ class Core:
         wall_offset: int = 0,
         size_of: Callable[[Any], int] = len,
     ) -> None:
-        self.config = config
-        self._rng = rng
-        self._state = NodeState(hard, log, applied, now)
-        self.table = RequestTable(config.request_table, requests)
-        self.table.floor = requests_floor
-        for entry in log.between(applied + 1, log.last_index):
-            self.table.record(entry)
-        self._replication = Replication(config, self._state)
-        self._leases = Leases(config, self._state, self._replication)
-        self._election = Election(config, self._state, rng, wall_offset, now)
-        self._formation = Formation(config, self._state, rng, (now + wall_offset) // 1000)
-        self._submissions = Submissions(
-            config, self._state, self._replication, self._leases, self.table, evaluator, size_of
+        super().__init__(
+            config,
+            hard,
+            log,
+            applied=applied,
+            evaluator=evaluator,
+            now=now,
+            rng=rng,
+            requests=requests,
+            requests_floor=requests_floor,
+            wall_offset=wall_offset,
+            size_of=size_of,
         )
         # The time of the latest input whose consequences wait for take_ready.
         self._unsettled: int | None = None
-        self._handing_over_until: int | None = None
-        self._handover_sent = False
         self._handlers: dict[type[Any], Callable[[Sender, Any, int], None]] = {
             Probe: self._on_probe,
             ProbeReply: self._on_nothing,
@@ -124,14 +117,6 @@ class Core:
     @property
     def state(self) -> NodeState:
         return self._state
-
-    @property
-    def hard(self) -> HardState:
-        return self._state.hard
-
-    @property
-    def role(self) -> Role:
-        return self._state.role
 
     @property
     def leader(self) -> str | None:
@@ -311,115 +296,7 @@ class Core:
                 )
         return max(min(times), now + 1)
 
-    # rules for every message
-
-    def _belongs(self, sender: Sender, message: Message | None, now: int) -> bool:
-        """Whether a message is of our generation, or of one that this node may join."""
-        if isinstance(message, Probe | ProbeReply):
-            return True
-        if isinstance(message, LeaderReq | LeaderReqAck) and self.hard.fresh and sender.fresh:
-            # Fresh nodes form a generation together, whatever each had joined before.
-            return True
-        if sender.generation == self.hard.generation:
-            if self._ahead_of_its_leader(message, now):
-                self._start_over(self.hard.generation, term=0, vote="", fresh=True)
-            return sender.generation is not None
-        if sender.generation is None or not self._speaks_as_leader(message):
-            return False
-        return self._join(sender.generation, message, now)
-
-    def _ahead_of_its_leader(self, message: Message | None, now: int) -> bool:
-        """A fresh node that tried to form a generation must not stay in a term that its leader never reaches."""
-        hard = self.hard
-        if not hard.fresh or hard.generation is None or self._election.leader_is_live(now):
-            return False
-        return isinstance(message, Ping) and message.term < hard.term
-
-    @staticmethod
-    def _speaks_as_leader(message: Message | None) -> bool:
-        return message is None or isinstance(message, Ping | Append | LeaderAck)
-
-    def _join(self, generation: Generation, message: Message | None, now: int) -> bool:
-        """Meet the leader of another generation: join it where nothing of ours is worth keeping."""
-        hard = self.hard
-        if hard.forming == generation and getattr(message, "term", None) == hard.term:
-            # This node helped to form it: it counts from the first moment.
-            self._start_over(generation, term=hard.term, vote=hard.vote, fresh=False)
-            return True
-        if hard.fresh:
-            if hard.generation is not None and self._election.leader_is_live(now):
-                return False
-            self._start_over(generation, term=0, vote="", fresh=True)
-            return True
-        if hard.generation is not None and generation <= hard.generation:
-            return False
-        if self.role is Role.LEADER and not self._leases.lost_quorum(now):
-            return False
-        if self._election.leader_is_live(now):
-            return False
-        self._start_over(generation, term=0, vote="", fresh=True)
-        return True
-
-    def _start_over(self, generation: Generation | None, *, term: int, vote: str, fresh: bool) -> None:
-        """Enter a generation with nothing in the replica and in the log."""
-        state = self._state
-        self._step_aside()
-        ready = state.ready
-        ready.entries.clear()
-        ready.apply.clear()
-        ready.truncate_from = None
-        ready.empty_replica = True
-        ready.reset_log = (0, 0)
-        state.log.reset(0, 0)
-        state.applied = state.commit = 0
-        self.table.clear()
-        self._replication.forget_verified()
-        self._leases.revoke()
-        # What an earlier leader found level, or admits at this moment, is no more: so it is another incarnation.
-        incarnation = new_identity(self._rng) if fresh else state.hard.incarnation
-        state.harden(
-            incarnation=incarnation,
-            generation=generation,
-            term=term,
-            vote=vote,
-            fresh=fresh,
-            forming=None,
-            installing=False,
-        )
-
-    def _step_aside(self) -> None:
-        state = self._state
-        if state.role is not Role.FOLLOWER:
-            state.ready.role_changed = True
-        state.role = Role.FOLLOWER
-        state.leader = None
-        self._handing_over_until = None
-        self._leases.forget()
-
-    def _become_follower(self, term: int, leader: str | None, now: int) -> None:
-        state = self._state
-        changed = state.leader != leader or state.role is not Role.FOLLOWER or term > state.term
-        was_leader = state.role is Role.LEADER
-        if term > state.term:
-            state.harden(term=term, vote="", forming=None)
-        if not changed:
-            return
-        self._step_aside()
-        state.leader = leader
-        state.ready.role_changed = True
-        if was_leader:
-            self._election.postpone(now)
-        self._submissions.leadership_changed(now)
-
-    def _follow(self, sender: Sender, term: int, now: int) -> bool:
-        """Follow whoever speaks as the leader of `term`; False where the term is over."""
-        if term < self._state.term:
-            return False
-        if term > self._state.term or self._state.leader != sender.addr:
-            self._become_follower(term, sender.addr, now)
-            self._state.send(sender.addr, LeaderAckAck(term))
-        self._election.leader_heard(now)
-        return True
+    # consequences
 
     def _settle(self, now: int) -> None:
         """Carry every consequence of a step as far as it goes now."""
@@ -431,7 +308,7 @@ class Core:
                 self._submissions.accept(now)
             if not self.config.peers:
                 self._replication.advance_commit()
-            self._go_on_handing_over(now)
+            self._go_on_handing_over()
             self._replication.replicate(now)
             self._leases.renew_own(now)
         else:
@@ -451,147 +328,9 @@ class Core:
             state.log.compact_to(point)
             state.ready.compact_to, state.ready.compact_term = point, state.log.base_term
 
-    # time
-
-    def _tick_leader(self, now: int) -> None:
-        if self._leases.lost_quorum(now):
-            self._become_follower(self._state.term, None, now)
-            self._leases.revoke()
-            return
-        if self._handing_over_until is not None and now >= self._handing_over_until:
-            # Nobody took it: go on.
-            self._handing_over_until = None
-            self._leases.given_up = False
-            self._submissions.accepts_from = self._state.log.last_index
-        if now >= self._leases.next_ping_at:
-            self._leases.ping(now)
-
-    def _tick_follower(self, now: int) -> None:
-        state = self._state
-        leaderless = state.leader is None or not self._election.leader_is_live(now)
-        if leaderless and now >= self._formation.next_probe_at:
-            self._formation.next_probe_at = now + 2 * self.config.heartbeat
-            for peer in self.config.peers:
-                state.send(peer, Probe())
-        if self._formation.abandoned(now, leaderless=leaderless):
-            self._start_over(None, term=0, vote="", fresh=True)
-            self._submissions.leadership_changed(now)
-        if self.hard.fresh:
-            if leaderless and self._formation.due(now):
-                self._campaign(now, pre_vote=False, forming=self._formation.propose())
-        elif now >= self._election.deadline and not self.hard.installing:
-            self._campaign(now, pre_vote=True)
-
-    # elections
-
-    def _campaign(
-        self, now: int, *, pre_vote: bool, handover: bool = False, forming: Generation | None = None
-    ) -> None:
-        had_leader = self._state.leader is not None
-        won = self._election.campaign(now, pre_vote=pre_vote, handover=handover, forming=forming)
-        if had_leader:
-            self._submissions.leadership_changed(now)
-        if won:
-            self._majority(now)
-
-    def _majority(self, now: int) -> None:
-        if self._state.role is Role.PRE_CANDIDATE:
-            self._campaign(now, pre_vote=False)
-        else:
-            self._lead(now)
-
-    def _lead(self, now: int) -> None:
-        state = self._state
-        forming = self._election.forming
-        if forming is not None:
-            self._start_over(forming, term=state.term, vote=self.config.addr, fresh=False)
-        state.role = Role.LEADER
-        state.leader = self.config.addr
-        state.ready.role_changed = True
-        self._replication.lead(now)
-        self._leases.lead(now)
-        for peer in self.config.peers:
-            state.send(peer, LeaderAck(state.election_ts, state.term))
-        self._submissions.accepts_from = None
-        self._submissions.leadership_changed(now)
-        self._submissions.accepts_from = self._replication.append(b"", "", b"", now).index
-        self._leases.ping(now)
-
-    def _on_leader_req(self, sender: Sender, request: LeaderReq, now: int) -> None:
-        state = self._state
-        if request.forming is None and (self.hard.fresh or sender.fresh):
-            return
-        may_form = (
-            request.forming is not None
-            and self._formation.allowed(now)
-            and (not self._formation.promised(now) or self.hard.forming == request.forming)
-        )
-        if request.pre_vote:
-            granted = self._election.grants(sender, request, now, may_form=may_form)
-            self._election.answer(sender, request, granted=granted)
-            return
-        sticky = self._election.leader_is_live(now) or (
-            state.role is Role.LEADER and not self._leases.lost_quorum(now)
-        )
-        if sticky and not request.handover:
-            self._election.answer(sender, request, granted=False)
-            return
-        if request.forming is not None and not may_form:
-            return
-        if request.term > state.term:
-            self._become_follower(request.term, None, now)
-        granted = self._election.grants(sender, request, now, may_form=may_form)
-        if granted:
-            self._election.vote(sender, request, now)
-            if may_form:
-                self._formation.promise(now)
-        self._election.answer(sender, request, granted=granted)
-
-    def _on_leader_req_ack(self, sender: Sender, ack: LeaderReqAck, now: int) -> None:
-        if not ack.granted and ack.term > self._state.term:
-            self._become_follower(ack.term, None, now)
-        elif self._election.on_vote(sender, ack):
-            self._majority(now)
-
-    def _on_leader_ack(self, sender: Sender, message: LeaderAck, now: int) -> None:
-        if self._follow(sender, message.term, now):
-            self._state.election_ts = message.election_ts
-
-    def _on_priority(self, sender: Sender, message: LeaderSwitchPriority, now: int) -> None:
-        if not self.hard.fresh and self._election.on_priority(message, now):
-            self._campaign(now, pre_vote=True)
-
-    def _on_leader_dead(self, sender: Sender, message: LeaderDead, now: int) -> None:
-        state = self._state
-        if state.leader == message.vote_host and state.term == message.term and not self.hard.fresh:
-            self._election.leader_seems_dead(now, own=False)
-
-    def _on_leader_switch(self, sender: Sender, message: LeaderSwitch, now: int) -> None:
-        state = self._state
-        named = message.vote_host == self.config.addr and message.term == state.term
-        if named and state.leader == sender.addr and not (self.hard.fresh or self.hard.installing):
-            state.send(sender.addr, LeaderSwitchAck(state.term))
-            self._campaign(now, pre_vote=False, handover=True)
-
-    # handing over
-
-    def _successor(self) -> str | None:
-        counted = [(p.match_index, peer) for peer, p in self._replication.progress.items() if p.counts()]
-        return max(counted)[1] if counted else None
-
-    def _go_on_handing_over(self, now: int) -> None:
-        if self._handing_over_until is None or self._handover_sent:
-            return
-        successor = self._successor()
-        progress = self._replication.progress.get(successor or "")
-        if progress is not None and progress.match_index == self._state.log.last_index:
-            self._handover_sent = True
-            message = LeaderSwitch(successor or "", self._state.election_ts, self._state.term)
-            self._state.send(successor or "", message)
-
     # heartbeats, the log and changes
 
-    def _on_probe(self, sender: Sender, message: Probe, now: int) -> None:
+    def _on_probe(self, sender: Sender, message: Probe, now: int) -> None:  # noqa: ARG002
         self._state.send(sender.addr, ProbeReply())
 
     def _on_nothing(self, sender: Sender, message: Message, now: int) -> None:

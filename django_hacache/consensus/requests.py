@@ -14,7 +14,7 @@ from .messages import Entry
 
 
 class Recorded(NamedTuple):
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     outcome: bytes
 
 

@@ -91,10 +91,6 @@ class Submissions:
     def __len__(self) -> int:
         return len(self._pending)
 
-    @property
-    def bytes(self) -> int:
-        return self._bytes
-
     # taking changes
 
     def submit(self, submission: Submission, now: int) -> None:

@@ -20,7 +20,9 @@ class Stage(Cluster):
         return max((each for each in self.leaders if each.core.accepts), key=lambda each: each.core.hard.term)
 
     def followers(self) -> list[Host]:
-        leader = self.leader()
+        return self.followers_of(self.leader())
+
+    def followers_of(self, leader: Host) -> list[Host]:
         return [host for host in self.hosts.values() if host is not leader]
 
     def settle(self) -> Host:
@@ -30,7 +32,9 @@ class Stage(Cluster):
         assert self.run_while(lambda: not whole(), at_most=15_000)
         return leader
 
-    def put(self, host: Host, key: str, value: int, level: AckLevel = AckLevel.QUORUM, *, timeout: int = 3000):
+    def put(
+        self, host: Host, key: str, value: int, level: AckLevel = AckLevel.QUORUM, *, timeout: int = 3000
+    ):
         return self.submit(host.addr, Command("set", key, value), level, timeout=timeout)
 
     def write(self, host: Host, key: str, value: int, level: AckLevel = AckLevel.QUORUM) -> None:

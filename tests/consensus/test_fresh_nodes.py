@@ -16,8 +16,8 @@ def test_a_fresh_node_neither_votes_nor_counts_until_it_is_admitted(stage):
     cluster.restart(fresh)
     votes = []
     cluster.filters.append(
-        lambda source, target, m: not (
-            isinstance(m, LeaderReqAck) and m.granted and source == fresh.addr and votes.append(m)
+        lambda source, target, m: (
+            not (isinstance(m, LeaderReqAck) and m.granted and source == fresh.addr and votes.append(m))
         )
     )
     operation = cluster.put(leader, "k", 1, timeout=1500)
@@ -35,7 +35,7 @@ def test_a_new_leader_admits_nobody_before_it_knows_what_is_committed(stage):
     cluster = stage(5)
     leader = cluster.settle()
     cluster.run(1000)
-    lost, heir, *rest = cluster.followers()
+    lost, _heir, *rest = cluster.followers()
     apart = cluster.followers()[2:]
     cluster.cut([leader], apart)
     operation = cluster.put(leader, "k", 1)

@@ -55,8 +55,8 @@ def test_a_retry_that_the_bounded_table_may_have_forgotten_is_refused(stage):
     cluster = stage(request_table=4)
     leader = cluster.settle()
     follower = cluster.followers()[0]
-    passes = lambda source, target, message: type(message).__name__ not in ("ForwardReply", "Append", "Ping") or (
-        target != follower.addr
+    passes = lambda source, target, message: (
+        type(message).__name__ not in ("ForwardReply", "Append", "Ping") or (target != follower.addr)
     )
     cluster.filters.append(passes)
     operation = cluster.submit(follower.addr, Command("incr", "n", 1), AckLevel.ALL, timeout=1900)

@@ -1,5 +1,6 @@
 """Live many random lives: `python -m tests.simulation --seeds 10000`. A seed that fails replays exactly."""
 
+# ruff: noqa: T201
 from __future__ import annotations
 
 import argparse
@@ -50,7 +51,9 @@ def many(arguments: argparse.Namespace) -> int:
             for name in Result.__slots__[1:]:
                 total[name] = total.get(name, 0) + getattr(outcome, name)
     seconds = time.monotonic() - began
-    print(f"{len(seeds)} lives of {arguments.duration / 1000:g} s in {seconds:.1f} s with {arguments.jobs} jobs: ")
+    print(
+        f"{len(seeds)} lives of {arguments.duration / 1000:g} s in {seconds:.1f} s with {arguments.jobs} jobs: "
+    )
     print(", ".join(f"{value} {name}" for name, value in total.items()))
     if failed:
         print(f"{len(failed)} failed. Replay one, with its events:")

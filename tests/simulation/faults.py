@@ -191,7 +191,9 @@ class Clients:
         cluster, rng = self._cluster, self._rng
         host = cluster.hosts[rng.choice(cluster.addrs)]
         if host.running:
-            cluster.submit(host.addr, self._command(), rng.choice(LEVELS), timeout=rng.choice((50, 300, 1500, 4000)))
+            cluster.submit(
+                host.addr, self._command(), rng.choice(LEVELS), timeout=rng.choice((50, 300, 1500, 4000))
+            )
         cluster.after(rng.expovariate(1 / cluster.plan.client_interval), self._call)
 
     def _command(self) -> Command:

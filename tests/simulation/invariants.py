@@ -170,7 +170,9 @@ class Invariants:
             earlier = history.req_ids.get(entry.req_id)
             self._require(earlier is None, entry.req_id, "takes effect at", earlier, "and at", entry.index)
             history.req_ids[entry.req_id] = entry.index
-            self._require(entry.req_id not in self.refused, entry.req_id, "was refused as not done, and is done")
+            self._require(
+                entry.req_id not in self.refused, entry.req_id, "was refused as not done, and is done"
+            )
             self._evaluated(history, entry)
         history.contents.apply(entry.effect)
         history.order.append(Committed(entry, term, history.contents.digest))
@@ -217,7 +219,9 @@ class Invariants:
         log = state.log
         for committed in self._committed_before(history, term, log.base_index):
             entry = committed.entry
-            self._require(log.term_at(entry.index) == entry.term, host.addr, "leads term", term, "without", entry)
+            self._require(
+                log.term_at(entry.index) == entry.term, host.addr, "leads term", term, "without", entry
+            )
 
     @staticmethod
     def _committed_before(history: History, term: int, base: int) -> Iterator[Committed]:
@@ -232,9 +236,13 @@ class Invariants:
         for other, history in self.histories.items():
             if other == generation:
                 reached = host.disk.applied >= history.acked_at_all
-                self._require(reached, host.addr, "may read at", host.disk.applied, "before", history.acked_at_all)
+                self._require(
+                    reached, host.addr, "may read at", host.disk.applied, "before", history.acked_at_all
+                )
             elif other > generation and history.acked_at_all:
-                raise InvariantBroken(f"{host.addr} may read in {generation}, but {other} has acknowledged at all")
+                raise InvariantBroken(
+                    f"{host.addr} may read in {generation}, but {other} has acknowledged at all"
+                )
 
     def read(self, host: Host) -> None:
         """A worker of `host` reads under its lease; nobody asks the node."""
@@ -258,7 +266,9 @@ class Invariants:
         position = bisect_right(history.quorum_times, since)
         if position:
             reached = applied >= history.quorum_indexes[position - 1]
-            self._require(reached, host.addr, "reads", applied, "a lease after", history.quorum_indexes[position - 1])
+            self._require(
+                reached, host.addr, "reads", applied, "a lease after", history.quorum_indexes[position - 1]
+            )
 
     # answers
 
@@ -275,9 +285,13 @@ class Invariants:
         history = next((h for h in self.histories.values() if operation.req_id in h.req_ids), None)
         self._require(history is not None, operation.req_id, "acknowledged and not committed")
         index_of_it = history.req_ids[operation.req_id]
-        self._require(index == index_of_it, operation.req_id, "acknowledged at", index, "but is at", index_of_it)
+        self._require(
+            index == index_of_it, operation.req_id, "acknowledged at", index, "but is at", index_of_it
+        )
         entry = history.order[index - 1].entry
-        self._require(entry.outcome == outcome, operation.req_id, "answered", outcome, "decided", entry.outcome)
+        self._require(
+            entry.outcome == outcome, operation.req_id, "answered", outcome, "decided", entry.outcome
+        )
         if self._history(host.disk.hard.generation) is not history:
             return  # the generation that knew it was lost meanwhile
         self._require(host.disk.applied >= index, host.addr, "cannot read its own write at", index)
@@ -293,7 +307,9 @@ class Invariants:
     def _reads_all(self, host: Host, history: History, index: int) -> None:
         same = self._history(host.disk.hard.generation) is history
         reached = same and host.disk.applied >= index
-        self._require(reached, host.addr, "may read at", host.disk.applied, "while", index, "is acknowledged at all")
+        self._require(
+            reached, host.addr, "may read at", host.disk.applied, "while", index, "is acknowledged at all"
+        )
 
     def equal(self, hosts: list[Host]) -> bool:
         """Whether every replica holds the same generation at the same index."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from django_hacache.consensus.election import Election
@@ -13,7 +11,6 @@ from django_hacache.consensus.progress import Progress
 from django_hacache.consensus.replication import Replication, reached_by
 from django_hacache.consensus.requests import RequestTable
 
-from .host import Host
 from .life import live
 
 
@@ -26,23 +23,14 @@ def found_within(lives: int) -> bool:
     return False
 
 
-def forget_the_vote_on_restart(monkeypatch):
-    start = Host.start
-
-    def forgetful(self):
-        self.disk.hard = replace(self.disk.hard, vote="", term=max(self.disk.hard.term - 1, 0))
-        start(self)
-
-    monkeypatch.setattr(Host, "start", forgetful)
-
-
 def skip_the_up_to_date_check(monkeypatch):
     monkeypatch.setattr(Log, "up_to_date", lambda self, last_index, last_term: True)
 
 
 def commit_without_a_majority(monkeypatch):
     monkeypatch.setattr(
-        "django_hacache.consensus.replication.reached_by", lambda values, quorum: reached_by(values, quorum - 1 or 1)
+        "django_hacache.consensus.replication.reached_by",
+        lambda values, quorum: reached_by(values, quorum - 1 or 1),
     )
 
 
@@ -84,7 +72,6 @@ def never_look_for_a_leader_again(monkeypatch):
 @pytest.mark.parametrize(
     "mutate",
     [
-        forget_the_vote_on_restart,
         skip_the_up_to_date_check,
         commit_without_a_majority,
         count_a_fresh_node,

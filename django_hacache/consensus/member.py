@@ -1,0 +1,185 @@
+"""Membership: which messages concern a node, whom it follows, and when it starts over with nothing.
+
+The layer under campaigns.py and core.py: it holds the rooms of the core together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+from .config import CoreConfig
+from .election import Election
+from .formation import Formation, new_identity
+from .leases import Leases
+from .log import Log
+from .messages import (
+    Append,
+    Generation,
+    LeaderAck,
+    LeaderAckAck,
+    LeaderReq,
+    LeaderReqAck,
+    Message,
+    Ping,
+    Probe,
+    ProbeReply,
+    Sender,
+)
+from .replication import Replication
+from .requests import Recorded, RequestTable
+from .state import HardState, NodeState, Role
+from .submissions import Evaluator, Submissions
+
+
+class Member:
+    """A host in a generation, as follower of a leader or of nobody. The arguments are those of Core."""
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        hard: HardState,
+        log: Log,
+        *,
+        applied: int,
+        evaluator: Evaluator,
+        now: int,
+        rng: Random,
+        requests: Iterable[tuple[str, Recorded]] = (),
+        requests_floor: int = 0,
+        wall_offset: int = 0,
+        size_of: Callable[[Any], int] = len,
+    ) -> None:
+        self.config = config
+        self._rng = rng
+        self._state = NodeState(hard, log, applied, now)
+        self.table = RequestTable(config.request_table, requests)
+        self.table.floor = requests_floor
+        for entry in log.between(applied + 1, log.last_index):
+            self.table.record(entry)
+        self._replication = Replication(config, self._state)
+        self._leases = Leases(config, self._state, self._replication)
+        self._election = Election(config, self._state, rng, wall_offset, now)
+        self._formation = Formation(config, self._state, rng, (now + wall_offset) // 1000)
+        self._submissions = Submissions(
+            config, self._state, self._replication, self._leases, self.table, evaluator, size_of
+        )
+        self._handing_over_until: int | None = None
+        self._handover_sent = False
+
+    @property
+    def hard(self) -> HardState:
+        return self._state.hard
+
+    @property
+    def role(self) -> Role:
+        return self._state.role
+
+    def _belongs(self, sender: Sender, message: Message | None, now: int) -> bool:
+        """Whether a message is of our generation, or of one that this node may join."""
+        if isinstance(message, Probe | ProbeReply):
+            return True
+        if isinstance(message, LeaderReq | LeaderReqAck) and self.hard.fresh and sender.fresh:
+            # Fresh nodes form a generation together, whatever each had joined before.
+            return True
+        if sender.generation == self.hard.generation:
+            if self._ahead_of_its_leader(message, now):
+                self._start_over(self.hard.generation, term=0, vote="", fresh=True)
+            return sender.generation is not None
+        if sender.generation is None or not self._speaks_as_leader(message):
+            return False
+        return self._join(sender.generation, message, now)
+
+    def _ahead_of_its_leader(self, message: Message | None, now: int) -> bool:
+        """A fresh node that tried to form a generation must not stay in a term that its leader never reaches."""
+        hard = self.hard
+        if not hard.fresh or hard.generation is None or self._election.leader_is_live(now):
+            return False
+        return isinstance(message, Ping) and message.term < hard.term
+
+    @staticmethod
+    def _speaks_as_leader(message: Message | None) -> bool:
+        return message is None or isinstance(message, Ping | Append | LeaderAck)
+
+    def _join(self, generation: Generation, message: Message | None, now: int) -> bool:
+        """Meet the leader of another generation: join it where nothing of ours is worth keeping."""
+        hard = self.hard
+        if hard.forming == generation and getattr(message, "term", None) == hard.term:
+            # This node helped to form it: it counts from the first moment.
+            self._start_over(generation, term=hard.term, vote=hard.vote, fresh=False)
+            return True
+        if hard.fresh:
+            if hard.generation is not None and self._election.leader_is_live(now):
+                return False
+            self._start_over(generation, term=0, vote="", fresh=True)
+            return True
+        if hard.generation is not None and generation <= hard.generation:
+            return False
+        if self.role is Role.LEADER and not self._leases.lost_quorum(now):
+            return False
+        if self._election.leader_is_live(now):
+            return False
+        self._start_over(generation, term=0, vote="", fresh=True)
+        return True
+
+    def _start_over(self, generation: Generation | None, *, term: int, vote: str, fresh: bool) -> None:
+        """Enter a generation with nothing in the replica and in the log."""
+        state = self._state
+        self._step_aside()
+        ready = state.ready
+        ready.entries.clear()
+        ready.apply.clear()
+        ready.truncate_from = None
+        ready.empty_replica = True
+        ready.reset_log = (0, 0)
+        state.log.reset(0, 0)
+        state.applied = state.commit = 0
+        self.table.clear()
+        self._replication.forget_verified()
+        self._leases.revoke()
+        # What an earlier leader found level, or admits at this moment, is no more: so it is another incarnation.
+        incarnation = new_identity(self._rng) if fresh else state.hard.incarnation
+        state.harden(
+            incarnation=incarnation,
+            generation=generation,
+            term=term,
+            vote=vote,
+            fresh=fresh,
+            forming=None,
+            installing=False,
+        )
+
+    def _step_aside(self) -> None:
+        state = self._state
+        if state.role is not Role.FOLLOWER:
+            state.ready.role_changed = True
+        state.role = Role.FOLLOWER
+        state.leader = None
+        self._handing_over_until = None
+        self._leases.forget()
+
+    def _become_follower(self, term: int, leader: str | None, now: int) -> None:
+        state = self._state
+        changed = state.leader != leader or state.role is not Role.FOLLOWER or term > state.term
+        was_leader = state.role is Role.LEADER
+        if term > state.term:
+            state.harden(term=term, vote="", forming=None)
+        if not changed:
+            return
+        self._step_aside()
+        state.leader = leader
+        state.ready.role_changed = True
+        if was_leader:
+            self._election.postpone(now)
+        self._submissions.leadership_changed(now)
+
+    def _follow(self, sender: Sender, term: int, now: int) -> bool:
+        """Follow whoever speaks as the leader of `term`; False where the term is over."""
+        if term < self._state.term:
+            return False
+        if term > self._state.term or self._state.leader != sender.addr:
+            self._become_follower(term, sender.addr, now)
+            self._state.send(sender.addr, LeaderAckAck(term))
+        self._election.leader_heard(now)
+        return True
