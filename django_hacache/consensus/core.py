@@ -12,12 +12,9 @@ The core has no clock, no socket and no source of randomness of its own. The she
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .campaigns import Campaigner
-from .config import CoreConfig
 from .log import Log
 from .messages import (
     AckLevel,
@@ -41,10 +38,16 @@ from .messages import (
     ProbeReply,
     Sender,
 )
-from .progress import Progress
-from .requests import Recorded
 from .state import HardState, NodeState, PeerView, Ready, Role
 from .submissions import Evaluator, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+
+    from .config import CoreConfig
+    from .progress import Progress
+    from .requests import Recorded
 
 
 class Core(Campaigner):

@@ -6,9 +6,8 @@ link from disturbing a leader that works; evidence of the leader's death only sh
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
-from .config import CoreConfig
 from .messages import (
     Generation,
     LeaderDead,
@@ -18,6 +17,11 @@ from .messages import (
     Sender,
 )
 from .state import NEVER, NodeState, Role
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from .config import CoreConfig
 
 
 class Election:

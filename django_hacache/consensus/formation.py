@@ -10,11 +10,15 @@ seen for long enough that a majority of all hosts is not of its generation gives
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
-from .config import CoreConfig
 from .messages import Generation, Sender
 from .state import NEVER, HardState, NodeState, Role
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from .config import CoreConfig
 
 
 def new_identity(rng: Random) -> str:

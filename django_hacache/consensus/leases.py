@@ -6,12 +6,16 @@ leader echoes the follower's own time, and the follower adds the length of the l
 
 from __future__ import annotations
 
-from .config import CoreConfig
+from typing import TYPE_CHECKING
+
 from .messages import Ping, Pong
-from .progress import Progress
 from .quorum import reached_by
-from .replication import Replication
 from .state import NEVER, NodeState
+
+if TYPE_CHECKING:
+    from .config import CoreConfig
+    from .progress import Progress
+    from .replication import Replication
 
 ALWAYS = 1 << 62  # a node hears itself at any time
 

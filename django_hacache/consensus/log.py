@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from .messages import Entry
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .messages import Entry
 
 BATCH_ENTRIES_MAX = 4096
 

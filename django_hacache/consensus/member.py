@@ -5,15 +5,11 @@ The layer under campaigns.py and core.py: it holds the rooms of the core togethe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .config import CoreConfig
 from .election import Election
 from .formation import Formation, new_identity
 from .leases import Leases
-from .log import Log
 from .messages import (
     Append,
     Generation,
@@ -31,6 +27,13 @@ from .replication import Replication
 from .requests import Recorded, RequestTable
 from .state import HardState, NodeState, Role
 from .submissions import Evaluator, Submissions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+
+    from .config import CoreConfig
+    from .log import Log
 
 
 class Member:

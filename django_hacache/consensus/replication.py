@@ -7,12 +7,15 @@ own term by counting; while an Append to a peer is in flight new entries gather,
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from .config import CoreConfig
 from .messages import Append, AppendAck, Entry, Sender
 from .progress import Mode, Progress
 from .quorum import reached_by
 from .state import NodeState, Role
+
+if TYPE_CHECKING:
+    from .config import CoreConfig
 
 
 class Replication:

@@ -7,10 +7,12 @@ It also covers entries that are in the log and not yet applied; those go again w
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from .messages import Entry
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .messages import Entry
 
 
 class Recorded(NamedTuple):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .log import Log
-from .messages import Entry, Generation, Message, Refusal, Sender
+if TYPE_CHECKING:
+    from .log import Log
+    from .messages import Entry, Generation, Message, Refusal, Sender
 
 NEVER = -(1 << 62)  # earlier than any time
 

@@ -7,17 +7,20 @@ deadline; where it may have been sent, the refusal says that the outcome is unkn
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .config import CoreConfig
-from .leases import Leases
 from .messages import AckLevel, Forward, ForwardReply, Refusal
-from .replication import Replication
-from .requests import RequestTable
 from .state import NEVER, Completion, NodeState, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .config import CoreConfig
+    from .leases import Leases
+    from .replication import Replication
+    from .requests import RequestTable
 
 
 class Evaluator(Protocol):

@@ -29,7 +29,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--addr", metavar="HOST:PORT", help="who this node is among HA_HOSTS (default: found by host name)"
+            "--addr",
+            metavar="HOST:PORT",
+            help="who this node is among HA_HOSTS (default: found by host name)",
         )
         parser.add_argument(
             "--location", metavar="DIR", help="the directory of the replica (default: LOCATION of CACHES)"
@@ -65,7 +67,9 @@ def _what_to_serve(given: str | None) -> tuple[Path, Mapping[str, CacheOptions]]
         try:
             location = parse_location(given)
         except ValueError as expected:
-            raise ConfigurationError(f"The location is {given!r}, from --location: expected {expected}.") from None
+            raise ConfigurationError(
+                f"The location is {given!r}, from --location: expected {expected}."
+            ) from None
         return location, node_aliases(location) or aliases
     locations = {options.location for options in aliases.values()}
     if len(locations) > 1:
