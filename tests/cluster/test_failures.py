@@ -1,0 +1,195 @@
+"""Nodes that are killed, frozen, wiped and restarted under real workers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.cluster.conftest import ROOT, Failed, eventually
+
+
+def failure(call, *args, **kwargs):
+    with pytest.raises(Failed) as caught:
+        call(*args, **kwargs)
+    return caught.value.kinds
+
+
+def test_kill_9_of_the_leader_under_load_loses_no_acknowledged_entry(new_cluster):
+    cluster = new_cluster()
+    leader = cluster.leader()
+    each = 3334
+    survivors = cluster.others(leader)
+    for number, host in enumerate(survivors):
+        host.worker.begin("fill", f"{number}-", each)
+    for number in range(0, each, 100):
+        leader.worker.set_many({f"2-{n}": n for n in range(number, min(number + 100, each))}, None)
+    leader.signal(signal.SIGKILL)
+    for host in survivors:
+        host.worker.end()
+    leader.start()
+    cluster.wait()
+    expected = {f"{number}-{n}": n for number in range(3) for n in range(each)}
+    for host in cluster.hosts:
+        eventually(lambda host=host: host.worker.get_many(list(expected)) == expected)
+
+
+def test_a_host_whose_node_was_killed_misses_and_raises_until_the_node_is_back(new_cluster):
+    cluster = new_cluster()
+    host = cluster.others(cluster.leader())[0]
+    host.worker.set("key", 1)
+    assert host.worker.get("key") == 1
+    host.signal(signal.SIGKILL)
+    eventually(lambda: host.worker.get("key") is None, 3)
+    assert "ConnectionError" in failure(host.worker.set, "key", 2, alias="hasty")
+    assert "CacheUnavailable" in failure(host.worker.set, "key", 2, alias="hasty")
+    assert host.worker.delete("key", alias="ignoring") is False
+    assert host.worker.set_many({"a": 1}, alias="ignoring") == ["a"]
+    assert "CacheUnavailable" in failure(host.worker.add, "lock", 1, alias="ignoring")
+    other = cluster.others(host)[0]
+    other.worker.set("key", 3)
+    degraded = subprocess.run(
+        [sys.executable, "-m", "django", "hacache_status", "--json"],
+        env=other.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (degraded.returncode, json.loads(degraded.stdout)["health"]) == (0, "degraded")
+    term = other.status().term
+    host.start()
+    eventually(lambda: host.worker.get("key") == 3)
+    host.worker.set("key", 4)
+    assert host.worker.get("key") == 4
+    assert other.status().term == term
+
+
+def test_a_frozen_leader_is_replaced_and_never_serves_what_was_overwritten(new_cluster):
+    cluster = new_cluster()
+    leader = cluster.leader()
+    others = cluster.others(leader)
+    leader.worker.set("key", "old", ack="all")
+    leader.signal(signal.SIGSTOP)
+    new = cluster.leader(others)
+    eventually(lambda: new.serves())
+    new.worker.set("key", "new", ack="all")
+    assert leader.worker.get("key") is None
+    leader.worker.begin("spin", "key", 2.0)
+    leader.signal(signal.SIGCONT)
+    assert "old" not in leader.worker.end()
+    eventually(lambda: leader.worker.get("key") == "new")
+    leader.worker.set("key", "newer")
+    assert leader.worker.get("key") == "newer"
+
+
+def test_a_frozen_follower_causes_no_election(new_cluster):
+    cluster = new_cluster()
+    leader = cluster.leader()
+    frozen, other = cluster.others(leader)
+    term = leader.status().term
+    frozen.worker.set("key", 1)
+    frozen.signal(signal.SIGSTOP)
+    eventually(lambda: frozen.worker.get("key") is None, 3)
+    other.worker.set("key", 2, ack="all")
+    assert "ConnectionError" in failure(frozen.worker.set, "key", 3, alias="hasty")
+    frozen.signal(signal.SIGCONT)
+    eventually(lambda: frozen.worker.get("key") == 2)
+    assert leader.status().term == term
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_a_node_that_was_down_gets_what_it_missed(new_cluster, wiped):
+    cluster = new_cluster()
+    host, *others = cluster.hosts
+    host.worker.set("before", 1, ack="all")
+    host.signal(signal.SIGKILL)
+    if wiped:
+        host.wipe()
+    # More than the log keeps: only a snapshot can bring it.
+    eventually(lambda: others[0].serves())
+    value = "x" * 4_000_000
+    for number in range(20):
+        others[0].worker.set(f"big{number}", value + str(number), None)
+    host.start()
+    eventually(lambda: host.worker.get("big19") == value + "19", 40)
+    assert host.worker.get("big0") == value + "0"
+    assert host.worker.get("before") == 1
+    host.worker.set("after", 1)
+    eventually(lambda: not next(h for h in host.status().hosts if h.addr == host.addr).fresh)
+
+
+def test_five_hosts_survive_the_loss_of_two(new_cluster):
+    cluster = new_cluster(5)
+    leader = cluster.leader()
+    lost = [leader, cluster.others(leader)[0]]
+    leader.worker.set("key", 1)
+    for host in lost:
+        host.signal(signal.SIGKILL)
+    survivors = cluster.others(*lost)
+    survivors[0].worker.set("after", 2)
+    for host in survivors:
+        eventually(lambda host=host: host.worker.get_many(["key", "after"]) == {"key": 1, "after": 2})
+
+
+def test_without_a_majority_nothing_is_written_and_nothing_is_thrown_away(new_cluster):
+    cluster = new_cluster()
+    host, *others = cluster.hosts
+    host.worker.set("key", 1, ack="all")
+    for other in others:
+        other.signal(signal.SIGKILL)
+    eventually(lambda: host.worker.get("key") is None, 5)
+    assert "CacheUnavailable" in failure(host.worker.set, "key", 2, alias="hasty")
+    status = subprocess.run(
+        [sys.executable, "-m", "django", "hacache_status"],
+        env=host.environment,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert status.returncode == 1
+    for other in others:
+        other.start()
+    cluster.wait()
+    for one in cluster.hosts:
+        eventually(lambda one=one: one.worker.get("key") == 1)
+
+
+def test_a_majority_that_lost_its_memory_forms_a_new_generation_with_empty_caches(new_cluster):
+    cluster = new_cluster()
+    for host in cluster.hosts:
+        host.worker.set("key", "old", ack="all")
+    kept, *lost = cluster.hosts
+    for host in lost:
+        host.signal(signal.SIGKILL)
+        host.wipe()
+    for host in lost:
+        host.start()
+    cluster.wait()
+    for host in cluster.hosts:
+        assert host.worker.get("key") is None
+    kept.worker.set("key", "new", ack="all")
+    assert [host.worker.get("key") for host in cluster.hosts] == ["new"] * 3
+
+
+def test_sigterm_hands_the_leadership_over_and_no_write_fails(new_cluster):
+    cluster = new_cluster()
+    leader = cluster.leader()
+    writer = cluster.others(leader)[0]
+    writer.worker.begin("fill", "key", 1500)
+    assert leader.signal(signal.SIGTERM) == 0
+    assert writer.worker.end()["retries"] == 0
+    log = leader.log.read_text()
+    assert "serves default" in log
+    assert "is now leader" in log
+    assert "hands the leadership over" in log
+    assert leader.node.returncode == 0
+
+
+def test_sigint_ends_a_node_cleanly(new_cluster):
+    (host,) = new_cluster(1).hosts
+    assert host.signal(signal.SIGINT) == 0
+    assert not (host.location / "node.sock").exists()
