@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from django_hacache import status
 from django_hacache.replica.control import ControlPage
-from django_hacache.status import read_status
 from tests.node_process import TOKEN, free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -121,7 +121,8 @@ class Host:
         shutil.rmtree(self.location)
 
     def status(self):
-        return read_status(self.location, timeout_s=5)
+        # Not read_status: the settings of this process are not those of the cluster.
+        return status._ask_node(self.location, 5)
 
     def serves(self):
         page = ControlPage.open(self.location)

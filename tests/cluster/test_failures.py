@@ -75,7 +75,7 @@ def test_a_frozen_leader_is_replaced_and_never_serves_what_was_overwritten(new_c
     leader.worker.set("key", "old", ack="all")
     leader.signal(signal.SIGSTOP)
     new = cluster.leader(others)
-    eventually(lambda: new.serves())
+    eventually(new.serves)
     new.worker.set("key", "new", ack="all")
     assert leader.worker.get("key") is None
     leader.worker.begin("spin", "key", 2.0)
@@ -110,7 +110,7 @@ def test_a_node_that_was_down_gets_what_it_missed(new_cluster, wiped):
     if wiped:
         host.wipe()
     # More than the log keeps: only a snapshot can bring it.
-    eventually(lambda: others[0].serves())
+    eventually(others[0].serves)
     value = "x" * 4_000_000
     for number in range(20):
         others[0].worker.set(f"big{number}", value + str(number), None)
