@@ -1,6 +1,5 @@
 """Live many random lives: `python -m tests.simulation --seeds 10000`. A seed that fails replays exactly."""
 
-# ruff: noqa: T201
 from __future__ import annotations
 
 import argparse

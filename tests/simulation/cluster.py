@@ -59,7 +59,7 @@ class Cluster:
 
     def trace(self, who: Host | None, *what: object) -> None:
         if self._tracing:
-            print(f"{self.now:10.1f} {who.addr if who else '':4}", *what)  # noqa: T201
+            print(f"{self.now:10.1f} {who.addr if who else '':4}", *what)
 
     # time
 

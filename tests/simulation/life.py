@@ -30,7 +30,7 @@ def live(seed: int, duration: int = 30_000, *, tracing: bool = False) -> Result:
     plan = draw(rng, duration)
     cluster = Cluster(plan, rng, tracing=tracing)
     if tracing:
-        print(plan)  # noqa: T201
+        print(plan)
     for host in cluster.hosts.values():
         cluster.at(rng.uniform(0, 500), cluster.restart, host)
     nemesis, clients = Nemesis(cluster), Clients(cluster)
