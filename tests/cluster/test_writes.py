@@ -100,7 +100,7 @@ def test_the_status_command_tells_of_all_hosts(cluster):
     assert status["leader"]["addr"] in {host.addr for host in cluster.hosts}
 
 
-@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("size", [1, 5, 7])
 def test_clusters_of_other_sizes_form_and_take_writes(new_cluster, size):
     cluster = new_cluster(size)
     cluster.hosts[-1].worker.set("key", size)
