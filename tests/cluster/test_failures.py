@@ -118,7 +118,7 @@ def test_a_node_that_was_down_gets_what_it_missed(new_cluster, wiped):
     eventually(lambda: host.worker.get("big19") == value + "19", 40)
     assert host.worker.get("big0") == value + "0"
     assert host.worker.get("before") == 1
-    host.worker.set("after", 1)
+    host.worker.fill("after", 1)
     eventually(lambda: not next(h for h in host.status().hosts if h.addr == host.addr).fresh)
 
 
