@@ -81,7 +81,7 @@ class Failed(Exception):
 class Host:
     """One host: a directory, a node and a worker."""
 
-    def __init__(self, directory, addr, addrs, extra):
+    def __init__(self, directory, addr, addrs, scheme, extra):
         self.addr = addr
         self.location = directory / f"host-{addr.rpartition(':')[2]}"
         self.log = directory / f"{self.location.name}.log"
@@ -90,7 +90,7 @@ class Host:
             "DJANGO_SETTINGS_MODULE": "tests.cluster.site",
             "HACACHE_TEST_LOCATION": str(self.location),
             "HA_MODE": "true",
-            "HA_HOSTS": ",".join(f"http://{one}" for one in addrs),
+            "HA_HOSTS": ",".join(f"{scheme}://{one}" for one in addrs),
             "HOSTNAME_OVERWRITE": addr,
             "CACHE_TLS": "false",
             "CACHE_AUTH_TOKEN": TOKEN,
@@ -142,9 +142,9 @@ class Host:
 
 
 class Cluster:
-    def __init__(self, directory, size, extra=None):
+    def __init__(self, directory, size, scheme="http", extra=None):
         addrs = [f"127.0.0.1:{free_port()}" for _ in range(size)]
-        self.hosts = [Host(directory, addr, addrs, extra or {}) for addr in addrs]
+        self.hosts = [Host(directory, addr, addrs, scheme, extra or {}) for addr in addrs]
 
     def start(self):
         for host in self.hosts:
@@ -184,8 +184,8 @@ def new_cluster():
     shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="cluster-", dir=shared) as directory:
 
-        def make(size=3, **extra):
-            made.append(Cluster(Path(directory), size, extra))
+        def make(size=3, scheme="http", **extra):
+            made.append(Cluster(Path(directory), size, scheme, extra))
             return made[-1].start()
 
         yield make
