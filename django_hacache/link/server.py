@@ -139,7 +139,7 @@ class _Connection(asyncio.Protocol):
                 if self._transport is None:
                     return
                 if isinstance(payload, Oversize):
-                    self.reply(_too_large(payload, self._max_request_bytes))
+                    self.reply(too_large(payload, self._max_request_bytes))
                 else:
                     self._handle(pb.CacheRequest.FromString(payload), self._reply_callable)
         except (LinkError, DecodeError) as error:
@@ -168,7 +168,8 @@ def _peer_uid(connection: socket.socket) -> int:
     return int(uid)
 
 
-def _too_large(length: int, limit: int) -> pb.Ack:
+def too_large(length: int, limit: int) -> pb.Ack:
+    """The answer to a request that is refused unread."""
     return pb.Ack(
         error=pb.Error(
             error=f"A request of {length} bytes is larger than the {limit} bytes that this node accepts.",

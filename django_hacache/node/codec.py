@@ -86,9 +86,10 @@ def ack_of(
     if method == "batch":
         return pb.Ack(batch_ack=pb.BatchAck(req_id=req_id, mod_res=outcome.mod_res, index=index, term=term))
     took_effect = bool(outcome.mod_res and outcome.mod_res[0])
+    told = req_id or None  # a Put that names none is answered without one
     if method in {"del", "remove", "clear"}:
-        return pb.Ack(del_ack=pb.DelAck(req_id=req_id, mod_res=took_effect, index=index, term=term))
-    ack = pb.PutAck(req_id=req_id, mod_res=took_effect, reason=outcome.reason, index=index, term=term)
+        return pb.Ack(del_ack=pb.DelAck(req_id=told, mod_res=took_effect, index=index, term=term))
+    ack = pb.PutAck(req_id=told, mod_res=took_effect, reason=outcome.reason, index=index, term=term)
     if outcome.HasField("value"):
         ack.value = outcome.value
     return pb.Ack(put_ack=ack)

@@ -23,6 +23,8 @@ DEFAULT_TIMEOUT_MS = 5000
 TIMEOUT_MS_MAX = 3_600_000
 ANSWER_MARGIN_MS = 250
 KEY_BYTES_MAX = 1 << 20
+REQ_ID_CHARACTERS_MAX = 255
+SHOWN_CHARACTERS = 80
 BATCH_CHANGES_MAX = 100_000
 # Base changes carry ids that need be unique on their stream only, and may safely happen again.
 BASE_CHANGES = frozenset({"put", "insert", "del", "remove"})
@@ -78,9 +80,7 @@ class Intake:
                 case "status":
                     self._desk.report(local=request.status.local, reply=reply)
                 case None:
-                    raise Refused(
-                        pb.ERROR_INVALID, "the request has no method; expected one of CacheRequest's"
-                    )
+                    raise Refused(pb.ERROR_INVALID, _why_empty(request))
                 case "append" | "append_ack" | "snapshot_chunk" | "snapshot_ack":
                     raise Refused(
                         pb.ERROR_INVALID, f"{method} is for nodes of the cluster; this sender names none"
@@ -126,6 +126,11 @@ class Intake:
         change = change_of(request)
         self._check_change(change)
         told = change.req_id
+        if len(told) > REQ_ID_CHARACTERS_MAX:
+            raise Refused(
+                pb.ERROR_TOO_LARGE,
+                f"a req_id of {len(told)} characters; at most {REQ_ID_CHARACTERS_MAX} are possible",
+            )
         level = level_of(change)
         if not told or not (trusted_ids or method not in BASE_CHANGES):
             self._taken += 1
@@ -182,10 +187,17 @@ class Intake:
         options = self._caches.get(cache)
         if options is None:
             known = ", ".join(sorted(self._caches)) or "none"
-            raise Refused(pb.ERROR_UNKNOWN_CACHE, f"unknown cache {cache!r}; this node has: {known}")
+            shown = cache[:SHOWN_CHARACTERS]
+            raise Refused(pb.ERROR_UNKNOWN_CACHE, f"unknown cache {shown!r}; this node has: {known}")
         return options
+
+
+def _why_empty(request: pb.CacheRequest) -> str:
+    if request.bundle:
+        return "a bundle is for nodes of the cluster, and holds no further one; send its requests one by one"
+    return "the request has no method; expected one of CacheRequest's"
 
 
 def _req_id_of(request: pb.CacheRequest, method: str | None) -> str:
     part = getattr(request, method) if method else None
-    return str(getattr(part, "req_id", ""))
+    return str(getattr(part, "req_id", ""))[:REQ_ID_CHARACTERS_MAX]

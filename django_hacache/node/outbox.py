@@ -29,14 +29,29 @@ class Outbox(Generic[Message]):
         self._urgent: deque[Message] = deque()
         self._waiting: deque[tuple[Message, int]] = deque()
         self._bytes = 0
+        self._closed = False
         self._arrived = asyncio.Event()
 
     @property
     def bytes(self) -> int:
         return self._bytes
 
+    def close(self) -> None:
+        """Take no more; what waits is still handed out."""
+        self._closed = True
+        self._arrived.set()
+
+    def discard(self) -> None:
+        """Forget what waits, and take no more."""
+        self._urgent.clear()
+        self._waiting.clear()
+        self._bytes = 0
+        self.close()
+
     def put(self, message: Message, *, urgent: bool = False) -> bool:
-        """Queue a message; False where the queue is full and it was not taken."""
+        """Queue a message; False where the queue is full or closed and it was not taken."""
+        if self._closed:
+            return False
         if urgent:
             # A heartbeat that is late is of no use: the newest replaces what has waited.
             if len(self._urgent) > 8:
@@ -51,9 +66,11 @@ class Outbox(Generic[Message]):
         self._arrived.set()
         return True
 
-    async def get(self) -> Message:
-        """The next message to write."""
+    async def get(self) -> Message | None:
+        """The next message to write; None when the outbox is closed and empty."""
         while not (self._urgent or self._waiting):
+            if self._closed:
+                return None
             self._arrived.clear()
             await self._arrived.wait()
         if not self._bundles:

@@ -132,8 +132,7 @@ class PeerStream:
         self, call: grpc.aio.StreamStreamCall[bytes, bytes], outbox: Outbox[pb.CacheRequest]
     ) -> None:
         try:
-            while True:
-                request = await outbox.get()
+            while (request := await outbox.get()) is not None:
                 await call.write(request.SerializeToString())
         except asyncio.InvalidStateError:
             return  # the call has ended: the reader learns why

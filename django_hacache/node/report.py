@@ -134,6 +134,8 @@ class Report:
                 ack.hosts.append(answer.result().hosts[0])
             else:
                 ack.hosts.append(pb.HostStatus(addr=peer, role="undefined", connected=False))
+                if answer is not None:
+                    answer.cancel()
         up = sum(host.connected for host in ack.hosts)
         if not ack.quorum:
             ack.health = "bad"
@@ -143,7 +145,9 @@ class Report:
 
     def _future_of(self, peer: str) -> asyncio.Future[pb.StatusAck]:
         future: asyncio.Future[pb.StatusAck] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(peer, []).append(future)
+        # A frozen peer answers none of them: those that nobody waits for any more must not pile up.
+        waiting = [one for one in self._waiting.get(peer, ()) if not one.done()]
+        self._waiting[peer] = [*waiting, future]
         if not self._ask(peer, pb.CacheRequest(status=pb.Status(local=True))):
             future.cancel()
         return future

@@ -119,13 +119,10 @@ class Node:
             lease_left=lambda: max(page.deadline_ns - boottime_ns(), 0) // MS,
         )
         self._intake = Intake(self, caches)
-        self._link = LinkServer(
-            socket,
-            self._from_worker,
-            max_request_bytes=max((options.max_value_bytes for options in caches.values()), default=0)
-            + REQUEST_SLACK_BYTES,
-        )
-        self._service = Service(config, frozenset(self._peers), self)
+        largest = max((options.max_value_bytes for options in caches.values()), default=0)
+        largest += REQUEST_SLACK_BYTES
+        self._link = LinkServer(socket, self._from_worker, max_request_bytes=largest)
+        self._service = Service(config, frozenset(self._peers), self, max_request_bytes=largest)
         self._server: grpc.aio.Server | None = None
         self._snapshots = SnapshotSender(replica, self._send_request, self._snapshot_ended)
         self._receiver = SnapshotReceiver(self)
@@ -377,8 +374,7 @@ class Node:
     # requests of workers and clients: what Intake needs
 
     def _from_worker(self, request: pb.CacheRequest, reply: Reply) -> None:
-        for one in request.bundle or (request,):
-            self._intake.take(one, reply, trusted_ids=True)
+        self._intake.take(request, reply, trusted_ids=True)
 
     def read(self, cache: str, entry: str) -> bytes | memoryview | None:
         epoch = self._page.epoch

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.link.server import too_large
 from django_hacache.node import credentials
 from django_hacache.node.outbox import Outbox
 from django_hacache.wire import cache_pb2 as pb
@@ -43,6 +44,7 @@ class InboundStream:
         self.addr = addr
         self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
         self.overrun = asyncio.Event()
+        self._unanswered = unanswered
         # A client with this many requests unanswered is not read from: that is its back pressure.
         self._slots = asyncio.Semaphore(unanswered)
 
@@ -54,6 +56,7 @@ class InboundStream:
         """Queue an answer; a client that does not read its answers loses the stream."""
         taken = self.outbox.put(ack, urgent=urgent)
         if not taken and not self.is_node:
+            self.outbox.discard()
             self.overrun.set()
         return taken
 
@@ -64,17 +67,27 @@ class InboundStream:
             self._slots.release()
 
     async def room(self) -> None:
+        """Wait until a client may have one more request unanswered."""
         if not self.is_node:
             await self._slots.acquire()
+
+    async def finish(self) -> None:
+        """The other side has said all that it had to say: once that is answered, there is no more to send."""
+        for _ in range(self._unanswered):
+            await self.room()
+        self.outbox.close()
 
 
 class Service(grpc.GenericRpcHandler):
     """cache.Cache/StreamValues over raw bytes: what does not parse ends its stream and nothing else."""
 
-    def __init__(self, config: ClusterConfig, peers: frozenset[str], events: StreamEvents) -> None:
+    def __init__(
+        self, config: ClusterConfig, peers: frozenset[str], events: StreamEvents, *, max_request_bytes: int
+    ) -> None:
         self._config = config
         self._peers = peers
         self._events = events
+        self._max_request_bytes = max_request_bytes
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -105,24 +118,33 @@ class Service(grpc.GenericRpcHandler):
         stream.send(self._events.greeting())
         self._events.stream_opened(stream)
         try:
-            await self._serve(stream, requests, context)
+            failure = await self._serve(stream, requests, context)
         finally:
             self._events.stream_closed(stream)
+        if failure is not None:
+            # The status waits behind an answer that is not read; when the client goes, it cannot be told.
+            with contextlib.suppress(grpc.aio.InternalError):
+                await context.abort(*failure)
 
     async def _serve(
         self,
         stream: InboundStream,
         requests: AsyncIterator[bytes],
         context: grpc.aio.ServicerContext[bytes, bytes],
-    ) -> None:
+    ) -> tuple[grpc.StatusCode, str] | None:
+        """Serve the stream to its end; returns what was wrong with it."""
         loop = asyncio.get_running_loop()
-        tasks = {
+        reader = loop.create_task(self._read(stream, requests))
+        ends = {
             loop.create_task(self._write(stream, context)),
             loop.create_task(stream.overrun.wait()),
-            reader := loop.create_task(self._read(stream, requests)),
         }
+        tasks = {reader, *ends}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if reader.done() and reader.exception() is None:
+                # Whoever says no more still gets the answers to what was said.
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             failure = reader.exception() if reader.done() and not reader.cancelled() else None
         finally:
             for task in tasks:
@@ -132,20 +154,29 @@ class Service(grpc.GenericRpcHandler):
                     await task
         if isinstance(failure, DecodeError):
             logger.warning("a stream ended: its bytes are no request (%s)", stream.addr or "a client")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "these bytes are no CacheRequest")
+            return grpc.StatusCode.INVALID_ARGUMENT, "these bytes are no CacheRequest"
         if stream.overrun.is_set():
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the answers are not being read")
+            logger.warning("a client does not read its answers and was cut off")
+            return grpc.StatusCode.RESOURCE_EXHAUSTED, "the answers are not being read"
+        return None
 
     async def _read(self, stream: InboundStream, requests: AsyncIterator[bytes]) -> None:
         async for raw in requests:
+            await stream.room()
+            if not stream.is_node and len(raw) > self._max_request_bytes:
+                # Not even parsed: what is small on the wire can be many times as large in memory.
+                stream.reply(too_large(len(raw), self._max_request_bytes))
+                continue
             request = pb.CacheRequest.FromString(raw)
-            for one in request.bundle or (request,):
-                await stream.room()
-                self._events.stream_request(stream, one)
+            if stream.is_node and request.bundle:
+                for one in request.bundle:
+                    self._events.stream_request(stream, one)
+            else:
+                self._events.stream_request(stream, request)
+        await stream.finish()
 
     async def _write(self, stream: InboundStream, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        while True:
-            ack = await stream.outbox.get()
+        while (ack := await stream.outbox.get()) is not None:
             await context.write(ack.SerializeToString())
 
 

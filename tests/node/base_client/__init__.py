@@ -1,0 +1,1 @@
+"""A program that knows the base protocol alone: its messages, and nothing that came after."""

@@ -1,0 +1,176 @@
+"""What a node stored is found again by the next process of the same directory, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_hacache.consensus.messages import Entry, Generation
+from django_hacache.consensus.requests import Recorded
+from django_hacache.consensus.state import HardState, Ready
+from django_hacache.node.durable import Durable, Installed, applied_place, load
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.wire import cache_pb2 as pb
+
+HARD = HardState("identity", 7, "127.0.0.1:1", Generation(3, "third"), False, Generation(4, "fourth"), True)
+
+
+def entry(index, term=1, key="key", value=b"value", req_id=""):
+    effect = pb.Effects(effects=[pb.Effect(set=pb.SetEffect(cache_name="c", entry=key, value=value))])
+    outcome = pb.Outcome(mod_res=[True]).SerializeToString()
+    return Entry(index, term, effect.SerializeToString(), req_id, outcome, born=1000 + index)
+
+
+@pytest.fixture
+def restart(open_replica, rng):
+    """Stores batches in one process, and returns the replica and what the next process finds."""
+
+    def restarted(*readies, floor=0, installed=None):
+        replica = open_replica()
+        durable = Durable(replica)
+        for ready in readies:
+            durable.write(ready, HARD, floor, installed)
+        replica = open_replica()
+        return replica, load(replica, rng)
+
+    return restarted
+
+
+def entries_of(found):
+    return list(found.log.between(found.log.base_index + 1, found.log.last_index))
+
+
+def test_a_first_start_finds_a_fresh_node(restart):
+    _, found = restart()
+    assert found.hard.fresh
+    assert (found.hard.term, found.hard.vote, found.hard.generation) == (0, "", None)
+    assert (found.log.last_index, found.applied, found.requests) == (0, 0, [])
+
+
+def test_two_fresh_nodes_are_two_incarnations(restart, rng):
+    replica, found = restart()
+    assert load(replica, rng).hard.incarnation != found.hard.incarnation
+
+
+def test_term_vote_and_generations_are_found_again(restart):
+    _, found = restart(Ready(hard_state=HARD))
+    assert found.hard == HARD
+
+
+def test_the_identity_is_stored_with_the_first_thing_that_is(restart):
+    _, found = restart(Ready(entries=[entry(1)]))
+    assert found.hard == HARD
+
+
+def test_the_log_is_found_again_with_the_birth_of_its_entries(restart):
+    log = [entry(1, req_id="a"), Entry(2, 5, born=9), entry(3, 5)]
+    _, found = restart(Ready(entries=log))
+    assert entries_of(found) == log
+
+
+def test_a_replaced_tail_is_found_as_it_was_replaced(restart):
+    _, found = restart(
+        Ready(entries=[entry(index) for index in range(1, 6)]),
+        Ready(truncate_from=3, entries=[entry(3, term=2)]),
+    )
+    assert [(one.index, one.term) for one in entries_of(found)] == [(1, 1), (2, 1), (3, 2)]
+
+
+def test_a_compacted_log_begins_where_it_was_compacted_to(restart):
+    _, found = restart(
+        Ready(entries=[entry(index, term=4) for index in range(1, 6)]),
+        Ready(apply=[entry(index, term=4) for index in range(1, 4)], compact_to=3, compact_term=4),
+    )
+    assert (found.log.base_index, found.log.base_term, found.log.last_index) == (3, 4, 5)
+    assert found.applied == 3
+
+
+def test_what_was_applied_is_in_the_replica_and_in_the_table_of_requests(restart):
+    applied = [entry(1, req_id="first"), entry(2, value=b"second"), entry(3, key="b", req_id="third")]
+    replica, found = restart(Ready(entries=applied, apply=applied))
+    assert (replica.get("c", "key"), replica.get("c", "b")) == (b"second", b"value")
+    assert found.applied == 3
+    outcome = applied[0].outcome
+    assert found.requests == [("first", Recorded(1, outcome)), ("third", Recorded(3, outcome))]
+
+
+def test_requests_below_the_floor_are_forgotten_and_the_floor_is_not(restart):
+    applied = [entry(index, req_id=str(index)) for index in range(1, 5)]
+    _, found = restart(Ready(entries=applied, apply=applied), floor=2)
+    assert [req_id for req_id, _ in found.requests] == ["3", "4"]
+    assert found.requests_floor == 2
+
+
+def test_nothing_of_a_batch_that_failed_is_stored(open_replica, rng):
+    replica = open_replica()
+    durable = Durable(replica)
+    durable.write(Ready(entries=[entry(1)]), HARD, 0)
+    broken = Entry(3, 1, b"\xff\xff")
+    later = HardState("identity", 8)
+    with pytest.raises(Exception, match="Effects"):
+        durable.write(Ready(entries=[entry(2)], apply=[entry(1), broken], hard_state=later), later, 0)
+    replica = open_replica()
+    found = load(replica, rng)
+    assert (found.log.last_index, found.applied, found.hard) == (1, 0, HARD)
+    assert replica.get("c", "key") is None
+
+
+def test_an_emptied_replica_keeps_its_identity_and_nothing_else(restart):
+    applied = [entry(1, req_id="a")]
+    replica, found = restart(
+        Ready(entries=applied, apply=applied),
+        Ready(empty_replica=True, reset_log=(0, 0), hard_state=HARD),
+    )
+    assert replica.get("c", "key") is None
+    assert (found.log.last_index, found.applied, found.requests, found.hard) == (0, 0, [], HARD)
+
+
+def test_a_snapshot_is_found_at_its_place_with_its_table_of_requests(open_replica, rng):
+    replica = open_replica()
+    durable = Durable(replica)
+    applied = [entry(1, key="old", req_id="old")]
+    durable.write(Ready(entries=applied, apply=applied), HARD, 0)
+    durable.empty()
+    now_ms = boottime_ns() // 1_000_000
+    items = [
+        pb.SnapshotItem(cache_name="c", key=b"stays", value=b"1", version=10),
+        pb.SnapshotItem(cache_name="c", key=b"lives", value=b"2", version=11, ttl_ms=3_600_000),
+        pb.SnapshotItem(cache_name="c", key=b"gone", value=b"3", version=12, ttl_ms=0),
+        pb.SnapshotItem(cache_name="c", key=b"long", value=b"4", version=13, ttl_ms=2**64 - 1),
+    ]
+    durable.install(items, now_ms)
+    installed = Installed(40, 6, [("new", Recorded(39, b"outcome"))])
+    durable.write(Ready(reset_log=(40, 6), hard_state=HARD), HARD, 0, installed)
+    replica = open_replica()
+    found = load(replica, rng)
+    assert replica.get_many("c", ["old", "stays", "lives", "gone", "long"]) == {
+        "stays": b"1",
+        "lives": b"2",
+        "long": b"4",
+    }
+    assert replica.item("c", "lives").expires_at == (now_ms + 3_600_000) * 1_000_000
+    assert (found.applied, found.log.base_index, found.log.base_term) == (40, 40, 6)
+    assert found.requests == [("new", Recorded(39, b"outcome"))]
+    with replica.snapshot() as reading:
+        assert applied_place(reading.journal) == (40, 6)
+
+
+def test_the_log_outlives_a_snapshot_that_never_ended(open_replica, rng):
+    durable = Durable(open_replica())
+    applied = [entry(1, req_id="a")]
+    durable.write(Ready(entries=[*applied, entry(2)], apply=applied, hard_state=HARD), HARD, 0)
+    durable.empty()
+    durable.install([pb.SnapshotItem(cache_name="c", key=b"half", value=b"1", version=9)], 0)
+    found = load(open_replica(), rng)
+    assert found.log.last_index == 2
+    assert found.hard.installing
+
+
+def test_a_replica_from_before_the_boot_is_void_and_its_node_is_fresh(open_replica, rng):
+    applied = [entry(1, req_id="a")]
+    durable = Durable(open_replica(boot=b"b" * 16))
+    durable.write(Ready(entries=applied, apply=applied, hard_state=HARD), HARD, 0)
+    replica = open_replica(boot=b"c" * 16)
+    found = load(replica, rng)
+    assert found.hard.fresh
+    assert (found.log.last_index, found.applied, found.requests) == (0, 0, [])
+    assert replica.get("c", "key") is None

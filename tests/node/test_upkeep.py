@@ -1,0 +1,150 @@
+"""What has to go leaves through the log of the leader."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.core import Core
+from django_hacache.consensus.messages import AckLevel
+from django_hacache.node.decide import Decider
+from django_hacache.node.durable import Durable, load
+from django_hacache.node.effects import MS
+from django_hacache.node.upkeep import EVERY_IDLE_MS, Upkeep, limits_within
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.eviction import Limits
+from django_hacache.wire import cache_pb2 as pb
+from tests.cache.site import cache_settings
+from tests.node.options import options_of
+
+UNLIMITED = Limits(32 << 20, None, 3)
+
+
+class Leader:
+    """A cluster of one, without its transports; the test is its clock."""
+
+    def __init__(self, replica, rng, limits, peers=()):
+        self.replica = replica
+        self.durable = Durable(replica)
+        decider = Decider(replica)
+        self.decider = decider
+        self.now = boottime_ns() // MS
+        found = load(replica, rng)
+        self.core = Core(
+            CoreConfig("127.0.0.1:1", peers),
+            found.hard,
+            found.log,
+            applied=found.applied,
+            evaluator=decider,
+            now=self.now,
+            rng=rng,
+            size_of=pb.CacheRequest.ByteSize,
+        )
+        self.upkeep = Upkeep(self.core, replica, decider, limits)
+        self.changes = 0
+
+    def pass_time(self, ms):
+        for _ in range(0, ms, 100):
+            self.now += 100
+            self.core.tick(self.now)
+            self.upkeep.run(self.now)
+            self.carry_out()
+
+    def carry_out(self):
+        ready = self.core.take_ready()
+        self.durable.write(ready, self.core.hard, self.core.table.floor)
+        if ready.apply:
+            self.decider.applied(self.core.state.applied)
+            self.upkeep.applied()
+
+    def lead(self):
+        for _ in range(100):
+            if self.core.accepts:
+                return self
+            self.pass_time(1000)
+        raise AssertionError("no leader")
+
+    def insert(self, entry, value=b"1", **more):
+        self.changes += 1
+        change = pb.Insert(cache_name="c", entry=entry, value=value, req_id=str(self.changes), **more)
+        request = pb.CacheRequest(insert=change)
+        self.core.submit(change.req_id, request, AckLevel.QUORUM, None, timeout=5000, now=self.now)
+        self.carry_out()
+
+    def stored(self):
+        with self.replica.snapshot() as reading:
+            return [entry.key.decode() for entry in reading.items("c")]
+
+
+@pytest.fixture
+def leader(replica, rng):
+    def made(limits=UNLIMITED):
+        return Leader(replica, rng, {"c": limits}).lead()
+
+    return made
+
+
+def test_what_has_expired_leaves_the_replica(leader):
+    leader = leader()
+    leader.insert("stays")
+    leader.insert("goes", ttl_ms=500)
+    leader.insert("lives", ttl_ms=10_000_000)
+    leader.pass_time(500 + 2 * EVERY_IDLE_MS)
+    assert leader.stored() == ["stays", "lives"]
+
+
+def test_every_removal_is_an_entry_of_the_log(leader):
+    leader = leader()
+    leader.insert("goes", ttl_ms=500)
+    before = leader.core.state.log.last_index
+    leader.pass_time(500 + 2 * EVERY_IDLE_MS)
+    assert leader.core.state.log.last_index == before + 1
+    last = leader.core.state.log.entry(before + 1)
+    assert [key for one in pb.Effects.FromString(last.effect).effects for key in one.remove_keys.keys] == [
+        b"goes"
+    ]
+
+
+def test_where_nothing_has_to_go_the_log_does_not_grow(leader):
+    leader = leader()
+    leader.insert("stays")
+    before = leader.core.state.log.last_index
+    leader.pass_time(20 * EVERY_IDLE_MS)
+    assert leader.core.state.log.last_index == before
+
+
+def test_the_oldest_leave_beyond_the_number_of_entries(leader):
+    leader = leader(Limits(32 << 20, 10, 2))
+    for number in range(15):
+        leader.insert(str(number))
+    leader.pass_time(2 * EVERY_IDLE_MS)
+    stored = leader.stored()
+    assert 0 < len(stored) <= 10
+    assert stored == [str(number) for number in range(15)][-len(stored) :]
+
+
+def test_a_cache_beyond_its_size_shrinks_to_it(leader):
+    limit = 1 << 20
+    leader = leader(Limits(limit, None, 3))
+    for number in range(40):
+        leader.insert(str(number), bytes(100_000))
+    leader.pass_time(5 * EVERY_IDLE_MS)
+    assert leader.replica.usage("c").bytes <= limit
+    assert leader.stored()[-1] == "39"
+
+
+def test_who_does_not_lead_removes_nothing(replica, rng):
+    alone = Leader(replica, rng, {"c": UNLIMITED}, peers=("127.0.0.1:2", "127.0.0.1:3"))
+    with replica.write() as transaction:
+        transaction.set("c", "expired", b"1", version=1, expires_at=1)
+    alone.pass_time(20_000)
+    assert not alone.core.accepts
+    assert alone.stored() == ["expired"]
+
+
+def test_limits_that_a_file_system_cannot_hold_are_kept_to_half_of_it():
+    caches = {name: options_of(name) for name in ("default", "second")}
+    assert set(caches) < set(cache_settings(""))
+    wanted = sum(options.size_limit for options in caches.values())
+    assert sum(one.size_limit for one in limits_within(caches, 10 * wanted).values()) == wanted
+    assert sum(one.size_limit for one in limits_within(caches, wanted).values()) <= wanted // 2
