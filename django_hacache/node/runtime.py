@@ -108,7 +108,8 @@ class Node:
             size_of=pb.CacheRequest.ByteSize,
         )
         self._peers = {host.addr: PeerStream(config, me, host, self, rng) for host in others}
-        self._inbound: dict[str, InboundStream] = {}
+        # The streams of each peer, the latest last: answers go there.
+        self._inbound: dict[str, list[InboundStream]] = {}
         self.report_view = Report(
             self.core,
             replica,
@@ -263,11 +264,11 @@ class Node:
         return self._peers[peer].send(request, urgent=urgent)
 
     def _send_ack(self, peer: str, ack: pb.Ack, *, urgent: bool = False) -> bool:
-        stream = self._inbound.get(peer)
-        if stream is None:
+        streams = self._inbound.get(peer)
+        if not streams:
             return False
         ack.sender.CopyFrom(self._sender())
-        return stream.send(ack, urgent=urgent)
+        return streams[-1].send(ack, urgent=urgent)
 
     def _send(self, peer: str, message: core_messages.Message) -> None:
         """Send over the stream that fits; heartbeats over both, and the first to arrive counts."""
@@ -304,7 +305,9 @@ class Node:
                 self._to_core(ack.sender, codec.from_ack(ack))
 
     def peer_lost(self, addr: str, *, refused: bool) -> None:
-        self._snapshots.cancel(addr)
+        if self._snapshots.cancel(addr):
+            # The peer may come back as the same incarnation: the core must know that it still needs one.
+            self._snapshot_ended(addr, None)
         if refused:
             self.core.leader_process_gone(addr, now_ms())
             self._kick()
@@ -314,11 +317,11 @@ class Node:
 
     def stream_opened(self, stream: InboundStream) -> None:
         if stream.is_node:
-            self._inbound[stream.addr] = stream
+            self._inbound.setdefault(stream.addr, []).append(stream)
 
     def stream_closed(self, stream: InboundStream) -> None:
-        if self._inbound.get(stream.addr) is stream:
-            del self._inbound[stream.addr]
+        if stream.is_node:
+            self._inbound[stream.addr].remove(stream)
 
     def stream_request(self, stream: InboundStream, request: pb.CacheRequest) -> None:
         if not stream.is_node or not request.HasField("sender"):

@@ -53,10 +53,12 @@ class SnapshotSender:
         self._acks[peer] = acks
         self._tasks[peer] = asyncio.get_running_loop().create_task(self._run(peer, term, acks))
 
-    def cancel(self, peer: str) -> None:
+    def cancel(self, peer: str) -> bool:
+        """Break a transfer off without a word to anybody; whether there was one."""
         task = self._tasks.pop(peer, None)
         if task is not None:
             task.cancel()
+        return task is not None
 
     def cancel_all(self) -> None:
         for peer in list(self._tasks):

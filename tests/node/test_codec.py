@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_hacache.consensus import messages as core
@@ -113,6 +113,7 @@ def test_a_sender_is_the_same(sender):
 
 
 @pytest.mark.parametrize("kind", CHANGES)
+@settings(max_examples=25)
 @given(data=st.data(), since=u64, timeout=st.integers(0, 2**32 - 1))
 def test_a_forwarded_change_keeps_what_it_says(kind, data, since, timeout):
     change = data.draw(CHANGES[kind])
@@ -133,6 +134,7 @@ def test_a_forwarded_change_keeps_what_it_says(kind, data, since, timeout):
 
 
 @pytest.mark.parametrize("kind", CHANGES)
+@settings(max_examples=25)
 @given(data=st.data(), index=u64, term=u64, effect=st.booleans(), value=st.none() | st.binary())
 def test_the_outcome_of_a_change_is_the_same_for_the_node_that_forwarded_it(
     kind, data, index, term, effect, value
