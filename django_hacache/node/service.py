@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 SERVICE = "cache.Cache"
+# What an answer on its way may still take when a stream is to end.
+LAST_WRITE_S = 2.0
 CLIENT_BYTES = 64 << 20
 
 
@@ -146,6 +148,10 @@ class Service(grpc.GenericRpcHandler):
                 # Whoever says no more still gets the answers to what was said.
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             failure = reader.exception() if reader.done() and not reader.cancelled() else None
+            if failure is not None:
+                # A write that is cancelled on its way can keep the status from ever being sent.
+                stream.outbox.close()
+                await asyncio.wait(ends, timeout=LAST_WRITE_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()

@@ -179,6 +179,13 @@ def test_bytes_that_do_not_parse_end_their_stream_only(client, connect, garbage)
     assert ping(client) == "pong"
 
 
+def test_bytes_that_do_not_parse_end_the_stream_also_while_its_first_answer_is_on_its_way(connect):
+    for _ in range(40):
+        broken = connect()
+        broken.send(b"\xff\xff\xff garbage")
+        assert broken.end() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_bundles_nested_without_end_end_their_stream_only(client, connect):
     nested = b""
     for _ in range(10_000):
