@@ -117,7 +117,9 @@ class Service(grpc.GenericRpcHandler):
             limit=(self._config.buf_client << 20) if addr else CLIENT_BYTES,
             unanswered=self._config.buf_server,
         )
-        stream.send(self._events.greeting())
+        # Written before anybody can send on the stream: a heartbeat that overtook it would make its reader take
+        # this node for one of the base protocol, and keep silent towards it.
+        await context.write(self._events.greeting().SerializeToString())
         self._events.stream_opened(stream)
         try:
             failure = await self._serve(stream, requests, context)

@@ -133,6 +133,14 @@ class Host:
         finally:
             page.close()
 
+    def tell(self):
+        """What an operator would look at when something is wrong."""
+        try:
+            seen = self.status()
+        except OSError as error:
+            seen = error
+        return f"{self.addr} serves: {self.serves()}, exit code: {self.node.poll()}, {seen}\n{self.log.read_text()}"
+
     def stop(self):
         if self._worker is not None:
             self._worker.stop()
@@ -153,7 +161,12 @@ class Cluster:
         return self
 
     def wait(self, hosts=None):
-        eventually(lambda: all(host.serves() for host in hosts or self.hosts), 40)
+        wanted = hosts or self.hosts
+        try:
+            eventually(lambda: all(host.serves() for host in wanted), 40)
+        except AssertionError as error:
+            told = "\n".join(host.tell() for host in self.hosts)
+            raise AssertionError(f"not all of {[host.addr for host in wanted]} serve\n{told}") from error
 
     def leader(self, among=None):
         """The host that leads, as the ones asked see it."""

@@ -1,0 +1,62 @@
+"""The order of what a node says on a stream that was opened to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+from django_hacache.conf import ClusterConfig, Host
+from django_hacache.node import credentials
+from django_hacache.node.service import Service, start_server
+from django_hacache.wire import cache_pb2 as pb
+from tests.node.streams import METHOD
+from tests.node_process import TOKEN, free_port
+
+
+class EagerEvents:
+    """A node that sends a heartbeat on each stream in the moment in which it is opened."""
+
+    def greeting(self):
+        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr="node:1")))
+
+    def stream_opened(self, stream):
+        stream.send(pb.Ack(mgmt_ack=pb.MgmtAck(ping=pb.Ping(term=1))), urgent=True)
+
+    def stream_request(self, stream, request):
+        raise AssertionError(request)
+
+    def stream_closed(self, stream):
+        pass
+
+
+def test_no_heartbeat_overtakes_the_first_message():
+    port = free_port()
+    config = ClusterConfig(
+        ha_mode=True,
+        hosts=(Host("http", "127.0.0.1", port), Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", 2)),
+        hostname=f"127.0.0.1:{port}",
+        auth_token=TOKEN,
+        tls=None,
+        buf_server=8,
+        buf_client=8,
+        keepalive_interval_s=5,
+        keepalive_timeout_s=5,
+        reconnect_lower_ms=250,
+        reconnect_upper_ms=1000,
+        election_timeout_s=2,
+    )
+
+    async def first_two():
+        service = Service(config, frozenset({"127.0.0.1:1"}), EagerEvents(), max_request_bytes=1 << 20)
+        server = await start_server(config, service)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                call = channel.stream_stream(METHOD)(metadata=credentials.metadata(TOKEN, "127.0.0.1:1"))
+                return [pb.Ack.FromString(await asyncio.wait_for(call.read(), 20)) for _ in range(2)]
+        finally:
+            await server.stop(None)
+
+    greeting, heartbeat = asyncio.run(first_two())
+    assert greeting.mgmt_ack.leader_info.node_addr == "node:1"
+    assert heartbeat.mgmt_ack.ping.term == 1
