@@ -28,9 +28,15 @@ class Committed(NamedTuple):
 
 
 class History:
-    """One generation: its order of committed entries, and what was acknowledged in it."""
+    """One generation: its order of committed entries, and what was acknowledged in it.
 
-    def __init__(self) -> None:
+    Args:
+        formed: how many generations formed before it. Its own number can be smaller than an earlier one's: when
+            everybody who knew that one has lost its directory, only the hosts' wall clocks are left to go by.
+    """
+
+    def __init__(self, formed: int) -> None:
+        self.formed = formed
         self.order: list[Committed] = []
         self.contents = Contents()
         self.req_ids: dict[str, int] = {}
@@ -71,7 +77,7 @@ class Invariants:
     def _history(self, generation: Generation) -> History:
         history = self.histories.get(generation)
         if history is None:
-            history = self.histories[generation] = History()
+            history = self.histories[generation] = History(len(self.histories))
         return history
 
     # the life of a process
@@ -239,7 +245,7 @@ class Invariants:
                 self._require(
                     reached, host.addr, "may read at", host.disk.applied, "before", history.acked_at_all
                 )
-            elif other > generation and history.acked_at_all:
+            elif history.formed > self._history(generation).formed and history.acked_at_all:
                 raise InvariantBroken(
                     f"{host.addr} may read in {generation}, but {other} has acknowledged at all"
                 )
@@ -258,7 +264,8 @@ class Invariants:
         if last is not None and last[0] == generation:
             self._require(last[1] <= applied, host.addr, "reads", applied, "after", last[1])
         elif last is not None:
-            self._require(last[0] < generation, host.addr, "reads", generation, "after", last[0])
+            earlier = self._history(last[0]).formed < history.formed
+            self._require(earlier, host.addr, "reads", generation, "after", last[0])
         self._last_read[host.addr] = (generation, applied)
         # Whatever was acknowledged at quorum more than a lease ago, on any clock, is here.
         plan = self._cluster.plan
