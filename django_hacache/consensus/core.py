@@ -277,27 +277,21 @@ class Core(Campaigner):
 
     def next_wakeup(self, now: int) -> int:
         """When `tick` has something to do at the latest."""
-        times = [now + self.config.heartbeat]
-        pending = self._submissions.next_deadline(now)
-        if pending is not None:
-            times.append(pending)
+        at = min(now + self.config.heartbeat, self._submissions.due_at)
         if self.role is Role.LEADER:
-            times.append(self._leases.next_ping_at)
+            at = min(at, self._leases.next_ping_at)
             if self.accepts and self._submissions.accept_due():
-                times.append(now)
+                at = now
             if self._submissions.waits_for_leases():
-                times.append(self._leases.next_lease_end(now))
+                at = min(at, self._leases.next_lease_end(now))
             if self._replication.commit_waits():
-                times.append(now + self.config.commit_delay)
-        else:
-            times.append(self._election.deadline)
-            if self.hard.fresh:
-                times.append(
-                    max(self._formation.campaign_at, now + 1)
-                    if self._formation.campaign_at > 0
-                    else now + self.config.heartbeat
-                )
-        return max(min(times), now + 1)
+                at = min(at, now + self.config.commit_delay)
+        elif not self.hard.installing:
+            # What is due and may not be done yet is looked at again with the next heartbeat.
+            own = self._formation.campaign_at if self.hard.fresh else self._election.deadline
+            if own > now:
+                at = min(at, own)
+        return max(at, now + 1)
 
     # consequences
 
@@ -340,6 +334,7 @@ class Core(Campaigner):
         """That it came is all it says."""
 
     def _on_ping(self, sender: Sender, ping: Ping, now: int) -> None:
+        self._state.heard_commit = max(self._state.heard_commit, ping.commit_index)
         if not self._follow(sender, ping.term, now):
             self._state.send(
                 sender.addr, Pong(self._state.term, ping.seq, ping.sent_at, now, self._state.applied)
@@ -356,6 +351,7 @@ class Core(Campaigner):
             self._leases.on_pong(progress, pong, now)
 
     def _on_append(self, sender: Sender, append: Append, now: int) -> None:
+        self._state.heard_commit = max(self._state.heard_commit, append.commit_index)
         if self._follow(sender, append.term, now):
             dropped_from = self._state.log.last_index
             before = self._state.log.between(append.prev_index + 1, dropped_from) if append.entries else ()

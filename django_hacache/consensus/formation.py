@@ -86,17 +86,20 @@ class Formation:
     def abandoned(self, now: int, *, leaderless: bool) -> bool:
         """Whether this member's generation has lost its majority for good, so that the member is to start over."""
         state, config = self._state, self._config
-        recent = now - 10 * config.heartbeat
-        elsewhere = sum(
-            view.heard_at >= recent and (view.sender.fresh or view.sender.generation != state.hard.generation)
-            for view in state.peers.values()
-        )
-        if state.hard.fresh or not leaderless or elsewhere < config.quorum:
+        if state.hard.fresh or not leaderless or self._hosts_elsewhere(now) < config.quorum:
             self._majority_elsewhere_since = NEVER
             return False
         if self._majority_elsewhere_since == NEVER:
             self._majority_elsewhere_since = now
         return now - self._majority_elsewhere_since >= config.lease + config.election_timeout
+
+    def _hosts_elsewhere(self, now: int) -> int:
+        """Hosts that are fresh or of another generation for all we know now."""
+        recent, mine = now - 10 * self._config.heartbeat, self._state.hard.generation
+        return sum(
+            view.heard_at >= recent and (view.sender.fresh or view.sender.generation != mine)
+            for view in self._state.peers.values()
+        )
 
     def due(self, now: int) -> bool:
         """Whether to ask for votes now; the fresh nodes spread their first tries a little."""

@@ -137,8 +137,9 @@ class Member:
         ready.empty_replica = True
         ready.reset_log = (0, 0)
         state.log.reset(0, 0)
-        state.applied = state.commit = 0
+        state.applied = state.commit = state.heard_commit = 0
         self.table.clear()
+        self._submissions.generation_changed()
         self._replication.forget_verified()
         self._leases.revoke()
         # What an earlier leader found level, or admits at this moment, is no more: so it is another incarnation.

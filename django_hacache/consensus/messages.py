@@ -173,7 +173,7 @@ class AppendAck:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A change on its way to the leader. `since` is 0 on the first try, else the commit index at that time."""
+    """A change on its way to the leader. `since` is a commit index from before it was first sent."""
 
     req_id: str
     command: Any

@@ -149,6 +149,8 @@ class Replication:
     def advance_commit(self) -> bool:
         """Commit what a majority has, of this term only (Raft thesis, figure 3.7)."""
         state = self._state
+        if state.commit == state.log.last_index:
+            return False
         reached = min(reached_by(self.counted_matches(), self._config.quorum), state.log.last_index)
         if reached <= state.commit or state.log.term_at(reached) != state.term:
             return False

@@ -92,6 +92,7 @@ class NodeState:
         "commit",
         "election_ts",
         "hard",
+        "heard_commit",
         "leader",
         "leader_heard_at",
         "log",
@@ -106,6 +107,8 @@ class NodeState:
         self.log = log
         self.applied = applied
         self.commit = applied
+        # The highest commit index of this generation that any leader told; the log here may end before it.
+        self.heard_commit = applied
         self.role = Role.FOLLOWER
         self.leader: str | None = None
         self.leader_heard_at = NEVER

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .replication import Replication
     from .requests import RequestTable
 
+ALWAYS_LATER = -NEVER
+
 
 class Evaluator(Protocol):
     """Decides what a command does, on the leader alone."""
@@ -56,6 +58,7 @@ class Submission:
     token: Any = None
     origin: str | None = None  # the node that forwarded it
     size: int = 0
+    # The commit index before it was first sent: it took effect after that or not at all. 0: not sent yet.
     since: int = 0
     stage: Stage = Stage.WAITING
     sent_at: int = NEVER
@@ -90,6 +93,8 @@ class Submissions:
         # The index of this leader's first entry; it answers once that is applied. None: it does not accept.
         self.accepts_from: int | None = None
         self._accepting: int | None = None
+        # `tick` has nothing to do before this time.
+        self.due_at = ALWAYS_LATER
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -111,7 +116,6 @@ class Submissions:
             return
         self._pending[key] = submission
         self._bytes += submission.size
-        submission.since = max(self._state.commit, 1)
         self._advance(submission, now)
 
     def on_forward(self, sender: str, forward: Forward, now: int) -> None:
@@ -123,6 +127,7 @@ class Submissions:
             return
         deadline = now + (forward.timeout or self._config.resend)
         submission = Submission(forward.req_id, forward.command, forward.level, deadline, origin=sender)
+        submission.since = forward.since
         if forward.since and self._table.floor > forward.since and self._table.find(forward.req_id) is None:
             # It may have taken effect and been forgotten: trying again could count it twice.
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
@@ -136,15 +141,22 @@ class Submissions:
     def _advance(self, submission: Submission, now: int) -> None:
         """Order it here or send it to the leader, whichever is possible now."""
         if self._leads():
+            self._first_sent(submission)
             self._order(submission, now)
         elif submission.origin is not None:
             self._refuse(submission, Refusal.NOT_LEADER)
         elif self._state.role is Role.FOLLOWER and self._state.leader is not None:
-            since = submission.since if submission.maybe else 0
+            self._first_sent(submission)
             submission.stage, submission.sent_at, submission.maybe = Stage.FORWARDED, now, True
             timeout = max(submission.deadline - now, 1)
-            message = Forward(submission.req_id, submission.command, submission.level, since, timeout)
+            message = Forward(
+                submission.req_id, submission.command, submission.level, submission.since, timeout
+            )
             self._state.send(self._state.leader, message)
+        self._watch(submission)
+
+    def _first_sent(self, submission: Submission) -> None:
+        submission.since = submission.since or max(self._state.commit, self._state.heard_commit, 1)
 
     def _order(self, submission: Submission, now: int) -> None:
         known = self._table.find(submission.req_id)
@@ -180,6 +192,7 @@ class Submissions:
             submission.stage = Stage.WAITING
             submission.sent_at = now
             if self._state.leader == sender:
+                self._watch(submission)
                 return  # it does not accept yet: try again after a moment
             self._advance(submission, now)
         elif reply.refusal is not None:
@@ -245,6 +258,11 @@ class Submissions:
             submission.stage = Stage.WAITING
             self._advance(submission, now)
 
+    def generation_changed(self) -> None:
+        """Nothing has been sent in this order yet, whatever was in an earlier one."""
+        for submission in self._pending.values():
+            submission.since = 0
+
     def accept_due(self) -> bool:
         """Whether `accept` has yet to order what waited."""
         return self._accepting != self.accepts_from
@@ -259,23 +277,31 @@ class Submissions:
                 self._advance(submission, now)
 
     def tick(self, now: int) -> None:
+        """Try again what waits for too long, and refuse what is past its deadline."""
+        if now < self.due_at:
+            return
+        self.due_at = ALWAYS_LATER
         for submission in list(self._pending.values()):
             if now >= submission.deadline:
                 unknown = submission.maybe
                 self._refuse(submission, Refusal.OUTCOME_UNKNOWN if unknown else Refusal.NO_QUORUM)
-            elif self._stalled(submission, now):
+            elif now >= self._stalls_at(submission):
                 self._advance(submission, now)
+            else:
+                self._watch(submission)
 
-    def _stalled(self, submission: Submission, now: int) -> bool:
-        if submission.stage is Stage.WAITING:
-            return self._leads() or now - submission.sent_at >= self._config.heartbeat
-        return submission.stage is Stage.FORWARDED and now - submission.sent_at >= self._config.resend
+    def _watch(self, submission: Submission) -> None:
+        self.due_at = min(self.due_at, submission.deadline, self._stalls_at(submission))
 
-    def next_deadline(self, now: int) -> int | None:
-        """When `tick` has something to do; None while nothing is pending."""
-        if not self._pending:
-            return None
-        return now + self._config.heartbeat
+    def _stalls_at(self, submission: Submission) -> int:
+        """When to try again what has had no answer; a new leader is itself the reason to."""
+        match submission.stage:
+            case Stage.WAITING if self._state.leader is not None:
+                return submission.sent_at + self._config.heartbeat
+            case Stage.FORWARDED:
+                return submission.sent_at + self._config.resend
+            case _:
+                return ALWAYS_LATER
 
     # the ends
 

@@ -96,9 +96,7 @@ class Cluster:
         for passes in self.filters:
             if not passes(source, target, message):
                 return
-        copies = self.network.duplicated() and (
-            self.plan.duplicates_forwards or type(message).__name__ != "Forward"
-        )
+        copies = self.network.duplicated()
         if self._tracing:
             self.trace(self.hosts[source], "->", target, message)
         self.deliver(source, target, self.hosts[target].receive, sender, message)

@@ -98,12 +98,13 @@ class Invariants:
     def stepped(self, host: Host, ready: Ready) -> None:
         core = host.core
         state, hard = core.state, core.hard
-        self._require(host.disk.hard == hard, host.addr, "stored", host.disk.hard, "but is", hard)
-        self._require(host.disk.applied == state.applied, host.addr, "stored applied", host.disk.applied,
-                      "but is at", state.applied)  # fmt: skip
+        if host.disk.hard is not hard:
+            self._require(host.disk.hard == hard, host.addr, "stored", host.disk.hard, "but is", hard)
+        if host.disk.applied != state.applied:
+            raise InvariantBroken(f"{host.addr} stored {host.disk.applied}, but is at {state.applied}")
         if ready.hard_state is not None or ready.apply or ready.entries:
             self._monotonic(host)
-        self._bounds(host)
+            self._bounds(host)
         if hard.generation is not None:
             history = self._history(hard.generation)
             if ready.entries:
@@ -115,7 +116,7 @@ class Invariants:
             if ready.lease_until is not None and host.may_read():
                 self._lease(host)
         for _, message in ready.messages:
-            if isinstance(message, LeaderReqAck) and message.granted and not message.pre_vote:
+            if type(message) is LeaderReqAck and message.granted and not message.pre_vote:
                 voted_rightly = not hard.fresh or hard.forming is not None
                 self._require(voted_rightly, host.addr, "voted although it is fresh")
 

@@ -24,7 +24,6 @@ class Plan:
     delay: tuple[float, float] = (1.0, 1.0)
     loss: float = 0.0
     duplication: float = 0.0
-    duplicates_forwards: bool = True
     fault_interval: float = 0.0  # mean; 0: none
     client_interval: float = 0.0  # mean; 0: none
     read_interval: float = 50.0
@@ -37,7 +36,6 @@ def draw(rng: Random, duration: int) -> Plan:
     nodes = rng.choices((1, 3, 5, 7), (4, 64, 26, 6))[0]
     election_timeout = rng.choice((1000, 1500, 2000))
     low = rng.uniform(0.2, 5)
-    small_table = rng.random() < 0.3
     return Plan(
         nodes=nodes,
         duration=duration,
@@ -47,12 +45,10 @@ def draw(rng: Random, duration: int) -> Plan:
         log_bytes=rng.choice((3000, 10_000, 1 << 20)),
         # Enough a round trip for what the clients send, or logs would grow for ever.
         append_bytes=rng.choice((4000, 10_000, 1 << 20)),
-        request_table=rng.choice((8, 32)) if small_table else 32768,
+        request_table=rng.choice((8, 32, 32768, 32768, 32768, 32768)),
         delay=(low, low + rng.choice((0.5, 5, 30, 115))),
         loss=rng.choice((0.0, 0.0, rng.uniform(0, 0.1), rng.uniform(0, 0.3))),
         duplication=rng.choice((0.0, rng.uniform(0, 0.2))),
-        # A stream never duplicates; a copy that comes after the bounded table has forgotten its original would count.
-        duplicates_forwards=not small_table,
         fault_interval=rng.choice((300, 800, 2000)),
         client_interval=rng.choice((20, 50, 150)),
         pauses=rng.random() < 0.7,
