@@ -123,7 +123,7 @@ class Campaigner(Member):
     def _on_leader_req_ack(self, sender: Sender, ack: LeaderReqAck, now: int) -> None:
         if not ack.granted and ack.term > self._state.term:
             self._become_follower(ack.term, None, now)
-        elif self._election.on_vote(sender, ack):
+        elif self._election.on_vote(sender, ack, now):
             self._majority(now)
 
     def _on_leader_ack(self, sender: Sender, message: LeaderAck, now: int) -> None:

@@ -35,6 +35,7 @@ class Election:
         self._forming: Generation | None = None
         # What this candidate's requests are dated with; an answer to another one is not counted.
         self._asked_ts = 0
+        self._asked_at = NEVER
         # Of the candidate that has our vote: when it created its request.
         self._voted_ts = 0
         # Evidence that the leader's process is gone: when it came, and whether we saw it ourselves.
@@ -101,7 +102,7 @@ class Election:
             state.role = Role.CANDIDATE
             state.harden(term=state.term + 1, vote=self._config.addr, forming=forming)
             self._voted_ts = state.election_ts = now + self._wall_offset
-        self._asked_ts = now + self._wall_offset
+        self._asked_ts, self._asked_at = now + self._wall_offset, now
         state.ready.role_changed = True
         request = LeaderReq(
             election_ts=self._asked_ts,
@@ -116,7 +117,7 @@ class Election:
             state.send(peer, request)
         return len(self._votes) >= self._config.quorum
 
-    def on_vote(self, sender: Sender, ack: LeaderReqAck) -> bool:
+    def on_vote(self, sender: Sender, ack: LeaderReqAck, now: int) -> bool:
         """Count an answer; True where the majority is reached just now."""
         state = self._state
         asking = Role.PRE_CANDIDATE if ack.pre_vote else Role.CANDIDATE
@@ -127,6 +128,8 @@ class Election:
             return False
         if sender.fresh and self._forming is None:
             return False  # whoever forgot its promises cannot make one
+        if self._forming is not None and now - self._asked_at >= self._config.election_timeout // 3:
+            return False  # a candidate that was frozen: its voters may have promised another generation since
         had = len(self._votes)
         self._votes.add(sender.addr)
         return had < self._config.quorum <= len(self._votes)

@@ -131,6 +131,9 @@ class Member:
         state = self._state
         self._step_aside()
         ready = state.ready
+        # What was said in this batch would leave under the new identity: unsaid is always right, that would be a lie.
+        ready.messages.clear()
+        ready.snapshots_to.clear()
         ready.entries.clear()
         ready.apply.clear()
         ready.truncate_from = None

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-
-from django_hacache.consensus.election import Election
 from django_hacache.consensus.messages import LeaderReq, LeaderSwitchPriority
 from django_hacache.consensus.state import Role
-from tests.simulation.invariants import InvariantBroken
 
 
 def test_a_cluster_of_any_size_elects_one_leader_that_all_follow(stage):
@@ -104,35 +98,3 @@ def test_a_handover_moves_the_leadership_without_losing_a_write(stage):
     assert all(operation.ended.refusal is None for operation in operations)
     assert cluster.now - began < 500
     assert cluster.leader() is not leader
-
-
-def two_candidates_ask_in_one_term(cluster) -> None:
-    leader = cluster.settle()
-    candidates = cluster.followers()[:2]
-    leader.crash()
-    for host in cluster.followers_of(leader):
-        host.core._election.deadline += 1_000_000
-    cluster.run(cluster.plan.election_timeout)
-    for host in candidates:
-        host.core._campaign(host.clock(), pre_vote=False)
-        host.step()
-    cluster.run(100)
-
-
-def test_two_candidates_that_ask_at_once_never_both_lead(stage):
-    two_candidates_ask_in_one_term(stage(5))
-
-
-def test_a_node_that_voted_twice_would_be_found(stage, monkeypatch):
-    grants = Election.grants
-
-    def forgetful(self, sender, request, now, *, may_form):
-        if not request.pre_vote and self._state.role is Role.FOLLOWER:
-            self._state.hard = replace(self._state.hard, vote="")
-        return grants(self, sender, request, now, may_form=may_form)
-
-    monkeypatch.setattr(Election, "grants", forgetful)
-    cluster = stage(5)
-    cluster.filters.append(lambda source, target, message: not isinstance(message, LeaderSwitchPriority))
-    with pytest.raises(InvariantBroken, match="lead term"):
-        two_candidates_ask_in_one_term(cluster)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache.consensus.messages import AckLevel, AppendAck, LeaderReqAck
+from django_hacache.consensus.messages import (
+    AckLevel,
+    AppendAck,
+    Generation,
+    LeaderReq,
+    LeaderReqAck,
+    Ping,
+    Sender,
+)
 
 
 def test_a_fresh_node_neither_votes_nor_counts_until_it_is_admitted(stage):
@@ -104,3 +112,62 @@ def test_a_restart_of_everybody_with_directories_keeps_everything(stage):
     cluster.settle()
     assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]
     assert cluster.transfers == transfers
+
+
+def test_what_a_node_said_before_it_started_over_is_unsaid(stage):
+    """Both in one batch: signed with the new identity, an answer of the old one would be a lie."""
+    cluster = stage()
+    cluster.settle()
+    host, other = cluster.followers()
+    cluster.cut([host], cluster.followers_of(host))
+    cluster.run(2 * cluster.plan.election_timeout)
+    core, now, hard = host.core, host.clock(), host.core.hard
+    request = LeaderReq(1, hard.term + 1, 1000, hard.term)
+    core.receive(other.core.sender(), request, now)
+    later = Generation(hard.generation.number + 1, "later")
+    core.receive(Sender(other.addr, "another", later, False), Ping(1, 1, 1, 0), now)
+    ready = core.take_ready()
+    assert core.hard.fresh
+    assert core.hard.generation == later
+    assert not [message for _, message in ready.messages if isinstance(message, LeaderReqAck)]
+
+
+def test_a_frozen_candidate_forms_no_generation_beside_the_one_that_formed_meanwhile(stage):
+    cluster = stage(pauses=True, delay=(20.0, 20.0))
+    forming = lambda: [host for host in cluster.hosts.values() if host.core.hard.forming is not None]
+    assert cluster.run_while(lambda: not forming(), at_most=5000)
+    candidate = forming()[0]
+    candidate.pause()
+    rest = cluster.followers_of(candidate)
+    assert cluster.run_while(lambda: not any(host.core.accepts for host in rest), at_most=10_000)
+    writing = next(host for host in rest if host.core.accepts)
+    cluster.write(writing, "k", 1)
+    candidate.resume()
+    cluster.settle()
+    cluster.run(500)
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]
+
+
+def test_a_change_of_an_earlier_generation_is_looked_up_in_the_new_one(stage):
+    """Its commit index of the earlier one would tell the new leader that it cannot have been forgotten."""
+    cluster = stage(request_table=4)
+    leader = cluster.settle()
+    host, other = cluster.followers()
+    for number in range(30):
+        cluster.write(leader, "k", number)
+    forwards = []
+    cluster.filters.append(
+        lambda source, target, m: (
+            not (type(m).__name__ == "Forward" and source == host.addr and (forwards.append(m) or True))
+        )
+    )
+    cluster.put(host, "k", 99, timeout=60_000)
+    cluster.run(50)
+    cluster.invariants.majority_lost = True
+    for gone in (leader, other):
+        gone.crash(wipe=True)
+    for gone in (leader, other):
+        cluster.restart(gone)
+    cluster.run(10_000)
+    assert forwards[0].since > 20
+    assert forwards[-1].since < 20

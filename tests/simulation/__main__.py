@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing import Pool
 
 from .life import Result, live
+from .shrink import shrink
 
 
 def attempt(seed: int, duration: int) -> Result | str:
@@ -55,9 +56,11 @@ def many(arguments: argparse.Namespace) -> int:
     )
     print(", ".join(f"{value} {name}" for name, value in total.items()))
     if failed:
+        seed = int(failed[0].split(":")[0].removeprefix("seed "))
         print(f"{len(failed)} failed. Replay one, with its events:")
-        seed = failed[0].split(":")[0].removeprefix("seed ")
         print(f"python -m tests.simulation --seed {seed} --duration {arguments.duration} --trace")
+        print("The same one as a test, shrunk to what it takes:\n")
+        print(shrink(seed, arguments.duration).as_test())
     return 1 if failed else 0
 
 

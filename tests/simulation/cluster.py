@@ -41,7 +41,7 @@ class Cluster:
         self.now = 0.0
         self.addrs = tuple(f"n{number}" for number in range(1, plan.nodes + 1))
         self.quorum = plan.nodes // 2 + 1
-        self.network = Network(plan, rng)
+        self.network = Network(plan, Random(rng.getrandbits(64)))
         self._events: list[tuple[float, int, Callable[..., Any], tuple[Any, ...]]] = []
         self._count = 0
         self._tracing = tracing
@@ -177,7 +177,8 @@ class Cluster:
         refusal = completion.refusal
         self.trace(host, operation.req_id, operation.level.value, refusal or f"done at {completion.index}")
         slack = 1.3 * operation.timeout + 1000
-        if host.running and not self.plan.pauses and self.now - operation.begun > slack:
+        unhindered = host.running and not (self.plan.pauses or self.plan.disk_delay)
+        if unhindered and self.now - operation.begun > slack:
             raise InvariantBroken(f"{operation.req_id} took {self.now - operation.begun:.0f} ms")
         if refusal is None:
             self.invariants.acknowledges(host, operation, completion.index, completion.outcome)

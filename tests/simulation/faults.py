@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from django_hacache.consensus.messages import AckLevel
 
 from .cluster import Cluster
@@ -14,9 +16,14 @@ KEYS = ("a", "b", "c", "d")
 
 
 class Nemesis:
-    def __init__(self, cluster: Cluster) -> None:
+    """Strikes at random times; strike number n is the same whichever of the others are left out."""
+
+    def __init__(self, cluster: Cluster, without: frozenset[int] = frozenset()) -> None:
         self._cluster = cluster
-        self._rng = cluster.rng
+        self._without = without
+        self.strikes = 0
+        self._times = Random(cluster.rng.getrandbits(64))
+        self._seed = cluster.rng.getrandbits(64)
         self._mean = cluster.plan.fault_interval
         self.over = False
         kinds = {
@@ -34,12 +41,16 @@ class Nemesis:
         self._next()
 
     def _next(self) -> None:
-        self._cluster.after(self._rng.expovariate(1 / self._mean), self._strike)
+        self._cluster.after(self._times.expovariate(1 / self._mean), self._strike)
 
     def _strike(self) -> None:
         if self.over:
             return
-        self._rng.choices(self._kinds, self._weights)[0]()
+        self._rng = Random(self._seed + self.strikes)
+        kind = self._rng.choices(self._kinds, self._weights)[0]
+        if self.strikes not in self._without:
+            kind()
+        self.strikes += 1
         self._next()
 
     def _host(self) -> Host:
@@ -179,7 +190,7 @@ class Nemesis:
 class Clients:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._rng = cluster.rng
+        self._rng = Random(cluster.rng.getrandbits(64))
         self.over = False
         self._value = 0
         self._call()

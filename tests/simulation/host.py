@@ -61,6 +61,8 @@ class Host:
         self.core: Core | None = None
         self.process = 0
         self.paused = False
+        self.writing = False
+        self.batched = False
         self.inbox: list[tuple[Any, ...]] = []
         self.wakes_at = 0.0
         # The control page: workers read by it even while the node is paused or dead.
@@ -74,7 +76,7 @@ class Host:
 
     @property
     def running(self) -> bool:
-        return self.core is not None and not self.paused
+        return self.core is not None and not (self.paused or self.writing)
 
     def may_read(self) -> bool:
         return self.lease_until > self.clock()
@@ -107,7 +109,7 @@ class Host:
 
     def crash(self, *, wipe: bool = False) -> None:
         self.core = None
-        self.paused = False
+        self.paused = self.writing = self.batched = False
         self.armed = None
         self.inbox.clear()
         self.cluster.host_crashed(self)
@@ -126,12 +128,16 @@ class Host:
         if self.core is None or not self.paused:
             return
         self.paused = False
-        waiting, self.inbox = self.inbox, []
-        for function, arguments in waiting:
-            if self.core is None:
-                return
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Take what came while the process did nothing."""
+        process = self.process
+        while self.inbox and self.running and self.process == process:
+            function, arguments = self.inbox.pop(0)
             function(*arguments)
-        self.tick(self.process)
+        if self.process == process:
+            self.tick(process)
 
     # what comes in
 
@@ -139,14 +145,27 @@ class Host:
         """Something reaches the process: now, or once it runs again."""
         if self.core is None:
             return
-        if self.paused:
+        if self.paused or self.writing:
             self.inbox.append((function, arguments))
         else:
             function(*arguments)
 
     def receive(self, sender: Sender, message: Any) -> None:
         self.core.receive(sender, message, self.clock())
-        self.step()
+        self.kick()
+
+    def kick(self) -> None:
+        """Carry out what follows: at once, or together with what else arrives in this moment."""
+        within = self.cluster.plan.batching
+        if not within:
+            self.step()
+        elif not self.batched:
+            self.batched = True
+            self.cluster.after(self.rng.uniform(0, within), self._batch_ends, self.process)
+
+    def _batch_ends(self, process: int) -> None:
+        if self.batched and process == self.process and self.running:
+            self.step()
 
     def tick(self, process: int) -> None:
         if process != self.process or not self.running:
@@ -157,51 +176,70 @@ class Host:
 
     def submit(self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int) -> None:
         self.core.submit(req_id, command, level, token, timeout=timeout, now=self.clock())
-        self.step()
+        self.kick()
 
     def peer_gone(self, peer: str) -> None:
         self.core.leader_process_gone(peer, self.clock())
-        self.step()
+        self.kick()
 
     def peer_connected(self, peer: str) -> None:
         self.core.peer_connected(peer, self.clock())
-        self.step()
+        self.kick()
 
     def hand_over(self) -> bool:
         done = self.core.hand_over(self.clock())
-        self.step()
+        self.kick()
         return done
 
     # what goes out
 
-    def step(self) -> None:
-        """Carry a Ready out, as its fields say and in their order."""
+    def step(self, *, at_once: bool = False) -> None:
+        """Carry a Ready out, as its fields say and in their order; `at_once`: whatever the disk is like."""
+        self.batched = False
         ready = self.core.take_ready()
         durable = bool(ready.entries or ready.apply or ready.hard_state or ready.empty_replica)
-        if self.armed is not None and durable:
-            if self.armed == "after":
-                self.persist(ready)
-                self.cluster.invariants.stepped(self, ready)
-            self.cluster.trace(self, "crashes", self.armed, "its step is durable")
+        if self.armed == "before" and durable:
+            self.cluster.trace(self, "crashes before its step is durable")
             self.crash()
             return
+        if ready.lease_revoked:
+            self.lease_until = NEVER
         self.persist(ready)
-        self.publish(ready)
+        self.cluster.invariants.stepped(self, ready)
+        if self.armed == "after" and durable:
+            self.cluster.trace(self, "crashes after its step is durable")
+            self.crash()
+            return
+        slow = self.cluster.plan.disk_delay
+        if slow and durable and not at_once and self.rng.random() < 0.3:
+            self.writing = True
+            self.cluster.after(self.rng.uniform(0, slow), self._written, ready, self.process)
+        else:
+            self.publish(ready)
 
     def persist(self, ready: Ready) -> None:
         self.disk.persist(ready)
         for entry in ready.apply:
             self.evaluator.applied(entry.effect, entry.index)
 
+    def _written(self, ready: Ready, process: int) -> None:
+        """The disk was slow; now the step goes on, before anything that came meanwhile."""
+        if process != self.process or self.core is None:
+            return
+        self.writing = False
+        if self.paused:
+            self.inbox.insert(0, (self.publish, (ready,)))
+        else:
+            self.publish(ready)
+            self._catch_up()
+
     def publish(self, ready: Ready) -> None:
         cluster = self.cluster
-        if ready.lease_revoked:
-            self.lease_until = NEVER
         if ready.lease_until is not None:
             self.lease_until = max(self.lease_until, ready.lease_until)
+            cluster.invariants.granted(self)
         if ready.role_changed:
             cluster.trace(self, self.core.role.value, "term", self.core.hard.term, "leader", self.core.leader)
-        cluster.invariants.stepped(self, ready)
         if ready.messages:
             sender = self.core.sender()
             for peer, message in ready.messages:
@@ -250,16 +288,17 @@ class Host:
         if transfer.chunk == chunk and not transfer.over and transfer.process == self.process:
             transfer.over = True
             self.core.snapshot_ended(transfer.target, None, self.clock())
-            self.step()
+            self.kick()
 
     def take_chunk(self, transfer: Transfer, chunk: int) -> None:
         core, now = self.core, self.clock()
         self.armed = None  # what is emptied and installed here belongs into one transaction with its step
+        self.step(at_once=True)
         if chunk == 0:
             if self.incoming == transfer.number:
                 return
             if not core.snapshot_begins(transfer.sender, transfer.leader_term, now):
-                self.step()
+                self.step(at_once=True)
                 return
             self.incoming = transfer.number
             self.disk.empty()  # in one transaction with the Ready of this step
@@ -269,22 +308,18 @@ class Host:
                 return
             if not core.snapshot_goes_on(transfer.sender, transfer.leader_term, now):
                 self.incoming = None
-                self.step()
+                self.step(at_once=True)
                 return
-        process = self.process
         if chunk == CHUNKS - 1:
             self.incoming = None
             snapshot = transfer.snapshot
             # A step of its own: what following the sender left behind is stored first.
-            self.step()
-            if self.process != process or self.core is None:
-                return
+            self.step(at_once=True)
             self.disk.install(snapshot)
             core.snapshot_installed(snapshot.index, snapshot.term, snapshot.requests, now)
-        self.step()
-        if self.core is not None and self.process == process:
-            source = self.cluster.hosts[transfer.source]
-            self.cluster.deliver(self.addr, transfer.source, source.chunk_taken, transfer, chunk)
+        self.step(at_once=True)
+        source = self.cluster.hosts[transfer.source]
+        self.cluster.deliver(self.addr, transfer.source, source.chunk_taken, transfer, chunk)
 
     def chunk_taken(self, transfer: Transfer, chunk: int) -> None:
         if transfer.over or transfer.process != self.process or chunk != transfer.chunk:
@@ -295,4 +330,4 @@ class Host:
             return
         transfer.over = True
         self.core.snapshot_ended(transfer.target, transfer.snapshot.index, self.clock())
-        self.step()
+        self.kick()

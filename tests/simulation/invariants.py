@@ -113,8 +113,6 @@ class Invariants:
                 self._applies(host, history, ready)
             if ready.role_changed and state.role is Role.LEADER:
                 self._leads(host, history)
-            if ready.lease_until is not None and host.may_read():
-                self._lease(host)
         for _, message in ready.messages:
             if type(message) is LeaderReqAck and message.granted and not message.pre_vote:
                 voted_rightly = not hard.fresh or hard.forming is not None
@@ -237,7 +235,10 @@ class Invariants:
 
     # leases and reads
 
-    def _lease(self, host: Host) -> None:
+    def granted(self, host: Host) -> None:
+        """A lease was granted to the workers of `host`."""
+        if not host.may_read():
+            return
         generation = host.core.hard.generation
         self._require(not host.core.hard.installing, host.addr, "holds a lease over half a replica")
         for other, history in self.histories.items():

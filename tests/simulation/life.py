@@ -11,6 +11,15 @@ from .invariants import InvariantBroken
 from .plan import draw
 
 
+class LifeEnded(AssertionError):
+    """A life that broke an invariant, or the code under test; the cause says which."""
+
+    def __init__(self, seed: int, time: float, strikes: int) -> None:
+        super().__init__(f"seed {seed} failed after {time:.0f} ms and {strikes} strikes")
+        self.time = time
+        self.strikes = strikes
+
+
 @dataclass(slots=True)
 class Result:
     seed: int
@@ -24,8 +33,13 @@ class Result:
     reads: int
 
 
-def live(seed: int, duration: int = 30_000, *, tracing: bool = False) -> Result:
-    """Live one life; InvariantBroken where something that must hold does not."""
+def live(
+    seed: int, duration: int = 30_000, *, without: frozenset[int] = frozenset(), tracing: bool = False
+) -> Result:
+    """Live one life, with all strikes of the nemesis but those in `without`.
+
+    Raises LifeEnded where something that must hold does not.
+    """
     rng = Random(seed)
     plan = draw(rng, duration)
     cluster = Cluster(plan, rng, tracing=tracing)
@@ -33,11 +47,14 @@ def live(seed: int, duration: int = 30_000, *, tracing: bool = False) -> Result:
         print(plan)
     for host in cluster.hosts.values():
         cluster.at(rng.uniform(0, 500), cluster.restart, host)
-    nemesis, clients = Nemesis(cluster), Clients(cluster)
-    cluster.run_until(duration)
-    clients.over = True
-    nemesis.stop()
-    _demand_recovery(cluster)
+    nemesis, clients = Nemesis(cluster, without), Clients(cluster)
+    try:
+        cluster.run_until(duration)
+        clients.over = True
+        nemesis.stop()
+        _demand_recovery(cluster)
+    except Exception as error:
+        raise LifeEnded(seed, cluster.now, nemesis.strikes) from error
     invariants = cluster.invariants
     return Result(
         seed,

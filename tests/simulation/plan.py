@@ -28,6 +28,10 @@ class Plan:
     client_interval: float = 0.0  # mean; 0: none
     read_interval: float = 50.0
     pauses: bool = False
+    # What arrives within this time shares one step; 0: each input has its own.
+    batching: float = 0.0
+    # A durable step may take this long, and the node does nothing else meanwhile.
+    disk_delay: float = 0.0
     # A majority may lose its directories: entries may be lost, with their whole generation.
     disaster: bool = False
 
@@ -52,5 +56,7 @@ def draw(rng: Random, duration: int) -> Plan:
         fault_interval=rng.choice((300, 800, 2000)),
         client_interval=rng.choice((20, 50, 150)),
         pauses=rng.random() < 0.7,
+        batching=rng.choice((0.0, 0.0, 0.5, 5.0)),
+        disk_delay=rng.choice((0.0, 0.0, 2.0, 100.0)),
         disaster=rng.random() < 0.12,
     )

@@ -1,0 +1,214 @@
+"""The known traps as scripts: schedules that random lives hardly ever find. Each ends with every invariant asserted."""
+
+from __future__ import annotations
+
+from django_hacache.consensus.messages import AckLevel, Append, LeaderReq, LeaderReqAck
+
+
+def a_voter_restarts_between_two_candidates(cluster) -> None:
+    """Two candidates of one term ask the same voters, which crash after the first one. Five nodes."""
+    leader = cluster.settle()
+    first, second, *voters = cluster.followers()
+    leader.crash()
+    for host in (first, second, *voters):
+        host.core._election.deadline += 1_000_000
+    cluster.run(cluster.plan.election_timeout)
+    held = []
+
+    def hold(source, target, message):
+        if isinstance(message, LeaderReq) and source == second.addr:
+            held.append((target, second.core.sender(), message))
+            return False
+        # Its entry would make the voters' logs longer than the second candidate's, and that one would give up.
+        return not (source == first.addr and (target == second.addr or isinstance(message, Append)))
+
+    cluster.filters.append(hold)
+    for host in (first, second):
+        host.core._campaign(host.clock(), pre_vote=False)
+        host.step()
+    cluster.run(30)
+    assert first.core.role.value == "leader"
+    cluster.cut([first], [second, *voters])
+    for voter in voters:
+        voter.crash()
+        cluster.restart(voter)
+        voter.core._election.deadline += 1_000_000
+    for target, sender, message in held:
+        if cluster.hosts[target] in voters:
+            cluster.hosts[target].receive(sender, message)
+    cluster.run(100)
+
+
+def an_old_vote_comes_late(cluster) -> None:
+    """A candidate is frozen with the votes of one term on their way, and asks again in a later one. Five nodes."""
+    leader = cluster.settle()
+    candidate, *voters = cluster.followers()
+    leader.crash()
+    for host in (candidate, *voters):
+        host.core._election.deadline += 1_000_000
+    cluster.run(cluster.plan.election_timeout)
+    late = []
+
+    def hold(source, target, message):
+        if isinstance(message, LeaderReqAck) and target == candidate.addr and message.granted:
+            late.append((cluster.hosts[source].core.sender(), message))
+            return False
+        return True
+
+    cluster.filters.append(hold)
+    candidate.core._campaign(candidate.clock(), pre_vote=False)
+    candidate.step()
+    cluster.run(20)
+    cluster.filters[:] = [lambda source, target, message: not isinstance(message, LeaderReq)]
+    candidate.core._campaign(candidate.clock(), pre_vote=False)
+    candidate.step()
+    # The voters elect another one in the term in which the candidate asks now.
+    other = voters[0]
+    cluster.filters.clear()
+    cluster.cut([candidate], voters)
+    other.core._campaign(other.clock(), pre_vote=False)
+    other.step()
+    cluster.run(30)
+    assert other.core.role.value == "leader"
+    assert other.core.hard.term == candidate.core.hard.term
+    for sender, message in late:
+        candidate.receive(sender, message)
+    cluster.run(50)
+
+
+def a_leader_is_frozen_across_an_election(cluster) -> None:
+    """It wakes with a write of its own on hand, and its workers go on reading all the time."""
+    old = cluster.settle()
+    cluster.write(old, "k", 1, AckLevel.ALL)
+    rest = cluster.followers()
+    late = cluster.put(old, "k", 2, AckLevel.QUORUM, timeout=1500)
+    old.pause()
+    assert cluster.run_while(lambda: not any(host.core.accepts for host in rest), at_most=15_000)
+    new = next(host for host in rest if host.core.accepts)
+    cluster.write(new, "k", 3, AckLevel.ALL)
+    assert not old.may_read()
+    old.resume()
+    for _ in range(300):
+        cluster.run(10)
+        if old.may_read():
+            cluster.invariants.read(old)
+            assert cluster.value(old, "k") != 1
+    assert late.ended is not None
+    cluster.settle()
+
+
+def a_leader_on_the_minority_side_goes_on(cluster) -> None:
+    """With one follower that still hears it; the majority elects another leader and writes. Five nodes."""
+    old = cluster.settle()
+    beside, *rest = cluster.followers()
+    cluster.write(old, "k", 1, AckLevel.ALL)
+    cluster.cut([old, beside], rest)
+    for step in range(1200):
+        cluster.run(10)
+        writing = next((host for host in rest if host.core.accepts), None)
+        if writing is not None and step % 10 == 0:
+            cluster.put(writing, "k", step, AckLevel.ALL if step % 20 else AckLevel.QUORUM)
+        for host in (old, beside):
+            if host.may_read():
+                cluster.invariants.read(host)
+    assert writing is not None
+
+
+def an_entry_of_an_earlier_term_is_on_a_majority(cluster) -> None:
+    """Raft thesis, figure 3.7. Five nodes, Appends of one entry."""
+    first = cluster.settle()
+    second, third, fourth, fifth = cluster.followers()
+    # The entry reaches one follower.
+    cluster.cut([first, second], [third, fourth, fifth])
+    cluster.put(first, "k", 1, AckLevel.LEADER)
+    index = first.core.state.log.last_index
+    cluster.run(50)
+    assert second.core.state.log.last_index == index
+    first.crash()
+    second.crash()
+    # Another one leads, and its entry at that place stays with it alone.
+    cluster.network.heal()
+    cluster.filters.append(
+        lambda source, target, message: not (isinstance(message, Append) and message.entries)
+    )
+    for host in (third, fourth):
+        host.core._election.deadline += 1_000_000
+    rest = (third, fourth, fifth)
+    assert cluster.run_while(lambda: fifth.core.role.value != "leader", at_most=15_000)
+    fifth.crash()
+    assert [host.core.state.log.last_index for host in rest[:2]] == [index - 1] * 2
+    # The first leader comes back and brings its entry to a majority, but nothing of its new term.
+    cluster.filters[:] = [
+        lambda source, target, message: (
+            not (isinstance(message, Append) and any(entry.index > index for entry in message.entries))
+        )
+    ]
+    cluster.restart(first)
+    cluster.restart(second)
+    for host in (second, third, fourth):
+        host.core._election.deadline += 1_000_000
+    assert cluster.run_while(lambda: first.core.role.value != "leader", at_most=15_000)
+    cluster.cut([first], [fourth])
+    assert cluster.run_while(lambda: third.core.state.log.last_index < index, at_most=3000)
+    cluster.run(200)
+    first.crash()
+    second.crash()
+    # The other entry is of a later term: its owner may lead, and overwrites the first leader's.
+    cluster.filters.clear()
+    cluster.network.heal()
+    for host in (third, fourth):
+        host.core._election.deadline += 1_000_000
+    cluster.restart(fifth)
+    assert cluster.run_while(lambda: not fifth.core.accepts, at_most=15_000)
+
+
+def clocks_run_apart(cluster) -> None:
+    """A leader that is cut off counts its lease on a slow clock; the others elect and wait on fast ones."""
+    leader = cluster.settle()
+    rest = cluster.followers()
+    for host, rate in [(leader, 0.84), *((host, 1.16) for host in rest)]:
+        host.clock_offset = host.clock() - int(cluster.now * rate)
+        host.clock_rate = rate
+    cluster.run(500)
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+    cluster.cut([leader], rest)
+    for host in rest:
+        cluster.connection_refused(host.addr, leader.addr)
+    for number in range(400):
+        cluster.run(10)
+        writing = next((host for host in rest if host.core.accepts), None)
+        if writing is not None and number % 5 == 0:
+            cluster.put(writing, "k", number, AckLevel.ALL)
+        if leader.may_read():
+            cluster.invariants.read(leader)
+
+
+def a_snapshot_is_overtaken_by_the_log(cluster) -> None:
+    """The last part of a snapshot comes after the log has gone on, and after the leader that sent it is gone."""
+    leader = cluster.settle()
+    late, other = cluster.followers()
+    late.crash()
+    for number in range(50):
+        cluster.write(leader, f"k{number % 7}", number)
+    held = []
+    take = late.take_chunk
+
+    def hold(transfer, chunk):
+        if chunk == 2 and not held:
+            held.append((transfer, chunk))
+        else:
+            take(transfer, chunk)
+
+    late.take_chunk = hold
+    cluster.restart(late)
+    assert cluster.run_while(lambda: not held, at_most=5000)
+    for number in range(50, 120):
+        cluster.write(leader, f"k{number % 7}", number)
+    leader.crash()
+    cluster.restart(leader)
+    cluster.run(3000)
+    take(*held[0])
+    cluster.settle()
+    cluster.run(500)
+    assert cluster.invariants.equal(list(cluster.hosts.values()))
+    assert other.may_read()

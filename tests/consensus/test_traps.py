@@ -1,0 +1,102 @@
+"""The known traps, and the bugs that walk into them: what random lives do not find, these scripts do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from django_hacache.consensus.election import Election
+from django_hacache.consensus.leases import Leases
+from django_hacache.consensus.replication import Replication, reached_by
+from django_hacache.consensus.state import Role
+from tests.consensus import scripts
+from tests.simulation.host import Host
+from tests.simulation.invariants import InvariantBroken
+
+PLANS = {
+    scripts.a_voter_restarts_between_two_candidates: {"nodes": 5},
+    scripts.an_old_vote_comes_late: {"nodes": 5},
+    scripts.a_leader_is_frozen_across_an_election: {"pauses": True},
+    scripts.a_leader_on_the_minority_side_goes_on: {"nodes": 5},
+    scripts.an_entry_of_an_earlier_term_is_on_a_majority: {"nodes": 5, "append_bytes": 1},
+    scripts.clocks_run_apart: {"lease": 2000},
+    scripts.a_snapshot_is_overtaken_by_the_log: {"log_bytes": 1000},
+}
+by_name = pytest.mark.parametrize("script", PLANS, ids=lambda script: script.__name__)
+
+
+@by_name
+@pytest.mark.parametrize("seed", range(5))
+def test_no_invariant_breaks_in(stage, script, seed):
+    script(stage(seed=seed, **PLANS[script]))
+
+
+def vote_twice(monkeypatch):
+    grants = Election.grants
+
+    def forgetful(self, sender, request, now, *, may_form):
+        if not request.pre_vote and self._state.role is Role.FOLLOWER:
+            self._state.hard = replace(self._state.hard, vote="")
+        return grants(self, sender, request, now, may_form=may_form)
+
+    monkeypatch.setattr(Election, "grants", forgetful)
+
+
+def forget_the_vote_on_restart(monkeypatch):
+    start = Host.start
+
+    def forgetful(self):
+        self.disk.hard = replace(self.disk.hard, vote="")
+        start(self)
+
+    monkeypatch.setattr(Host, "start", forgetful)
+
+
+def count_votes_of_an_earlier_term(monkeypatch):
+    def on_vote(self, sender, ack, now):
+        self._votes.add(sender.addr)
+        return self._state.role is Role.CANDIDATE and ack.granted and len(self._votes) >= self._config.quorum
+
+    monkeypatch.setattr(Election, "on_vote", on_vote)
+
+
+def keep_granting_leases_after_losing_the_quorum(monkeypatch):
+    monkeypatch.setattr(Leases, "lost_quorum", lambda self, now: False)
+    monkeypatch.setattr(Leases, "leader_lease_left", lambda self, now: self._config.lease)
+
+
+def commit_an_old_terms_entry_by_counting(monkeypatch):
+    def advance_commit(self):
+        state = self._state
+        reached = min(reached_by(self.counted_matches(), self._config.quorum), state.log.last_index)
+        if reached <= state.commit:
+            return False
+        state.commit_to(reached)
+        return True
+
+    monkeypatch.setattr(Replication, "advance_commit", advance_commit)
+
+
+def leave_no_margin_for_clocks(monkeypatch):
+    monkeypatch.setattr(Leases, "_deadline", lambda self, start, length: start + length)
+
+
+@pytest.mark.parametrize(
+    ("bug", "script"),
+    [
+        (vote_twice, scripts.a_voter_restarts_between_two_candidates),
+        (forget_the_vote_on_restart, scripts.a_voter_restarts_between_two_candidates),
+        (count_votes_of_an_earlier_term, scripts.an_old_vote_comes_late),
+        (keep_granting_leases_after_losing_the_quorum, scripts.a_leader_on_the_minority_side_goes_on),
+        (commit_an_old_terms_entry_by_counting, scripts.an_entry_of_an_earlier_term_is_on_a_majority),
+        (leave_no_margin_for_clocks, scripts.clocks_run_apart),
+    ],
+    ids=lambda given: given.__name__,
+)
+def test_a_deliberate_bug_is_found_by_its_script(monkeypatch, stage, bug, script):
+    bug(monkeypatch)
+    with pytest.raises((InvariantBroken, AssertionError)) as caught:
+        for seed in range(5):
+            script(stage(seed=seed, **PLANS[script]))
+    assert isinstance(caught.value, InvariantBroken), caught.value
