@@ -1,0 +1,99 @@
+"""A cluster on a network of namespaces: each node in its own, the workers of a host beside it.
+
+Workers reach their node by its socket and its shared memory, so it does not matter in which namespace they run.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.cluster import conftest as plain
+from tests.cluster.conftest import PYTHON, ROOT, eventually
+from tests.faults.network import Machine, Network
+
+PORT = 7001
+LED = re.compile(r"^(\S+ \S+) INFO (\S+) is now leader \(term (\d+)\)", re.MULTILINE)
+DEADLY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+class Leadership(NamedTuple):
+    """A node took over, at a time of time.monotonic_ns()."""
+
+    at_ns: int
+    addr: str
+    term: int
+
+
+class Host(plain.Host):
+    """One host: a machine of the network, a directory, a node, workers."""
+
+    def __init__(
+        self, machine: Machine, directory: Path, addr: str, addrs: list[str], extra: dict[str, str]
+    ) -> None:
+        super().__init__(directory, addr, addrs, "http", extra)
+        self.machine = machine
+
+    @property
+    def running(self) -> bool:
+        return self.node is not None and self.node.poll() is None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = self.machine.inside(*PYTHON, "django", "hacache_node")
+            self.node = subprocess.Popen(command, env=self.environment, cwd=ROOT, stderr=log)
+
+    def memory_bytes(self) -> int:
+        """What the node holds of its own: anonymous memory, without the files of the replica."""
+        text = Path(f"/proc/{self.node.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1]) * 1024
+
+    def leaderships(self) -> list[Leadership]:
+        """Every time that this host's node took over, from its log."""
+        ahead = time.time_ns() - time.monotonic_ns()
+        return [
+            Leadership(
+                int(datetime.strptime(when, "%Y-%m-%d %H:%M:%S,%f").timestamp() * 1e9) - ahead,  # noqa: DTZ007
+                addr,
+                int(term),
+            )
+            for when, addr, term in LED.findall(self.log.read_text())
+        ]
+
+
+class Cluster(plain.Cluster):
+    """Hosts on a network of their own, and the faults that the network and signals can do to them."""
+
+    def __init__(self, directory: Path, network: Network, extra: dict[str, str] | None = None) -> None:
+        self.network = network
+        addrs = [f"{machine.ip}:{PORT + number}" for number, machine in enumerate(network.machines)]
+        self.hosts = [
+            Host(machine, directory, addr, addrs, extra or {})
+            for machine, addr in zip(network.machines, addrs, strict=True)
+        ]
+
+    def repair(self) -> None:
+        """Undo every fault and wait until every host serves again."""
+        self.network.heal()
+        for host in self.hosts:
+            if host.running:
+                host.signal(signal.SIGCONT)
+            else:
+                host.start()
+        self.wait()
+        eventually(lambda: not any(one.fresh for one in self.hosts[0].status().hosts), 40)
+
+    def leaderships(self) -> list[Leadership]:
+        """Every change of the leader in the life of this cluster, in order."""
+        return sorted(one for host in self.hosts for one in host.leaderships())
+
+    def leader_addr(self) -> str:
+        return self.leader().addr
+
+    def term(self) -> int:
+        return max(host.status().term for host in self.hosts if host.running)

@@ -1,0 +1,50 @@
+"""One cluster on a network of namespaces for all scenarios; each finds it whole, and leaves it for the next."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.network import Network, why_impossible
+from tests.faults.recording import Recorders
+
+# As a site has it that sets nothing; the plain test clusters are more hasty.
+AS_SHIPPED = {"CACHE_ELECTION_TIMEOUT": ""}
+
+
+@pytest.fixture(scope="package")
+def _lasting():
+    reason = why_impossible()
+    if reason is not None:
+        if os.environ.get("HACACHE_REQUIRE_ALL_TESTS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    network = Network(3)
+    shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=shared) as directory:
+        cluster = Cluster(Path(directory), network, AS_SHIPPED)
+        recorders = Recorders(cluster, Path(directory))
+        try:
+            cluster.start()
+            yield cluster, recorders
+        finally:
+            recorders.end()
+            cluster.stop()
+            network.remove()
+
+
+@pytest.fixture
+def cluster(_lasting):
+    cluster, _ = _lasting
+    cluster.repair()
+    yield cluster
+    cluster.network.heal()
+
+
+@pytest.fixture
+def recorders(_lasting):
+    return _lasting[1]

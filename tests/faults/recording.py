@@ -1,0 +1,120 @@
+"""Recorder processes on the hosts of a cluster, and the history that they leave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from tests.cluster.conftest import PYTHON, ROOT
+from tests.faults.cluster import Cluster, Host
+from tests.faults.history import History, Operation
+
+KEYS = [f"key{number}" for number in range(8)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one recorder does until it is told to stop."""
+
+    mix: dict[str, int]  # how often each kind of operation, relative to the others
+    rate: float  # operations a second
+    keys: Sequence[str] = field(default_factory=lambda: KEYS)
+    levels: Sequence[str] = ("quorum", "quorum", "all")
+    value_bytes: int = 0
+
+
+READING = Plan({"get": 1}, rate=150)
+WRITING = Plan({"set": 10, "add": 2, "delete": 1, "get": 3}, rate=40)
+COUNTING = Plan({"incr": 1}, rate=200, keys=["counter"], levels=["quorum"])
+
+
+class RecorderProcess:
+    """A worker process of a host that records what it does."""
+
+    def __init__(self, host: Host, name: str, directory: Path) -> None:
+        self._host = host
+        self._name = name
+        self._path = directory / f"{name}.jsonl"
+        self._runs = 0
+        self._process = subprocess.Popen(
+            [*PYTHON, "tests.faults.recorder"],
+            env=host.environment,
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def _tell(self, line: str) -> None:
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def _hear(self) -> None:
+        assert json.loads(self._process.stdout.readline())
+
+    def begin(self, plan: Plan) -> None:
+        # Another name for each run: values stay unique in the life of the cluster.
+        self._runs += 1
+        about = {"process": f"{self._name}.{self._runs}", "host": self._host.addr, "path": str(self._path)}
+        self._tell(json.dumps(asdict(plan) | about))
+        self._hear()
+
+    def stop(self) -> None:
+        self._tell("stop")
+
+    def history(self) -> History:
+        """What was done, once the operation that was on its way has ended."""
+        self._hear()
+        with self._path.open() as lines:
+            return [Operation.of_line(line) for line in lines]
+
+    def end(self) -> None:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(10)
+
+
+class Recorders:
+    """The recorders of a cluster: a reader, a writer and more on each host, started once and used for many runs."""
+
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
+        self._cluster = cluster
+        self._directory = directory
+        self._processes: dict[tuple[str, int], RecorderProcess] = {}
+
+    def _process(self, host: Host, number: int) -> RecorderProcess:
+        place = (host.addr, number)
+        if place not in self._processes:
+            name = f"{host.location.name}-{number}"
+            self._processes[place] = RecorderProcess(host, name, self._directory)
+        return self._processes[place]
+
+    @contextmanager
+    def running(
+        self, *plans: Plan, hosts: Sequence[Host] | None = None, rate: float = 1.0
+    ) -> Iterator[History]:
+        """A recorder for each plan on each host, while the block runs; the list is filled at its end."""
+        chosen = [
+            (self._process(host, number), replace(plan, rate=plan.rate * rate))
+            for host in hosts or self._cluster.hosts
+            for number, plan in enumerate(plans or (READING, WRITING))
+        ]
+        history: History = []
+        for process, plan in chosen:
+            process.begin(plan)
+        try:
+            yield history
+        finally:
+            for process, _ in chosen:
+                process.stop()
+            for process, _ in chosen:
+                history.extend(process.history())
+            history.sort(key=lambda one: one.begin)
+
+    def end(self) -> None:
+        for process in self._processes.values():
+            process.end()
