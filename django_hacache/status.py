@@ -39,6 +39,44 @@ class Leader:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """Something that a host keeps within a limit: `log_bytes`, `pending_changes`, `pending_bytes`,
+    `recent_requests`, `outgoing_bytes` (of the peer to which most waits to be sent)."""
+
+    name: str
+    used: int
+    limit: int
+
+    @property
+    def words(self) -> str:
+        """The name for people."""
+        return self.name.removesuffix("_bytes").replace("_", " ")
+
+    @property
+    def in_bytes(self) -> bool:
+        return self.name.endswith("_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """State on its way from the leader to a host that the log no longer reaches."""
+
+    peer: str
+    incoming: bool
+    bytes: int
+    total_bytes: int
+    elapsed_ms: int
+
+    @property
+    def percent(self) -> int:
+        return min(100 * self.bytes // max(self.total_bytes, 1), 99)
+
+    @property
+    def bytes_per_second(self) -> int:
+        return self.bytes * 1000 // max(self.elapsed_ms, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class HostStatus:
     """One host as the node that was asked knows it; zeros where it is not connected."""
 
@@ -51,6 +89,8 @@ class HostStatus:
     entries: int
     lease_ms: int
     fresh: bool
+    bounds: tuple[Bound, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
 
     @property
     def uptime(self) -> str:
@@ -92,6 +132,18 @@ class Status:
     leader: Leader | None = None
     hosts: tuple[HostStatus, ...] = ()
     caches: tuple[CacheStatus, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """Those of the host that was asked."""
+        return next((host.bounds for host in self.hosts if host.addr == self.addr), ())
+
+    @property
+    def transfers(self) -> list[tuple[str, Transfer]]:
+        """The transfers that go on, each with the host that told of it: the one that receives, if it is seen."""
+        told = [(host.addr, transfer) for host in self.hosts for transfer in host.transfers]
+        receiving = {addr for addr, transfer in told if transfer.incoming}
+        return [(addr, one) for addr, one in told if one.incoming or one.peer not in receiving]
 
     def as_json(self) -> dict[str, Any]:
         """The same as values that JSON has."""
@@ -160,6 +212,11 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
                 entries=host.entries,
                 lease_ms=host.lease_ms,
                 fresh=host.fresh,
+                bounds=tuple(Bound(bound.name, bound.used, bound.limit) for bound in host.bounds),
+                transfers=tuple(
+                    Transfer(one.peer, one.incoming, one.bytes, one.total_bytes, one.elapsed_ms)
+                    for one in host.transfers
+                ),
             )
             for host in ack.hosts
         ),

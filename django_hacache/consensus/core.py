@@ -139,6 +139,10 @@ class Core(Campaigner):
     def pending(self) -> int:
         return len(self._submissions)
 
+    @property
+    def pending_bytes(self) -> int:
+        return self._submissions.pending_bytes
+
     def progress_of(self, peer: str) -> Progress | None:
         return self._replication.progress.get(peer)
 
@@ -182,10 +186,13 @@ class Core(Campaigner):
 
     def submit(
         self, req_id: str, command: Any, level: AckLevel, token: Any, *, timeout: int, now: int
-    ) -> None:
-        """Take a change of this host. Its Completion carries `token`, within `timeout` milliseconds."""
-        self._submissions.submit(Submission(req_id, command, level, now + timeout, token), now)
+    ) -> bool:
+        """Take a change of this host. Its Completion carries `token`, within `timeout` milliseconds.
+
+        False where too many changes are pending: the Completion says so, and the change is not done.
+        """
         self._unsettled = now
+        return self._submissions.submit(Submission(req_id, command, level, now + timeout, token), now)
 
     def propose(self, effect: bytes, now: int) -> bool:
         """Put a change of the node's own into the order; False where this node does not lead."""

@@ -99,24 +99,29 @@ class Submissions:
     def __len__(self) -> int:
         return len(self._pending)
 
+    @property
+    def pending_bytes(self) -> int:
+        return self._bytes
+
     # taking changes
 
-    def submit(self, submission: Submission, now: int) -> None:
-        """Take a change of a worker of this host."""
+    def submit(self, submission: Submission, now: int) -> bool:
+        """Take a change; False where too many are pending and it was refused at once."""
         key = (submission.origin, submission.req_id)
         submission.size = self._size_of(submission.command)
         if key in self._pending:
             # The worker asks again on a new connection: the answer goes to the latest.
             known = self._pending[key]
             known.token, known.deadline = submission.token, max(known.deadline, submission.deadline)
-            return
+            return True
         full = len(self._pending) >= self._config.pending_requests
         if full or self._bytes + submission.size > self._config.pending_bytes:
             self._refuse(submission, Refusal.BUSY)
-            return
+            return False
         self._pending[key] = submission
         self._bytes += submission.size
         self._advance(submission, now)
+        return True
 
     def on_forward(self, sender: str, forward: Forward, now: int) -> None:
         """Take a change that another node forwarded; only the leader does."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from django_hacache.consensus.messages import Refusal
 from django_hacache.node.codec import ack_of, change_of, level_of, refusal_ack
 from django_hacache.wire import cache_pb2 as pb
 
@@ -44,7 +45,7 @@ class Desk(Protocol):
     def read(self, cache: str, entry: str) -> bytes | memoryview | None: ...
     def submit(
         self, req_id: str, request: pb.CacheRequest, level: AckLevel | None, token: Token | None, timeout: int
-    ) -> None: ...
+    ) -> bool: ...
     def greeting(self) -> pb.Ack: ...
     def health(self) -> pb.HealthAck: ...
     def report(self, *, local: bool, reply: Reply) -> None: ...
@@ -139,9 +140,11 @@ class Intake:
         # A refusal that says why should arrive before the sender gives up by itself.
         timeout -= min(timeout // 10, ANSWER_MARGIN_MS)
         if level is None:
-            self._desk.submit(change.req_id, request, None, None, timeout)
             changes = len(change.changes) if isinstance(change, pb.Batch) else 1
-            reply(ack_of(request, told, pb.Outcome(mod_res=[True] * changes)))
+            if self._desk.submit(change.req_id, request, None, None, timeout):
+                reply(ack_of(request, told, pb.Outcome(mod_res=[True] * changes)))
+            else:
+                reply(refusal_ack(told, Refusal.BUSY))
             return
         self._desk.submit(change.req_id, request, level, Token(request, told, reply), timeout)
 

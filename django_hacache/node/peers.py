@@ -55,6 +55,11 @@ class PeerStream:
         """Whether the stream is up and the peer speaks the extensions."""
         return self._outbox is not None
 
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be written to the peer."""
+        return self._outbox.bytes if self._outbox is not None else 0
+
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"peer {self.addr}")
 

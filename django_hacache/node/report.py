@@ -43,6 +43,8 @@ class Report:
         connected: Callable[[str], bool],
         ask: Callable[[str, pb.CacheRequest], bool],
         lease_left: Callable[[], int],
+        outgoing: Callable[[], tuple[int, int]],
+        transfers: Callable[[], list[pb.Transfer]],
     ) -> None:
         self._core = core
         self._replica = replica
@@ -51,6 +53,8 @@ class Report:
         self._connected = connected
         self._ask = ask
         self._lease_left = lease_left
+        self._outgoing = outgoing
+        self._transfers = transfers
         self._started = now()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
 
@@ -109,6 +113,8 @@ class Report:
             fresh=core.hard.fresh,
             lease_ms=self._lease_left(),
             entries=sum(cache.entries for cache in caches),
+            bounds=self._bounds(),
+            transfers=self._transfers(),
         )
         ack = pb.StatusAck(
             quorum=core.has_quorum(self._now()),
@@ -121,6 +127,17 @@ class Report:
         if core.hard.generation is not None:
             ack.generation.number, ack.generation.id = core.hard.generation
         return ack
+
+    def _bounds(self) -> list[pb.Bound]:
+        core, config = self._core, self._core.config
+        queued, room = self._outgoing()
+        return [
+            pb.Bound(name="log_bytes", used=core.state.log.bytes, limit=config.log_bytes),
+            pb.Bound(name="pending_changes", used=core.pending, limit=config.pending_requests),
+            pb.Bound(name="pending_bytes", used=core.pending_bytes, limit=config.pending_bytes),
+            pb.Bound(name="recent_requests", used=len(core.table), limit=config.request_table),
+            pb.Bound(name="outgoing_bytes", used=queued, limit=room),
+        ]
 
     async def cluster(self) -> pb.StatusAck:
         """Every host, as this node sees it; hosts that do not answer in time are shown as not connected."""

@@ -118,6 +118,11 @@ class Node:
             connected=lambda peer: self._peers[peer].connected,
             ask=self._send_request,
             lease_left=lambda: max(page.deadline_ns - boottime_ns(), 0) // MS,
+            outgoing=lambda: (
+                max((peer.queued_bytes for peer in self._peers.values()), default=0),
+                config.buf_client << 20,
+            ),
+            transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
         )
         self._intake = Intake(self, caches)
         largest = max((options.max_value_bytes for options in caches.values()), default=0)
@@ -391,9 +396,9 @@ class Node:
         level: core_messages.AckLevel | None,
         token: Token | None,
         timeout: int,
-    ) -> None:
-        self.core.submit(req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms())
+    ) -> bool:
         self._kick()
+        return self.core.submit(req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms())
 
     def health(self) -> pb.HealthAck:
         return self.report_view.health()

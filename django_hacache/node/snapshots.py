@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.consensus.requests import Recorded
@@ -31,6 +32,30 @@ ACK_TIMEOUT_S = 10.0
 PROGRESS_EVERY_S = 2.0
 
 
+@dataclass(slots=True)
+class Moved:
+    """How far one transfer is. Times are seconds of the event loop's clock."""
+
+    peer: str
+    incoming: bool
+    total_bytes: int
+    started: float
+    bytes: int = 0
+
+    def to_wire(self, now: float) -> pb.Transfer:
+        return pb.Transfer(
+            peer=self.peer,
+            incoming=self.incoming,
+            bytes=self.bytes,
+            total_bytes=self.total_bytes,
+            elapsed_ms=int((now - self.started) * 1000),
+        )
+
+    def described(self, now: float) -> str:
+        percent = min(100 * self.bytes // max(self.total_bytes, 1), 99)
+        return f"{percent} %, {self.bytes / 1e6 / max(now - self.started, 0.001):.1f} MB/s"
+
+
 class SnapshotSender:
     """Sends this node's replica to the peers that the log no longer reaches."""
 
@@ -45,6 +70,11 @@ class SnapshotSender:
         self._ended = ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._acks: dict[str, asyncio.Queue[pb.SnapshotAck]] = {}
+        self._moved: dict[str, Moved] = {}
+
+    def transfers(self) -> list[pb.Transfer]:
+        """What is on its way, for people."""
+        return [self._moved[peer].to_wire(_clock()) for peer in self._tasks if peer in self._moved]
 
     def start(self, peer: str, term: int) -> None:
         """Begin a transfer; one that is under way to the same peer is over."""
@@ -81,34 +111,33 @@ class SnapshotSender:
 
     async def _transfer(self, peer: str, term: int, acks: asyncio.Queue[pb.SnapshotAck]) -> int:
         transfer = os.urandom(8).hex()
-        clock = asyncio.get_running_loop().time
-        started = shown = clock()
-        sent_bytes = acked = 0
+        shown = _clock()
+        acked = 0
         with self._replica.snapshot() as reading:
             last_index, last_term = applied_place(reading.journal)
             total = sum(reading.usage(cache).bytes for cache in reading.caches())
             logger.info("sending %s a snapshot at index %d, about %d bytes", peer, last_index, total)
+            moved = self._moved[peer] = Moved(peer, False, total, shown)
             number = -1
             for number, chunk in enumerate(_chunks(reading)):
                 chunk.term, chunk.transfer, chunk.number = term, transfer, number
                 chunk.last_index, chunk.last_term, chunk.total_bytes = last_index, last_term, total
                 if not self._send(peer, pb.CacheRequest(snapshot_chunk=chunk)):
                     raise ConnectionError("the stream is down or full")
-                sent_bytes += chunk.ByteSize()
+                moved.bytes += chunk.ByteSize()
                 while number - acked >= WINDOW:
                     acked = await _next_ack(acks, transfer)
-                if clock() - shown >= PROGRESS_EVERY_S:
-                    shown = clock()
-                    logger.info(
-                        "snapshot for %s: %d %%, %.1f MB/s",
-                        peer,
-                        min(100 * sent_bytes // max(total, 1), 99),
-                        sent_bytes / 1e6 / (shown - started),
-                    )
+                if _clock() - shown >= PROGRESS_EVERY_S:
+                    shown = _clock()
+                    logger.info("snapshot for %s: %s", peer, moved.described(shown))
             while acked < number + 1:
                 acked = await _next_ack(acks, transfer)
-        logger.info("%s has the snapshot: %d bytes in %.1f s", peer, sent_bytes, clock() - started)
+        logger.info("%s has the snapshot: %d bytes in %.1f s", peer, moved.bytes, _clock() - moved.started)
         return last_index
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _next_ack(acks: asyncio.Queue[pb.SnapshotAck], transfer: str) -> int:
@@ -155,14 +184,19 @@ class SnapshotReceiver:
         self._target = target
         self._transfer = ""
         self._next = 0
-        self._bytes = 0
+        self._moved: Moved | None = None
+
+    def transfers(self) -> list[pb.Transfer]:
+        """What is being received, for people."""
+        return [self._moved.to_wire(_clock())] if self._moved is not None and self._transfer else []
 
     def on_chunk(self, sender: Sender, chunk: pb.SnapshotChunk) -> pb.SnapshotAck:
         """Store a chunk; returns what to tell the leader."""
         ack = pb.SnapshotAck(term=chunk.term, transfer=chunk.transfer, number=chunk.number, done=chunk.done)
         if chunk.number == 0:
             accepted = self._target.snapshot_begins(sender, chunk.term)
-            self._transfer, self._next, self._bytes = chunk.transfer, 0, 0
+            self._transfer, self._next = chunk.transfer, 0
+            self._moved = Moved(sender.addr, True, chunk.total_bytes, _clock())
             if accepted:
                 logger.info("receiving a snapshot from %s, about %d bytes", sender.addr, chunk.total_bytes)
         else:
@@ -170,12 +204,13 @@ class SnapshotReceiver:
         if not accepted or chunk.transfer != self._transfer or chunk.number != self._next:
             ack.broken = True
             return ack
+        assert self._moved is not None, "a transfer begins with its first chunk"
         self._next += 1
-        self._bytes += chunk.ByteSize()
+        self._moved.bytes += chunk.ByteSize()
         self._target.snapshot_stores(list(chunk.items))
         if chunk.done:
             requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]
             self._target.snapshot_installed(Installed(chunk.last_index, chunk.last_term, requests))
             self._transfer = ""
-            logger.info("the snapshot is complete at index %d, %d bytes", chunk.last_index, self._bytes)
+            logger.info("the snapshot is complete at index %d, %d bytes", chunk.last_index, self._moved.bytes)
         return ack

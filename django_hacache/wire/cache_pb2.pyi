@@ -2059,6 +2059,8 @@ class HostStatus(_message.Message):
     FRESH_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     role: _builtins.str
     connected: _builtins.bool
@@ -2070,6 +2072,14 @@ class HostStatus(_message.Message):
     """Milliseconds that the host may still serve reads; 0: its reads are misses."""
     entries: _builtins.int
     """Entries of all caches in its replica, expired ones that are not yet reclaimed included."""
+    @_builtins.property
+    def bounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bound]:
+        """What the host keeps within limits, and how much of each is used."""
+
+    @_builtins.property
+    def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]:
+        """State that the host sends to others or receives, while that goes on."""
+
     def __init__(
         self,
         *,
@@ -2082,14 +2092,72 @@ class HostStatus(_message.Message):
         fresh: _builtins.bool = ...,
         lease_ms: _builtins.int = ...,
         entries: _builtins.int = ...,
+        bounds: _abc.Iterable[Global___Bound] | None = ...,
+        transfers: _abc.Iterable[Global___Transfer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "lease_ms", b"lease_ms", "role", b"role", "uptime_secs", b"uptime_secs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "lease_ms", b"lease_ms", "role", b"role", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
+
+@_typing.final
+class Bound(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    used: _builtins.int
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        used: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "name", b"name", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bound: _TypeAlias = Bound  # noqa: Y015
+
+@_typing.final
+class Transfer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_FIELD_NUMBER: _builtins.int
+    INCOMING_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    ELAPSED_MS_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    incoming: _builtins.bool
+    bytes: _builtins.int
+    total_bytes: _builtins.int
+    elapsed_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        peer: _builtins.str = ...,
+        incoming: _builtins.bool = ...,
+        bytes: _builtins.int = ...,
+        total_bytes: _builtins.int = ...,
+        elapsed_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "elapsed_ms", b"elapsed_ms", "incoming", b"incoming", "peer", b"peer", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
 
 @_typing.final
 class CacheStatus(_message.Message):

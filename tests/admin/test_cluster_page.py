@@ -75,7 +75,14 @@ def test_the_page_shows_the_cluster_as_the_node_sees_it(client: Client, viewer: 
         page = text(client)
     for shown in ("hacache-degraded", "10.0.0.13:7001", "120345", "120344", "1d 2h", "leader (fresh)"):
         assert shown in page
-    for shown in ("sessions", "11.8\xa0MB"):
+    for shown in (
+        "sessions",
+        "11.8\xa0MB",
+        "recent requests",
+        "64.0\xa0MB",
+        "25 %",
+        "10.0.0.12:7001 to 10.0.0.13:7001",
+    ):
         assert shown in page
 
 

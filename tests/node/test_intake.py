@@ -18,12 +18,14 @@ class Desk:
 
     def __init__(self):
         self.submitted = []
+        self.takes = True
 
     def read(self, cache, entry):
         return b"value" if (cache, entry) == ("default", "key") else None
 
     def submit(self, req_id, request, level, token, timeout):
         self.submitted.append((req_id, request, level, token, timeout))
+        return self.takes
 
     def greeting(self):
         return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(addr="leader")))
@@ -109,6 +111,12 @@ def test_a_change_that_does_not_wait_is_answered_as_soon_as_it_is_accepted(take,
     method = getattr(answer, answer.WhichOneof("method"))
     assert (method.req_id, method.mod_res) == ("7", True)
     assert desk.submitted[0][2:4] == (None, None)
+
+
+def test_a_change_that_does_not_wait_and_finds_no_room_is_refused(take, desk):
+    desk.takes = False
+    (answer,) = take(put=pb.Put(cache_name="default", entry="key", req_id="7"))
+    assert (answer.error.req_id, answer.error.code) == ("7", pb.ERROR_BUSY)
 
 
 def test_a_batch_that_does_not_wait_is_accepted_as_a_whole(take):

@@ -21,6 +21,8 @@ CLUSTER = {
     "CACHE_AUTH_TOKEN": "kT3vXq9ZbW5mNf8RcJ2hLd7PsYgA4eUo",
 }
 
+TRANSFER = pb.Transfer(peer="10.0.0.13:7001", bytes=250_000_000, total_bytes=1_000_000_000, elapsed_ms=2000)
+
 
 @contextmanager
 def answering(location: Path, ack: pb.Ack) -> Iterator[None]:
@@ -67,8 +69,19 @@ def degraded() -> pb.StatusAck:
                 uptime_secs=95_000,
                 entries=10_300,
                 lease_ms=870,
+                bounds=[
+                    pb.Bound(name="log_bytes", used=1 << 20, limit=64 << 20),
+                    pb.Bound(name="recent_requests", used=17, limit=32_768),
+                ],
             ),
-            pb.HostStatus(addr="10.0.0.12:7001", role="leader", connected=True, uptime_secs=4020, fresh=True),
+            pb.HostStatus(
+                addr="10.0.0.12:7001",
+                role="leader",
+                connected=True,
+                uptime_secs=4020,
+                fresh=True,
+                transfers=[TRANSFER],
+            ),
             pb.HostStatus(addr="10.0.0.13:7001", role="undefined"),
         ],
         caches=[

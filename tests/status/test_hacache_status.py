@@ -83,7 +83,21 @@ def test_json_has_the_documented_keys(cluster: Path) -> None:
         "entries": 10_300,
         "lease_ms": 870,
         "fresh": False,
+        "bounds": [
+            {"name": "log_bytes", "used": 1 << 20, "limit": 64 << 20},
+            {"name": "recent_requests", "used": 17, "limit": 32_768},
+        ],
+        "transfers": [],
     }
+    assert answer["hosts"][1]["transfers"] == [
+        {
+            "peer": "10.0.0.13:7001",
+            "incoming": False,
+            "bytes": 250_000_000,
+            "total_bytes": 1_000_000_000,
+            "elapsed_ms": 2000,
+        }
+    ]
     assert answer["caches"][1] == {"name": "sessions", "entries": 300, "bytes": 81_920}
 
 
@@ -99,6 +113,12 @@ def test_the_table_is_aligned_and_fits_80_columns(cluster: Path) -> None:
         "10.0.0.11:7001  follower        up    served  120345   120344    10300  1d 2h",
         "10.0.0.12:7001  leader (fresh)  up    misses       0        0        0  1h 7m",
         "10.0.0.13:7001  -               down  -            -        -        -      -",
+        "",
+        "Snapshot from 10.0.0.12:7001 to 10.0.0.13:7001: 25 %, 119.2 MiB/s",
+        "",
+        "BOUND               USED     LIMIT",
+        "log              1.0 MiB  64.0 MiB",
+        "recent requests       17     32768",
         "",
         "CACHE     ENTRIES      SIZE",
         "default     10000  11.8 MiB",
@@ -165,4 +185,8 @@ def test_a_real_node_tells_of_itself_and_of_what_is_cached(location: Path, setti
     (host,) = answer["hosts"]
     assert (host["addr"], host["role"], host["connected"], host["entries"]) == (node.addr, "leader", True, 1)
     assert host["lease_ms"] > 0
+    bounds = {bound["name"]: bound for bound in host["bounds"]}
+    assert bounds["recent_requests"] == {"name": "recent_requests", "used": 1, "limit": 32_768}
+    assert 0 < bounds["log_bytes"]["used"] < bounds["log_bytes"]["limit"]
+    assert {"pending_changes", "pending_bytes", "outgoing_bytes"} < set(bounds)
     assert [(entry["name"], entry["entries"]) for entry in answer["caches"]] == [("default", 1)]

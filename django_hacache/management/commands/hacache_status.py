@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.status import HostStatus, Mode, Status, locations, read_status
+from django_hacache.status import Bound, HostStatus, Mode, Status, Transfer, locations, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,9 @@ def as_text(status: Status) -> str:
         parts.append(f"Standalone: no cluster, the processes of this machine share {status.location}")
     else:
         parts += [summary(status), hosts_table(status.hosts)]
+        parts += [transfer_line(addr, transfer) for addr, transfer in status.transfers]
+        if status.bounds:
+            parts.append(bounds_table(status.bounds))
     rows = [(cache.name, f"{cache.entries}", size(cache.bytes)) for cache in status.caches]
     parts.append(table(("CACHE", "ENTRIES", "SIZE"), rows, right=(1, 2)))
     return "\n\n".join(parts)
@@ -106,6 +109,20 @@ def host_row(host: HostStatus) -> tuple[str, ...]:
         str(host.entries),
         host.uptime,
     )
+
+
+def transfer_line(addr: str, transfer: Transfer) -> str:
+    way = f"{transfer.peer} to {addr}" if transfer.incoming else f"{addr} to {transfer.peer}"
+    return f"Snapshot from {way}: {transfer.percent} %, {size(transfer.bytes_per_second)}/s"
+
+
+def bounds_table(bounds: Sequence[Bound]) -> str:
+    """What this host keeps within limits."""
+    shown = [size if bound.in_bytes else str for bound in bounds]
+    rows = [
+        (bound.words, show(bound.used), show(bound.limit)) for bound, show in zip(bounds, shown, strict=True)
+    ]
+    return table(("BOUND", "USED", "LIMIT"), rows, right=(1, 2))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int]) -> str:
