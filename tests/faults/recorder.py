@@ -11,6 +11,7 @@ import random
 import sys
 import threading
 import time
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -33,7 +34,7 @@ class Recorder:
         plan, count = self._plan, 0
         kinds, weights = list(plan["mix"]), list(plan["mix"].values())
         due = time.monotonic()
-        with open(plan["path"], "w", buffering=1 << 16) as lines:
+        with Path(plan["path"]).open("w", buffering=1 << 16) as lines:
             while not stop.wait(due - time.monotonic()):
                 (kind,) = self._random.choices(kinds, weights)
                 lines.write(self._do(kind).to_line())
