@@ -64,12 +64,13 @@ class Transfer:
     peer: str
     incoming: bool
     bytes: int
-    total_bytes: int
+    entries: int
+    total_entries: int
     elapsed_ms: int
 
     @property
     def percent(self) -> int:
-        return min(100 * self.bytes // max(self.total_bytes, 1), 99)
+        return min(100 * self.entries // max(self.total_entries, 1), 100)
 
     @property
     def bytes_per_second(self) -> int:
@@ -214,7 +215,9 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
                 fresh=host.fresh,
                 bounds=tuple(Bound(bound.name, bound.used, bound.limit) for bound in host.bounds),
                 transfers=tuple(
-                    Transfer(one.peer, one.incoming, one.bytes, one.total_bytes, one.elapsed_ms)
+                    Transfer(
+                        one.peer, one.incoming, one.bytes, one.entries, one.total_entries, one.elapsed_ms
+                    )
                     for one in host.transfers
                 ),
             )

@@ -38,21 +38,23 @@ class Moved:
 
     peer: str
     incoming: bool
-    total_bytes: int
+    total_entries: int
     started: float
     bytes: int = 0
+    entries: int = 0
 
     def to_wire(self, now: float) -> pb.Transfer:
         return pb.Transfer(
             peer=self.peer,
             incoming=self.incoming,
             bytes=self.bytes,
-            total_bytes=self.total_bytes,
+            entries=self.entries,
+            total_entries=self.total_entries,
             elapsed_ms=int((now - self.started) * 1000),
         )
 
     def described(self, now: float) -> str:
-        percent = min(100 * self.bytes // max(self.total_bytes, 1), 99)
+        percent = min(100 * self.entries // max(self.total_entries, 1), 100)
         return f"{percent} %, {self.bytes / 1e6 / max(now - self.started, 0.001):.1f} MB/s"
 
 
@@ -115,16 +117,17 @@ class SnapshotSender:
         acked = 0
         with self._replica.snapshot() as reading:
             last_index, last_term = applied_place(reading.journal)
-            total = sum(reading.usage(cache).bytes for cache in reading.caches())
-            logger.info("sending %s a snapshot at index %d, about %d bytes", peer, last_index, total)
+            total = sum(reading.usage(cache).entries for cache in reading.caches())
+            logger.info("sending %s a snapshot at index %d, %d entries", peer, last_index, total)
             moved = self._moved[peer] = Moved(peer, False, total, shown)
             number = -1
             for number, chunk in enumerate(_chunks(reading)):
                 chunk.term, chunk.transfer, chunk.number = term, transfer, number
-                chunk.last_index, chunk.last_term, chunk.total_bytes = last_index, last_term, total
+                chunk.last_index, chunk.last_term, chunk.total_items = last_index, last_term, total
                 if not self._send(peer, pb.CacheRequest(snapshot_chunk=chunk)):
                     raise ConnectionError("the stream is down or full")
                 moved.bytes += chunk.ByteSize()
+                moved.entries += len(chunk.items)
                 while number - acked >= WINDOW:
                     acked = await _next_ack(acks, transfer)
                 if _clock() - shown >= PROGRESS_EVERY_S:
@@ -196,9 +199,9 @@ class SnapshotReceiver:
         if chunk.number == 0:
             accepted = self._target.snapshot_begins(sender, chunk.term)
             self._transfer, self._next = chunk.transfer, 0
-            self._moved = Moved(sender.addr, True, chunk.total_bytes, _clock())
+            self._moved = Moved(sender.addr, True, chunk.total_items, _clock())
             if accepted:
-                logger.info("receiving a snapshot from %s, about %d bytes", sender.addr, chunk.total_bytes)
+                logger.info("receiving a snapshot from %s, %d entries", sender.addr, chunk.total_items)
         else:
             accepted = self._target.snapshot_goes_on(sender, chunk.term)
         if not accepted or chunk.transfer != self._transfer or chunk.number != self._next:
@@ -207,6 +210,7 @@ class SnapshotReceiver:
         assert self._moved is not None, "a transfer begins with its first chunk"
         self._next += 1
         self._moved.bytes += chunk.ByteSize()
+        self._moved.entries += len(chunk.items)
         self._target.snapshot_stores(list(chunk.items))
         if chunk.done:
             requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]

@@ -1847,7 +1847,7 @@ class SnapshotChunk(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
-    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_ITEMS_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     last_index: _builtins.int
     """The snapshot's place in the log, and a random name for this transfer."""
@@ -1856,8 +1856,8 @@ class SnapshotChunk(_message.Message):
     number: _builtins.int
     """Counts from 0; the first chunk empties the follower's replica."""
     done: _builtins.bool
-    total_bytes: _builtins.int
-    """For progress: bytes of all items, as far as the leader knows."""
+    total_items: _builtins.int
+    """For progress: how many items there are in all."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotItem]: ...
     @_builtins.property
@@ -1875,11 +1875,11 @@ class SnapshotChunk(_message.Message):
         done: _builtins.bool = ...,
         items: _abc.Iterable[Global___SnapshotItem] | None = ...,
         requests: _abc.Iterable[Global___RecentRequest] | None = ...,
-        total_bytes: _builtins.int = ...,
+        total_items: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "items", b"items", "last_index", b"last_index", "last_term", b"last_term", "number", b"number", "requests", b"requests", "term", b"term", "total_bytes", b"total_bytes", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "items", b"items", "last_index", b"last_index", "last_term", b"last_term", "number", b"number", "requests", b"requests", "term", b"term", "total_items", b"total_items", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2135,12 +2135,14 @@ class Transfer(_message.Message):
     PEER_FIELD_NUMBER: _builtins.int
     INCOMING_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
-    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    TOTAL_ENTRIES_FIELD_NUMBER: _builtins.int
     ELAPSED_MS_FIELD_NUMBER: _builtins.int
     peer: _builtins.str
     incoming: _builtins.bool
     bytes: _builtins.int
-    total_bytes: _builtins.int
+    entries: _builtins.int
+    total_entries: _builtins.int
     elapsed_ms: _builtins.int
     def __init__(
         self,
@@ -2148,12 +2150,13 @@ class Transfer(_message.Message):
         peer: _builtins.str = ...,
         incoming: _builtins.bool = ...,
         bytes: _builtins.int = ...,
-        total_bytes: _builtins.int = ...,
+        entries: _builtins.int = ...,
+        total_entries: _builtins.int = ...,
         elapsed_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "elapsed_ms", b"elapsed_ms", "incoming", b"incoming", "peer", b"peer", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "elapsed_ms", b"elapsed_ms", "entries", b"entries", "incoming", b"incoming", "peer", b"peer", "total_entries", b"total_entries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -291,7 +291,10 @@ class Invariants:
         self.acknowledged += 1
         if operation.level in (AckLevel.LEADER, AckLevel.ONCE):
             return
-        history = next((h for h in self.histories.values() if operation.req_id in h.req_ids), None)
+        # A change that was under way when its generation was lost may have taken effect in the next one, too.
+        known = [history for history in self.histories.values() if operation.req_id in history.req_ids]
+        own = self._history(host.disk.hard.generation)
+        history = own if own in known else next(iter(known), None)
         self._require(history is not None, operation.req_id, "acknowledged and not committed")
         index_of_it = history.req_ids[operation.req_id]
         self._require(

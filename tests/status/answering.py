@@ -21,7 +21,9 @@ CLUSTER = {
     "CACHE_AUTH_TOKEN": "kT3vXq9ZbW5mNf8RcJ2hLd7PsYgA4eUo",
 }
 
-TRANSFER = pb.Transfer(peer="10.0.0.13:7001", bytes=250_000_000, total_bytes=1_000_000_000, elapsed_ms=2000)
+TRANSFER = pb.Transfer(
+    peer="10.0.0.13:7001", bytes=250_000_000, entries=25, total_entries=100, elapsed_ms=2000
+)
 
 
 @contextmanager

@@ -94,7 +94,8 @@ def test_json_has_the_documented_keys(cluster: Path) -> None:
             "peer": "10.0.0.13:7001",
             "incoming": False,
             "bytes": 250_000_000,
-            "total_bytes": 1_000_000_000,
+            "entries": 25,
+            "total_entries": 100,
             "elapsed_ms": 2000,
         }
     ]
