@@ -22,6 +22,16 @@ LED = re.compile(r"^(\S+ \S+) INFO (\S+) is now leader \(term (\d+)\)", re.MULTI
 DEADLY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
+# How far the wall clock, by which logs are written, is ahead of the monotonic one.
+AHEAD_NS = time.time_ns() - time.monotonic_ns()
+
+
+def monotonic_of(logged: str) -> int:
+    """The monotonic time of a line of a log (ns)."""
+    wall = datetime.strptime(logged, "%Y-%m-%d %H:%M:%S,%f").astimezone()
+    return int(wall.timestamp() * 1e9) - AHEAD_NS
+
+
 class Leadership(NamedTuple):
     """A node took over, at a time of time.monotonic_ns()."""
 
@@ -55,13 +65,8 @@ class Host(plain.Host):
 
     def leaderships(self) -> list[Leadership]:
         """Every time that this host's node took over, from its log."""
-        ahead = time.time_ns() - time.monotonic_ns()
         return [
-            Leadership(
-                int(datetime.strptime(when, "%Y-%m-%d %H:%M:%S,%f").timestamp() * 1e9) - ahead,  # noqa: DTZ007
-                addr,
-                int(term),
-            )
+            Leadership(monotonic_of(when), addr, int(term))
             for when, addr, term in LED.findall(self.log.read_text())
         ]
 

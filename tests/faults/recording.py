@@ -6,14 +6,14 @@ import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.cluster.conftest import PYTHON, ROOT
 from tests.faults.cluster import Cluster, Host
 from tests.faults.history import History, Operation
 
-KEYS = [f"key{number}" for number in range(8)]
+KEYS = 8
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Plan:
 
     mix: dict[str, int]  # how often each kind of operation, relative to the others
     rate: float  # operations a second
-    keys: Sequence[str] = field(default_factory=lambda: KEYS)
+    # Without any: eight that are new in each run, so that nobody reads what an earlier run wrote.
+    keys: Sequence[str] = ()
     levels: Sequence[str] = ("quorum", "quorum", "all")
     value_bytes: int = 0
 
@@ -85,6 +86,7 @@ class Recorders:
         self._cluster = cluster
         self._directory = directory
         self._processes: dict[tuple[str, int], RecorderProcess] = {}
+        self._runs = 0
 
     def _process(self, host: Host, number: int) -> RecorderProcess:
         place = (host.addr, number)
@@ -98,8 +100,10 @@ class Recorders:
         self, *plans: Plan, hosts: Sequence[Host] | None = None, rate: float = 1.0
     ) -> Iterator[History]:
         """A recorder for each plan on each host, while the block runs; the list is filled at its end."""
+        self._runs += 1
+        keys = [f"run{self._runs}-key{number}" for number in range(KEYS)]
         chosen = [
-            (self._process(host, number), replace(plan, rate=plan.rate * rate))
+            (self._process(host, number), replace(plan, rate=plan.rate * rate, keys=plan.keys or keys))
             for host in hosts or self._cluster.hosts
             for number, plan in enumerate(plans or (READING, WRITING))
         ]
