@@ -47,6 +47,7 @@ logger = logging.getLogger("django_hacache.node")
 WRITABLE_MS = 1000
 REQUEST_SLACK_BYTES = 8 << 20
 HANDOVER_S = 3.0
+STREAMS_END_S = 0.5
 LOG_BYTES = 64 << 20
 FORWARD_LEVEL = core_messages.AckLevel.LEADER
 
@@ -168,7 +169,8 @@ class Node:
         for peer in self._peers.values():
             await peer.close()
         if self._server is not None:
-            await self._server.stop(0.2)
+            self._service.end_streams()
+            await self._server.stop(STREAMS_END_S)
         self._snapshots.cancel_all()
         for task in self._reports:
             task.cancel()

@@ -90,6 +90,12 @@ class Service(grpc.GenericRpcHandler):
         self._peers = peers
         self._events = events
         self._max_request_bytes = max_request_bytes
+        self._streams: set[InboundStream] = set()
+
+    def end_streams(self) -> None:
+        """Let every stream end once what waits on it is written: nobody has to be cut off."""
+        for stream in self._streams:
+            stream.outbox.close()
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -121,9 +127,11 @@ class Service(grpc.GenericRpcHandler):
         # this node for one of the base protocol, and keep silent towards it.
         await context.write(self._events.greeting().SerializeToString())
         self._events.stream_opened(stream)
+        self._streams.add(stream)
         try:
             failure = await self._serve(stream, requests, context)
         finally:
+            self._streams.discard(stream)
             self._events.stream_closed(stream)
         if failure is not None:
             # The status waits behind an answer that is not read; when the client goes, it cannot be told.

@@ -54,7 +54,7 @@ class Worker:
         """The answer to what was begun; the names of an exception's classes raise it again as Failed."""
         answer = json.loads(self.process.stdout.readline())
         if "error" in answer:
-            raise Failed(answer["error"])
+            raise Failed(answer["error"], answer["says"])
         return answer["answer"]
 
     def __getattr__(self, method):
@@ -71,11 +71,12 @@ class Worker:
 
 
 class Failed(Exception):
-    """What the worker raised, by the names of its class and that class's bases."""
+    """What the worker raised: the names of its class and that class's bases, and its message."""
 
-    def __init__(self, kinds):
-        super().__init__(kinds[0])
+    def __init__(self, kinds, says):
+        super().__init__(f"{kinds[0]}: {says}")
         self.kinds = kinds
+        self.says = says
 
 
 class Host:

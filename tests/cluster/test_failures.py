@@ -9,32 +9,61 @@ import sys
 
 import pytest
 
-from tests.cluster.conftest import ROOT, Failed, eventually
+from tests.cluster.conftest import ROOT, Failed, Worker, eventually
 
 
-def failure(call, *args, **kwargs):
+def failure(call, *args, says=False, **kwargs):
+    """The classes of what is raised; with `says`, its message."""
     with pytest.raises(Failed) as caught:
         call(*args, **kwargs)
-    return caught.value.kinds
+    return caught.value.says if says else caught.value.kinds
 
 
-def test_kill_9_of_the_leader_under_load_loses_no_acknowledged_entry(new_cluster):
+def status_of(host):
+    """Exit code and JSON of the command on `host`."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "django", "hacache_status", "--json"],
+        env=host.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ran.returncode, json.loads(ran.stdout)
+
+
+def test_kill_9_of_the_leader_under_load_loses_no_acknowledged_entry(new_cluster, tmp_path):
     cluster = new_cluster()
     leader = cluster.leader()
-    each = 3334
     survivors = cluster.others(leader)
+    stop = tmp_path / "stop"
+    for number in range(0, 3000, 100):
+        leader.worker.set_many({f"2-{n}": n for n in range(number, number + 100)}, None)
+    filling = {number: Worker(host.environment) for number, host in enumerate(survivors)}
+    for number, worker in filling.items():
+        worker.begin("fill", f"{number}-", str(stop))
     for number, host in enumerate(survivors):
-        host.worker.begin("fill", f"{number}-", each)
-    for number in range(0, each, 100):
-        leader.worker.set_many({f"2-{n}": n for n in range(number, min(number + 100, each))}, None)
+        eventually(lambda host=host, n=number: host.worker.get(f"{n}-300") == 300)
     leader.signal(signal.SIGKILL)
-    for host in survivors:
-        host.worker.end()
+    new = cluster.leader(survivors)
+    # They write on, through the new leader, until they are told to stop.
+    for number, host in enumerate(survivors):
+        written = 301
+        while host.worker.get(f"{number}-{written}") is not None:
+            written += 1
+        eventually(lambda host=host, key=f"{number}-{written + 300}": host.worker.get(key) is not None)
+    stop.touch()
+    answers = {number: worker.end() for number, worker in filling.items()}
+    for worker in filling.values():
+        worker.stop()
+    assert [answer["failed"] for answer in answers.values()] == [[], []], "a caller had to retry"
     leader.start()
     cluster.wait()
-    expected = {f"{number}-{n}": n for number in range(3) for n in range(each)}
+    expected = {f"{number}-{n}": n for number, answer in answers.items() for n in range(answer["count"])}
+    expected |= {f"2-{n}": n for n in range(3000)}
     for host in cluster.hosts:
         eventually(lambda host=host: host.worker.get_many(list(expected)) == expected)
+    assert new.status().term > 1
 
 
 def test_a_host_whose_node_was_killed_misses_and_raises_until_the_node_is_back(new_cluster):
@@ -45,21 +74,17 @@ def test_a_host_whose_node_was_killed_misses_and_raises_until_the_node_is_back(n
     host.signal(signal.SIGKILL)
     eventually(lambda: host.worker.get("key") is None, 3)
     assert "ConnectionError" in failure(host.worker.set, "key", 2, alias="hasty")
-    assert "CacheUnavailable" in failure(host.worker.set, "key", 2, alias="hasty")
+    assert "not tried again" in failure(host.worker.set, "key", 2, alias="hasty", says=True)
     assert host.worker.delete("key", alias="ignoring") is False
     assert host.worker.set_many({"a": 1}, alias="ignoring") == ["a"]
     assert "CacheUnavailable" in failure(host.worker.add, "lock", 1, alias="ignoring")
     other = cluster.others(host)[0]
     other.worker.set("key", 3)
-    degraded = subprocess.run(
-        [sys.executable, "-m", "django", "hacache_status", "--json"],
-        env=other.environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (degraded.returncode, json.loads(degraded.stdout)["health"]) == (0, "degraded")
+    code, answer = status_of(other)
+    assert (code, answer["health"]) == (0, "degraded")
+    code, answer = status_of(host)
+    assert (code, answer["health"]) == (2, None)
+    assert "could not be reached" in answer["error"]
     term = other.status().term
     host.start()
     eventually(lambda: host.worker.get("key") == 3)
@@ -68,7 +93,7 @@ def test_a_host_whose_node_was_killed_misses_and_raises_until_the_node_is_back(n
     assert other.status().term == term
 
 
-def test_a_frozen_leader_is_replaced_and_never_serves_what_was_overwritten(new_cluster):
+def test_a_frozen_leader_is_replaced_and_never_serves_what_was_overwritten(new_cluster, tmp_path):
     cluster = new_cluster()
     leader = cluster.leader()
     others = cluster.others(leader)
@@ -78,10 +103,15 @@ def test_a_frozen_leader_is_replaced_and_never_serves_what_was_overwritten(new_c
     eventually(new.serves)
     new.worker.set("key", "new", ack="all")
     assert leader.worker.get("key") is None
-    leader.worker.begin("spin", "key", 2.0)
+    stop, spinning = tmp_path / "stop", Worker(leader.environment)
+    # It has begun when it answers this.
+    assert spinning.get("key") is None
+    spinning.begin("spin", "key", str(stop))
     leader.signal(signal.SIGCONT)
-    assert "old" not in leader.worker.end()
     eventually(lambda: leader.worker.get("key") == "new")
+    stop.touch()
+    assert set(spinning.end()) <= {None, "new"}
+    spinning.stop()
     leader.worker.set("key", "newer")
     assert leader.worker.get("key") == "newer"
 
@@ -101,6 +131,20 @@ def test_a_frozen_follower_causes_no_election(new_cluster):
     assert leader.status().term == term
 
 
+def test_a_node_that_was_down_for_a_moment_gets_the_difference_only(new_cluster):
+    cluster = new_cluster()
+    leader = cluster.leader()
+    host, other = cluster.others(leader)
+    host.worker.set("before", 1, ack="all")
+    host.signal(signal.SIGKILL)
+    other.worker.set_many({f"missed{number}": number for number in range(500)}, None)
+    host.start()
+    eventually(lambda: host.worker.get("missed499") == 499)
+    assert host.worker.get("before") == 1
+    assert "snapshot" not in host.log.read_text()
+    assert "snapshot" not in leader.log.read_text()
+
+
 @pytest.mark.parametrize("wiped", [False, True])
 def test_a_node_that_was_down_gets_what_it_missed(new_cluster, wiped):
     cluster = new_cluster()
@@ -118,7 +162,7 @@ def test_a_node_that_was_down_gets_what_it_missed(new_cluster, wiped):
     eventually(lambda: host.worker.get("big19") == value + "19", 40)
     assert host.worker.get("big0") == value + "0"
     assert host.worker.get("before") == 1
-    host.worker.fill("after", 1)
+    host.worker.set("after", 1)
     eventually(lambda: not next(h for h in host.status().hosts if h.addr == host.addr).fresh)
 
 
@@ -143,14 +187,8 @@ def test_without_a_majority_nothing_is_written_and_nothing_is_thrown_away(new_cl
         other.signal(signal.SIGKILL)
     eventually(lambda: host.worker.get("key") is None, 5)
     assert "CacheUnavailable" in failure(host.worker.set, "key", 2, alias="hasty")
-    status = subprocess.run(
-        [sys.executable, "-m", "django", "hacache_status"],
-        env=host.environment,
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-    )
-    assert status.returncode == 1
+    code, answer = status_of(host)
+    assert (code, answer["health"], answer["quorum"]) == (1, "bad", False)
     for other in others:
         other.start()
     cluster.wait()
@@ -175,18 +213,25 @@ def test_a_majority_that_lost_its_memory_forms_a_new_generation_with_empty_cache
     assert [host.worker.get("key") for host in cluster.hosts] == ["new"] * 3
 
 
-def test_sigterm_hands_the_leadership_over_and_no_write_fails(new_cluster):
+def test_sigterm_hands_the_leadership_over_and_no_write_fails(new_cluster, tmp_path):
     cluster = new_cluster()
     leader = cluster.leader()
-    writer = cluster.others(leader)[0]
-    writer.worker.begin("fill", "key", 1500)
+    stop, writer = tmp_path / "stop", cluster.others(leader)[0]
+    filling = Worker(writer.environment)
+    filling.begin("fill", "key", str(stop))
+    eventually(lambda: writer.worker.get("key200") == 200)
     assert leader.signal(signal.SIGTERM) == 0
-    assert writer.worker.end()["retries"] == 0
+    new = cluster.leader(cluster.others(leader))
+    reached = new.status().hosts[0].commit_index
+    eventually(lambda: new.status().hosts[0].commit_index > reached + 200)
+    stop.touch()
+    assert filling.end()["failed"] == []
+    filling.stop()
     log = leader.log.read_text()
     assert "serves default" in log
     assert "is now leader" in log
     assert "hands the leadership over" in log
-    assert leader.node.returncode == 0
+    assert "Traceback" not in log
 
 
 def test_sigint_ends_a_node_cleanly(new_cluster):
