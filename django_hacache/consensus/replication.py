@@ -130,6 +130,9 @@ class Replication:
                 self._begin_snapshot(peer, progress)
         elif ack.success:
             progress.acknowledged(min(ack.match_index, state.log.last_index))
+            if current:
+                # It may answer an earlier, shorter Append from the same place: what it does not cover goes again.
+                progress.next_index = progress.match_index + 1
         elif current and ack.prev_index > progress.match_index:
             # The peer's hint is where its log ends or its conflicting term begins.
             progress.mode = Mode.PROBE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_hacache.consensus.messages import AckLevel, Refusal
+from django_hacache.consensus.messages import AckLevel, Append, Refusal
 from tests.simulation.kv import Command
 
 
@@ -95,6 +95,32 @@ def test_a_follower_that_is_further_behind_than_the_log_gets_a_snapshot(stage):
     assert cluster.transfers > before
     assert cluster.invariants.equal(list(cluster.hosts.values()))
     assert late.may_read()
+
+
+def test_an_answer_to_a_shorter_append_does_not_hide_that_the_longer_one_was_lost(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    late = cluster.followers()[0]
+    held = []
+
+    def hold(source, target, message):
+        if isinstance(message, Append) and message.entries and target == late.addr:
+            held.append((leader.core.sender(), message))
+            return False
+        return True
+
+    cluster.filters.append(hold)
+    cluster.put(leader, "k", 1)
+    cluster.run(50)
+    cluster.put(leader, "k", 2)
+    assert cluster.run_while(lambda: len(held) < 2, at_most=3000)
+    shorter, longer = held[0][1], held[1][1]
+    assert shorter.prev_index == longer.prev_index
+    assert len(shorter.entries) < len(longer.entries)
+    cluster.filters.clear()
+    late.receive(*held[0])
+    cluster.run(1500)
+    assert cluster.value(late, "k") == 2
 
 
 def test_an_entry_of_an_earlier_term_is_committed_only_by_one_of_the_leaders_own(stage):
