@@ -51,11 +51,11 @@ def recorders(_lasting):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
+def pytest_runtest_makereport(item, call):
     """Show what the nodes logged where a scenario fails."""
     report = yield
     cluster = getattr(item, "funcargs", {}).get("cluster")
-    if report.failed and isinstance(cluster, Cluster):
+    if report.failed and call.when == "call" and isinstance(cluster, Cluster):
         lines = [line for host in cluster.hosts for line in host.log.read_text().splitlines()[-25:]]
         report.sections.append(("the last lines of the nodes' logs", "\n".join(sorted(lines))))
     return report

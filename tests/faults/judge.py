@@ -79,3 +79,10 @@ def writes(history: History, hosts: Sequence[Host] | None = None) -> History:
 
 def failed(history: History) -> History:
     return [one for one in history if one.outcome in {"error", "unknown"}]
+
+
+def acknowledged_within(history: History, seconds: float) -> float:
+    """The share of the operations that were answered, with a yes or a no, in that time."""
+    assert history
+    soon = [one for one in history if one.end - one.begin <= seconds * 1e9]
+    return (len(soon) - len(failed(soon))) / len(history)
