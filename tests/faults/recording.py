@@ -51,11 +51,13 @@ class RecorderProcess:
         )
 
     def _tell(self, line: str) -> None:
+        assert self._process.poll() is None, f"{self._name} has died: {self._process.returncode}"
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
     def _hear(self) -> None:
-        assert json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        assert line, f"{self._name} has died: {self._process.wait(10)}"
 
     def begin(self, plan: Plan) -> None:
         # Another name for each run: values stay unique in the life of the cluster.

@@ -39,7 +39,7 @@ def scan(addrs: list[str]) -> int:
             with connect(addr) as connection:
                 try:
                     connection.sendall(sent)
-                    connection.settimeout(0.2)
+                    connection.settimeout(0.05)
                     answers += bool(connection.recv(1 << 16))
                 except OSError:
                     continue  # hung up on: that is an answer, too

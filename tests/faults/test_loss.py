@@ -30,7 +30,7 @@ def test_a_tenth_of_all_packets_lost_changes_no_leader_and_writes_go_on(cluster,
 
 
 def test_a_slow_follower_neither_slows_the_others_nor_fills_the_leader(cluster, recorders):
-    large = Plan({"set": 1}, rate=20, value_bytes=LARGE, levels=["quorum"])
+    large = Plan({"set": 9, "get": 1}, rate=20, value_bytes=LARGE, levels=["quorum"])
     with no_change_of_leader(cluster) as leader:
         slow, other = cluster.others(leader)
         before = leader.memory_bytes()

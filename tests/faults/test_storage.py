@@ -80,6 +80,15 @@ def the_end_is_missing(data):
     return data[: len(data) // 2]
 
 
+def break_replica(host, damage):
+    """Put a broken file in the place of the replica's. Not into it: no program survives the loss of mapped memory."""
+    data = host.location / FILE_NAME
+    broken = data.with_suffix(".tmp")
+    broken.write_bytes(damage(data.read_bytes()))
+    broken.chmod(0o600)
+    broken.replace(data)
+
+
 @pytest.mark.parametrize("damage", [everything, every_second_page_but_the_first, the_end_is_missing])
 def test_a_node_whose_files_are_broken_starts_over_or_says_so(cluster, recorders, damage):
     with recorders.running() as history, no_change_of_leader(cluster) as leader:
