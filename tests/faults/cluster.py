@@ -13,11 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from django_hacache import status
+from django_hacache.status import Status
 from tests.cluster import conftest as plain
 from tests.cluster.conftest import PYTHON, ROOT, eventually
 from tests.faults.network import Machine, Network
 
 PORT = 7001
+LANE_PORT = 7101
 LED = re.compile(r"^(\S+ \S+) INFO (\S+) is now leader \(term (\d+)\)", re.MULTILINE)
 DEADLY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
@@ -57,6 +60,14 @@ class Host(plain.Host):
         with self.log.open("ab") as log:
             command = self.machine.inside(*PYTHON, "django", "hacache_node")
             self.node = subprocess.Popen(command, env=self.environment, cwd=ROOT, stderr=log)
+
+    def stop_node(self) -> None:
+        if self.running:
+            self.signal(signal.SIGKILL)
+
+    def status(self, timeout_s: float = 5) -> Status:
+        # Not read_status: the settings of this process are not those of the cluster.
+        return status._ask_node(self.location, timeout_s)
 
     def memory_bytes(self) -> int:
         """What the node holds of its own: anonymous memory, without the files of the replica."""

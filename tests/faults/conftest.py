@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
 
 import pytest
 
 from tests.faults.cluster import Cluster
-from tests.faults.network import Network, why_impossible
-from tests.faults.recording import Recorders
-
-# As a site has it that sets nothing; the plain test clusters are more hasty.
-AS_SHIPPED = {"CACHE_ELECTION_TIMEOUT": ""}
+from tests.faults.laboratory import laboratory
+from tests.faults.network import why_impossible
 
 
 @pytest.fixture(scope="package")
@@ -23,18 +18,8 @@ def _lasting():
         if os.environ.get("HACACHE_REQUIRE_ALL_TESTS"):
             pytest.fail(reason)
         pytest.skip(reason)
-    network = Network(3)
-    shared = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="faults-", dir=shared) as directory:
-        cluster = Cluster(Path(directory), network, AS_SHIPPED)
-        recorders = Recorders(cluster, Path(directory))
-        try:
-            cluster.start()
-            yield cluster, recorders
-        finally:
-            recorders.end()
-            cluster.stop()
-            network.remove()
+    with laboratory() as made:
+        yield made
 
 
 @pytest.fixture

@@ -141,6 +141,12 @@ class Network:
         for other in self._others(machine):
             self.cut_way(machine, other)
 
+    def cut_port(self, port: int) -> None:
+        """Nothing goes to this TCP port of any host, nor comes from it."""
+        for machine in self.machines:
+            self._drop(machine, "-p", "tcp", "--dport", str(port))
+            self._drop(machine, "-p", "tcp", "--sport", str(port))
+
     def isolate(self, machine: Machine) -> None:
         self.deafen(machine)
         self.silence(machine)

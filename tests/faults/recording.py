@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -50,8 +50,12 @@ class RecorderProcess:
             stdout=subprocess.PIPE,
         )
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def _tell(self, line: str) -> None:
-        assert self._process.poll() is None, f"{self._name} has died: {self._process.returncode}"
+        assert self.alive, f"{self._name} has died: {self._process.returncode}"
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
@@ -76,9 +80,7 @@ class RecorderProcess:
             return [Operation.of_line(line) for line in lines]
 
     def end(self) -> None:
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(10)
+        self._process.communicate(timeout=10)
 
 
 class Recorders:
@@ -92,22 +94,25 @@ class Recorders:
 
     def _process(self, host: Host, number: int) -> RecorderProcess:
         place = (host.addr, number)
-        if place not in self._processes:
+        if place not in self._processes or not self._processes[place].alive:
             name = f"{host.location.name}-{number}"
             self._processes[place] = RecorderProcess(host, name, self._directory)
         return self._processes[place]
 
-    @contextmanager
-    def running(
-        self, *plans: Plan, hosts: Sequence[Host] | None = None, rate: float = 1.0
-    ) -> Iterator[History]:
+    def running(self, *plans: Plan, hosts: Sequence[Host] | None = None) -> AbstractContextManager[History]:
         """A recorder for each plan on each host, while the block runs; the list is filled at its end."""
+        chosen = hosts or self._cluster.hosts
+        return self.running_each(dict.fromkeys(chosen, plans or (READING, WRITING)))
+
+    @contextmanager
+    def running_each(self, plans: Mapping[Host, Sequence[Plan]]) -> Iterator[History]:
+        """The same, with plans of its own for each host."""
         self._runs += 1
         keys = [f"run{self._runs}-key{number}" for number in range(KEYS)]
         chosen = [
-            (self._process(host, number), replace(plan, rate=plan.rate * rate, keys=plan.keys or keys))
-            for host in hosts or self._cluster.hosts
-            for number, plan in enumerate(plans or (READING, WRITING))
+            (self._process(host, number), replace(plan, keys=plan.keys or keys))
+            for host, wanted in plans.items()
+            for number, plan in enumerate(wanted)
         ]
         history: History = []
         for process, plan in chosen:

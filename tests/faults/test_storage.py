@@ -89,6 +89,16 @@ def break_replica(host, damage):
     broken.replace(data)
 
 
+@pytest.fixture
+def cluster(cluster):
+    """What a scenario has left broken does not stand in the way of the next."""
+    yield cluster
+    for host in cluster.hosts:
+        if not host.serves():
+            host.stop_node()
+            host.wipe()
+
+
 @pytest.mark.parametrize("damage", [everything, every_second_page_but_the_first, the_end_is_missing])
 def test_a_node_whose_files_are_broken_starts_over_or_says_so(cluster, recorders, damage):
     with recorders.running() as history, no_change_of_leader(cluster) as leader:
