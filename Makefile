@@ -10,7 +10,7 @@ WEB_PORT ?= 8001
 NODE_PORT ?= 7001
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format simulate proto clean
+.PHONY: help demo test lint format simulate benchmark proto clean
 
 help:
 	@echo 'make demo              three nodes and three web processes on this machine, until Ctrl-C'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint              ruff, mypy, import-linter'
 	@echo 'make format            rewrite the code in the house format'
 	@echo 'make simulate SEEDS=N  whole clusters in memory, N random lives'
+	@echo 'make benchmark         measure beside other caches, into docs/performance; QUICK=1 only tries it'
 	@echo 'make proto             generate django_hacache/wire from proto/cache.proto'
 	@echo 'make clean             remove the environment and everything generated'
 
@@ -39,6 +40,9 @@ format: $(VENV)/installed-dev
 
 simulate: $(VENV)/installed-dev
 	$(RUN) -m tests.simulation --seeds $(SEEDS)
+
+benchmark: $(VENV)/installed-benchmark
+	$(RUN) -m benchmarks $(if $(QUICK),--quick)
 
 proto: $(VENV)/installed-dev
 	$(RUN) proto/generate.py
@@ -62,4 +66,8 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/pip
 	$(RUN) -m pip install --quiet --editable . --group dev
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-benchmark: pyproject.toml | $(VENV)/bin/pip
+	$(RUN) -m pip install --quiet --editable . --group benchmark
 	@touch $@ $(VENV)/installed

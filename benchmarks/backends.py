@@ -1,0 +1,156 @@
+"""What is measured: the caches under test and their peers, each by a name that the results use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cluster import TIMEOUT_S, cache_settings, site_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.stage import Stage
+
+REFERENCE = "django-redis"
+ACKNOWLEDGED = "redis-wait"
+
+Environments = list[dict[str, str]]
+
+# Django's own backends keep 300 entries unless told otherwise.
+_UNLIMITED = {"MAX_ENTRIES": 10_000_000}
+_DJANGO = "django.core.cache.backends"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A cache that workers use.
+
+    `label` is for people. `environments` starts what the cache needs, and returns the environment of the
+    workers of each host that takes part.
+    """
+
+    name: str
+    label: str
+    environments: Callable[[Stage], Environments]
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name in OURS or self.name == "cluster"
+
+
+def _peer(entry: Callable[[Stage], dict[str, Any]]) -> Callable[[Stage], Environments]:
+    def environments(stage: Stage) -> Environments:
+        caches = {"TIMEOUT": TIMEOUT_S, **entry(stage)}
+        return [site_environment(caches) | {"BENCHMARK_DATABASE": str(stage.database)}]
+
+    return environments
+
+
+def _leader(stage: Stage) -> Environments:
+    return [host.environment for host in stage.three_nodes.hosts if host.addr == stage.leader]
+
+
+def _other(stage: Stage) -> Environments:
+    return [host.environment for host in stage.three_nodes.hosts if host.addr != stage.leader][:1]
+
+
+def _memcached(kind: str) -> Callable[[Stage], Environments]:
+    return _peer(
+        lambda stage: {
+            "BACKEND": f"{_DJANGO}.memcached.{kind}",
+            "LOCATION": stage.memcached.address,
+            "KEY_PREFIX": kind,
+        }
+    )
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            "standalone",
+            "django_hacache, standalone",
+            _peer(lambda stage: cache_settings(stage.directory / "standalone", stage.size_limit)),
+        ),
+        Backend("one-node", "django_hacache, one node", lambda stage: [stage.one_node.hosts[0].environment]),
+        Backend("leader", "django_hacache, three nodes, leader's host", _leader),
+        Backend("other", "django_hacache, three nodes, another host", _other),
+        Backend(
+            "cluster",
+            "django_hacache, three nodes, clients on all hosts",
+            lambda stage: [host.environment for host in stage.three_nodes.hosts],
+        ),
+        Backend(
+            REFERENCE,
+            "django-redis",
+            _peer(
+                lambda stage: {
+                    "BACKEND": "django_redis.cache.RedisCache",
+                    "LOCATION": f"redis://{stage.redis.address}/0",
+                }
+            ),
+        ),
+        Backend(
+            "redis",
+            "Django's RedisCache with hiredis",
+            _peer(
+                lambda stage: {
+                    "BACKEND": f"{_DJANGO}.redis.RedisCache",
+                    "LOCATION": f"redis://{stage.redis.address}/1",
+                }
+            ),
+        ),
+        Backend(
+            ACKNOWLEDGED,
+            "Redis with two replicas, SET + WAIT 1",
+            _peer(
+                lambda stage: {
+                    "BACKEND": "benchmarks.peers.AcknowledgedRedisCache",
+                    "LOCATION": f"redis://{stage.redis_primary.address}",
+                }
+            ),
+        ),
+        Backend("pymemcache", "PyMemcacheCache", _memcached("PyMemcacheCache")),
+        Backend("pylibmc", "PyLibMCCache", _memcached("PyLibMCCache")),
+        Backend(
+            "locmem",
+            "LocMemCache, private to each process",
+            _peer(lambda _: {"BACKEND": f"{_DJANGO}.locmem.LocMemCache", "OPTIONS": _UNLIMITED}),
+        ),
+        Backend(
+            "diskcache",
+            "diskcache on tmpfs",
+            _peer(
+                lambda stage: {
+                    "BACKEND": "diskcache.DjangoCache",
+                    "LOCATION": str(stage.directory / "diskcache"),
+                }
+            ),
+        ),
+        Backend(
+            "database",
+            "DatabaseCache, SQLite on tmpfs",
+            _peer(
+                lambda _: {
+                    "BACKEND": f"{_DJANGO}.db.DatabaseCache",
+                    "LOCATION": "cache",
+                    "OPTIONS": _UNLIMITED,
+                }
+            ),
+        ),
+        Backend(
+            "filebased",
+            "FileBasedCache on tmpfs",
+            _peer(
+                lambda stage: {
+                    "BACKEND": f"{_DJANGO}.filebased.FileBasedCache",
+                    "LOCATION": str(stage.directory / "filebased"),
+                    "OPTIONS": _UNLIMITED,
+                }
+            ),
+        ),
+    )
+}
+OURS = ("standalone", "one-node", "leader", "other")
+PEERS = (REFERENCE, "redis", "pymemcache", "pylibmc", "locmem", "diskcache", "database", "filebased")

@@ -1,0 +1,103 @@
+"""Clusters of django_hacache: real node processes, one "host" being a directory and an address."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.subprocesses import free_port, stop, wait_until
+from django_hacache.replica.control import ControlPage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+BACKEND = "django_hacache.cache.HACache"
+TIMEOUT_S = 24 * 3600
+DJANGO = [sys.executable, "-m", "django"]
+
+
+def cache_settings(location: Path, size_limit: int) -> dict[str, Any]:
+    """CACHES["default"] for a replica in `location`."""
+    return {
+        "BACKEND": BACKEND,
+        "LOCATION": str(location),
+        "TIMEOUT": TIMEOUT_S,
+        "OPTIONS": {"SIZE_LIMIT": size_limit},
+    }
+
+
+def site_environment(caches: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of a Django process whose CACHES["default"] is `caches`."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "benchmarks.site.settings",
+        "BENCHMARK_CACHE": json.dumps(caches),
+    }
+
+
+class Host:
+    """One node, and the environment of the workers beside it."""
+
+    def __init__(self, directory: Path, addr: str, addrs: list[str], size_limit: int) -> None:
+        self.addr = addr
+        self.location = directory / f"host-{addr.rpartition(':')[2]}"
+        self.environment = site_environment(cache_settings(self.location, size_limit)) | {
+            "HA_MODE": "true",
+            "HA_HOSTS": ",".join(f"http://{one}" for one in addrs),
+            "HOSTNAME_OVERWRITE": addr,
+            "CACHE_TLS": "false",
+            "CACHE_AUTH_TOKEN": "a token for benchmarks, long enough for no warning",
+        }
+        self.log = directory / f"{self.location.name}.log"
+        with self.log.open("wb") as log:
+            self.node = subprocess.Popen(
+                [*DJANGO, "hacache_node"], env=self.environment, stderr=log, start_new_session=True
+            )
+
+    def wait(self) -> None:
+        """Wait until the node knows a leader and lets its host read."""
+        wait_until(self._serves, self.node, f"the node at {self.addr} (its log: {self.log})")
+
+    def _serves(self) -> bool:
+        page = ControlPage.open(self.location)
+        if page is None:
+            return False
+        try:
+            return page.writable() and page.holds(page.epoch)
+        finally:
+            page.close()
+
+    def status(self) -> dict[str, Any]:
+        """What `hacache_status` tells on this host."""
+        command = [*DJANGO, "hacache_status", "--json"]
+        ran = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, check=True)
+        return json.loads(ran.stdout)
+
+
+class Cluster:
+    """One or three hosts on this machine, which all serve."""
+
+    def __init__(self, directory: Path, size: int, size_limit: int = 256 << 20) -> None:
+        directory.mkdir()
+        addrs = [f"127.0.0.1:{free_port()}" for _ in range(size)]
+        self.hosts: list[Host] = []
+        try:
+            self.hosts += [Host(directory, addr, addrs, size_limit) for addr in addrs]
+            for host in self.hosts:
+                host.wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def leader(self) -> Host:
+        """The host that leads now."""
+        addr = self.hosts[0].status()["leader"]["addr"]
+        return next(host for host in self.hosts if host.addr == addr)
+
+    def stop(self) -> None:
+        for host in self.hosts:
+            stop(host.node)

@@ -1,0 +1,69 @@
+"""Worker processes, as the parent sees them: started once, warm, told what to do line by line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.subprocesses import STOP_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class WorkerFailed(Exception):
+    """A worker raised; the message is its traceback."""
+
+
+class Crew:
+    """`size` workers, spread over `environments`; one process in each of them forks its share."""
+
+    def __init__(self, environments: Sequence[Mapping[str, str]], size: int = 1) -> None:
+        shares = [len(range(first, size, len(environments))) for first in range(len(environments))]
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.worker", str(share)],
+                env=environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+            for environment, share in zip(environments, shares, strict=True)
+            if share
+        ]
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    def ask(self, do: str, **arguments: Any) -> list[Any]:
+        """Tell all workers at once to do something; return what each of them answers."""
+        for process in self._processes:
+            process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            process.stdin.flush()
+        return [answer for process in self._processes for answer in self._answers(process)]
+
+    def _answers(self, process: subprocess.Popen[str]) -> list[Any]:
+        line = process.stdout.readline()
+        if not line:
+            raise WorkerFailed(f"worker {process.pid} ended with exit code {process.wait()}")
+        answers = json.loads(line)
+        for answer in answers:
+            if "error" in answer:
+                raise WorkerFailed(answer["error"])
+        return [answer["answer"] for answer in answers]
+
+    def stop(self) -> None:
+        """End the workers: their input ends."""
+        for process in self._processes:
+            process.stdin.close()
+        for process in self._processes:
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()

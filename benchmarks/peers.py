@@ -1,0 +1,34 @@
+"""Redis with acknowledged writes: what a cluster's write at quorum is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+
+WAIT_TIMEOUT_MS = 5000
+
+
+class NotAcknowledged(Exception):
+    """No replica had the write in time."""
+
+
+class AcknowledgedClient(RedisCacheClient):
+    """SET and WAIT 1 leave in one packet; the write is done when one of the two replicas has it."""
+
+    def set(self, key: str, value: Any, timeout: int | None) -> None:
+        client = self.get_client(key, write=True)
+        with client.pipeline(transaction=False) as pipeline:
+            pipeline.set(key, self._serializer.dumps(value), ex=timeout)
+            pipeline.wait(1, WAIT_TIMEOUT_MS)
+            replicas = pipeline.execute()[-1]
+        if replicas < 1:
+            raise NotAcknowledged(key)
+
+
+class AcknowledgedRedisCache(RedisCache):
+    """Django's RedisCache whose set() waits for a replica."""
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = AcknowledgedClient

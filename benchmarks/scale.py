@@ -1,0 +1,54 @@
+"""How much is measured: a full run, or a quick one that shows that everything works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Counts of one run. A block of calls ends after `block_calls` or `block_seconds`, what comes first."""
+
+    rounds: int
+    block_calls: int
+    block_seconds: float
+    warm_up_calls: int
+    entries: int  # those that latencies are measured over
+    counting_seconds: float  # of one block in which calls a second are counted
+    counting_warm_up_seconds: float
+    zipf_entries: int
+    many_entries: int  # what "growth" compares with `entries`
+    memory_entries: int
+    fresh_processes: int  # in which start-up is measured
+    idle_seconds: float
+
+
+FULL = Scale(
+    rounds=15,
+    block_calls=1000,
+    block_seconds=1.0,
+    warm_up_calls=200,
+    entries=1000,
+    counting_seconds=2.0,
+    counting_warm_up_seconds=1.0,
+    zipf_entries=10_000,
+    many_entries=1_000_000,
+    memory_entries=100_000,
+    fresh_processes=11,
+    idle_seconds=30.0,
+)
+
+QUICK = Scale(
+    rounds=2,
+    block_calls=60,
+    block_seconds=0.05,
+    warm_up_calls=20,
+    entries=200,
+    counting_seconds=0.2,
+    counting_warm_up_seconds=0.1,
+    zipf_entries=500,
+    many_entries=10_000,
+    memory_entries=5_000,
+    fresh_processes=2,
+    idle_seconds=3.0,
+)

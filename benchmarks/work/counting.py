@@ -1,0 +1,72 @@
+"""Counts what a worker does a second, in a span of time that all workers of a crew share."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+import time
+from collections.abc import Callable
+from operator import methodcaller
+from typing import Any
+
+from django.core.cache import cache
+
+from benchmarks.work.calls import BLOCKS, WrongAnswer, is_done, is_hit
+from benchmarks.work.population import key, value
+
+ZIPF_EXPONENT = 0.99  # that of the YCSB benchmarks
+READS = 95  # of a hundred calls
+SEQUENCE = 10_000
+
+
+Calls = list[tuple[Callable[[Any], Any], Callable[[Any], bool]]]
+
+
+def count_calls(call: str, start: float, end: float, entries: int) -> float:
+    """One call of the cache, over and over."""
+    return rate(_calls(call, entries), start, end)
+
+
+def count_mixed(start: float, end: float, entries: int) -> float:
+    """Reads and writes of keys of which few are asked for often and many seldom."""
+    return rate(_mixed_calls(entries), start, end)
+
+
+@functools.cache
+def _calls(call: str, entries: int) -> Calls:
+    block = BLOCKS[call](SEQUENCE, entries)
+    return [(make, block.is_right) for make in block.calls]
+
+
+@functools.cache
+def _mixed_calls(entries: int) -> Calls:
+    weights = itertools.accumulate(1 / rank**ZIPF_EXPONENT for rank in range(1, entries + 1))
+    numbers = random.choices(range(entries), cum_weights=list(weights), k=SEQUENCE)
+    return [
+        (methodcaller("get", key(number)), is_hit)
+        if random.randrange(100) < READS
+        else (methodcaller("set", key(number), value(number)), is_done)
+        for number in numbers
+    ]
+
+
+def rate(calls: Calls, start: float, end: float) -> float:
+    """How many of `calls`, made in turn, are done a second between two instants of the monotonic clock.
+
+    They begin at once: those before `start` warm up.
+    """
+    again = itertools.cycle(calls)
+    while time.monotonic() < start:
+        make, _ = next(again)
+        make(cache)
+    count, began = 0, time.monotonic()
+    while True:
+        make, is_right = next(again)
+        answer = make(cache)
+        if not is_right(answer):
+            raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")
+        count += 1
+        passed = time.monotonic()
+        if passed >= end:
+            return count / (passed - began)
