@@ -6,11 +6,12 @@ PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 pyth
 VENV = .venv
 RUN = $(VENV)/bin/python
 SEEDS ?= 10000
+SCALE ?= 1
 WEB_PORT ?= 8001
 NODE_PORT ?= 7001
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format simulate benchmark proto clean
+.PHONY: help demo test lint format simulate faults benchmark proto clean
 
 help:
 	@echo 'make demo              three nodes and three web processes on this machine, until Ctrl-C'
@@ -18,6 +19,7 @@ help:
 	@echo 'make lint              ruff, mypy, import-linter'
 	@echo 'make format            rewrite the code in the house format'
 	@echo 'make simulate SEEDS=N  whole clusters in memory, N random lives'
+	@echo 'make faults ONLY=NAME  real nodes under real faults, into docs/reliability.md; as root, all in an hour'
 	@echo 'make benchmark         measure beside other caches, into docs/performance; QUICK=1 only tries it'
 	@echo 'make proto             generate django_hacache/wire from proto/cache.proto'
 	@echo 'make clean             remove the environment and everything generated'
@@ -40,6 +42,9 @@ format: $(VENV)/installed-dev
 
 simulate: $(VENV)/installed-dev
 	$(RUN) -m tests.simulation --seeds $(SEEDS)
+
+faults: $(VENV)/installed-dev
+	$(RUN) -m tests.faults --report docs --scale $(SCALE) $(if $(ONLY),--only $(ONLY))
 
 benchmark: $(VENV)/installed-benchmark
 	$(RUN) -m benchmarks $(if $(QUICK),--quick)

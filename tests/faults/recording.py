@@ -120,11 +120,13 @@ class Recorders:
         try:
             yield history
         finally:
-            for process, _ in chosen:
+            living = [process for process, _ in chosen if process.alive]
+            for process in living:
                 process.stop()
-            for process, _ in chosen:
+            for process in living:
                 history.extend(process.history())
             history.sort(key=lambda one: one.begin)
+            assert len(living) == len(chosen), "a worker has died"
 
     def end(self) -> None:
         for process in self._processes.values():

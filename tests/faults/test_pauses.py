@@ -14,7 +14,6 @@ from tests.faults.judge import (
     no_change_of_leader,
     writes,
 )
-
 from tests.faults.recording import READING, WRITING
 
 
