@@ -6,6 +6,7 @@ HACacheError
 ├── ConfigurationError    (also Django's ImproperlyConfigured)
 ├── LinkError
 ├── ReplicaError          (also an OSError)
+│   ├── ReplicaBroken
 │   └── ReplicaFull
 ├── RequestRefused
 └── ValueTooLarge         (also a ValueError)
@@ -38,6 +39,10 @@ class LinkError(HACacheError):
 
 class ReplicaError(HACacheError, OSError):
     """The host's replica cannot be opened, read or written."""
+
+
+class ReplicaBroken(ReplicaError):
+    """The replica's file is not whole: somebody else has written to it, or a part of it is missing."""
 
 
 class ReplicaFull(ReplicaError):

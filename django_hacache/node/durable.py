@@ -15,6 +15,7 @@ from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState
+from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects
 from django_hacache.node.codec import entry_of, entry_to_wire
 from django_hacache.wire import cache_pb2 as pb
@@ -56,7 +57,15 @@ class Installed:
 
 
 def load(replica: Replica, rng: Random) -> Found:
-    """Read what the last process of this node left, or begin as a fresh one."""
+    """Read what the last process of this node left, or begin as a fresh one, also where it cannot be read."""
+    try:
+        return _load(replica, rng)
+    except ReplicaBroken as error:
+        replica.start_over(error)
+        return _load(replica, rng)
+
+
+def _load(replica: Replica, rng: Random) -> Found:
     with replica.snapshot() as reading:
         journal = reading.journal
         stored = journal.get_meta(HARD)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from django_hacache.exceptions import ReplicaError, ReplicaFull
+from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
 from django_hacache.replica.layout import (
     ENTRIES,
@@ -47,7 +47,43 @@ _IMPORTED_BY = os.getpid()
 _FULL = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 )  # LMDB reports a short write to a full tmpfs as EIO
-_BROKEN = (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError)
+_BROKEN = (
+    lmdb.BadTxnError,
+    lmdb.CorruptedError,
+    lmdb.IncompatibleError,
+    lmdb.InvalidError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.VersionMismatchError,
+)
+
+
+class Identity(NamedTuple):
+    """Which file it is, whatever it is called."""
+
+    device: int
+    inode: int
+
+
+def identity_of(path: Path) -> Identity | None:
+    """The file at the path; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return Identity(found.st_dev, found.st_ino)
+
+
+def set_aside(directory: Path, broken: Identity | None, reason: Exception) -> None:
+    """Move a broken file away, so that the next one to open it for writing starts empty. One is kept."""
+    path = directory / FILE_NAME
+    with _directory_lock(directory):
+        if broken is None or identity_of(path) != broken:
+            return  # another process was faster
+        aside = path.with_name(f"{FILE_NAME}.broken-1")
+        log.warning("%s: moved to %s, starting empty", reason, aside)
+        path.replace(aside)
+        path.with_name(f"{FILE_NAME}-lock").unlink(missing_ok=True)
 
 
 class CacheDatabases(NamedTuple):
@@ -81,7 +117,8 @@ class Environment:
         if writable:
             ensure_private(directory)
             with _directory_lock(directory):
-                self.lmdb = self._open_or_replace(rounded)
+                with self.errors():
+                    self.lmdb = self._open(rounded)
                 self._restrict_modes()
         else:
             check_private(directory)
@@ -90,6 +127,7 @@ class Environment:
         self.begin = self.lmdb.begin
         self.identity = self._identity_at_path()
         try:
+            self._check_length()
             if writable:
                 self.lmdb.reader_check()
             self.fixed = self._open_fixed()
@@ -113,16 +151,11 @@ class Environment:
                 max_spare_txns=1,
             )
 
-    def _open_or_replace(self, map_size: int) -> lmdb.Environment:
-        with self.errors():
-            try:
-                return self._open(map_size)
-            except _BROKEN as error:
-                aside = self.path.with_name(f"{FILE_NAME}.broken-1")
-                log.warning("%s cannot be read (%s): moved to %s, starting empty", self.path, error, aside)
-                self.path.replace(aside)
-                self.path.with_name(f"{FILE_NAME}-lock").unlink(missing_ok=True)
-                return self._open(map_size)
+    def _check_length(self) -> None:
+        """Reading beyond the file's end would kill the process by SIGBUS."""
+        size, taken = self.path.stat().st_size, self.file_bytes()
+        if size < taken:
+            raise ReplicaBroken(f"the replica {self.path} has {size} bytes, and should have {taken}")
 
     def _restrict_modes(self) -> None:
         # By path: opening and closing the lock file would drop LMDB's own locks on it (POSIX).
@@ -152,12 +185,8 @@ class Environment:
         """Whether the file at the path is no longer the one that is open: the directory was wiped."""
         return self._identity_at_path() != self.identity
 
-    def _identity_at_path(self) -> tuple[int, int] | None:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def _identity_at_path(self) -> Identity | None:
+        return identity_of(self.path)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -172,6 +201,8 @@ class Environment:
         if isinstance(error, ReplicaError):
             return error
         code = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
+        if isinstance(error, _BROKEN):
+            return ReplicaBroken(f"the replica {self.path} cannot be read: {error}")
         if isinstance(error, lmdb.MapFullError):
             return ReplicaFull(f"the replica in {self.directory} has reached its map size: {error}")
         if code in _FULL:

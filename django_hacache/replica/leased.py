@@ -65,6 +65,7 @@ class LeasedReader:
             return None
         if control.holds(epoch):
             return value
+        self._verified = -1
         self._check()
         return None
 
@@ -99,11 +100,16 @@ class LeasedReader:
             else:
                 if control.holds(epoch):
                     return result
+                self._verified = -1
         self._check(error)
         return miss
 
     def _verify(self, opened: tuple[ControlPage, Replica], epoch: int) -> bool:
         """In a new epoch the node may be another process that began with another file: look at the paths once."""
+        if not opened[0].holds(epoch):
+            # Nobody vouches for the file: it is not even looked at.
+            self._check()
+            return False
         if opened[0].stale() or opened[1].replaced():
             self._check()
             return False

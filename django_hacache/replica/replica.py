@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import lmdb
 
-from django_hacache.exceptions import ReplicaError
+from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
-from django_hacache.replica.environment import Environment
+from django_hacache.replica.environment import FILE_NAME, Environment, identity_of, set_aside
 from django_hacache.replica.layout import HEADER, HEADER_BYTES, MAX_KEY_BYTES, replica_key
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, item_of, names
 
@@ -87,6 +87,16 @@ class Replica:
         )
 
     def _open(self) -> Environment:
+        found = identity_of(self.directory / FILE_NAME)
+        try:
+            return self._open_whole()
+        except ReplicaBroken as error:
+            if not self.writable:
+                raise
+            set_aside(self.directory, found, error)
+        return self._open_whole()
+
+    def _open_whole(self) -> Environment:
         environment = Environment(self.directory, writable=self.writable, map_size=self._map_size)
         try:
             self._ensure_of_this_boot(environment)
@@ -96,7 +106,7 @@ class Replica:
         return environment
 
     def _ensure_of_this_boot(self, environment: Environment) -> None:
-        with environment.begin_read() as txn:
+        with environment.errors(), environment.begin_read() as txn:
             current = txn.get(_BOOT, db=environment.fixed.host) == self._boot
         if not current and not self.writable:
             raise ReplicaError(f"the replica in {self.directory} is from before this machine was booted")
@@ -110,6 +120,17 @@ class Replica:
                 transaction.empty()
                 transaction.journal.erase()
                 transaction.set_host_mark(_BOOT, self._boot)
+
+    def set_aside(self, reason: ReplicaBroken) -> None:
+        """Close what was found broken and move it away; this object is of no use after that."""
+        environment = self._environment
+        environment.close()
+        set_aside(self.directory, environment.identity, reason)
+
+    def start_over(self, reason: ReplicaBroken) -> None:
+        """Go on with an empty replica in place of one that was found broken."""
+        self.set_aside(reason)
+        self._environment = self._open()
 
     def close(self) -> None:
         """Close it; safe to call again. Reads of other threads that are under way raise ReplicaError."""

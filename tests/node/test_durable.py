@@ -7,6 +7,8 @@ import pytest
 from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState, Ready
+from django_hacache.exceptions import ReplicaBroken
+from django_hacache.node import durable
 from django_hacache.node.durable import Durable, Installed, applied_place, load
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
@@ -174,3 +176,20 @@ def test_a_replica_from_before_the_boot_is_void_and_its_node_is_fresh(open_repli
     assert found.hard.fresh
     assert (found.log.last_index, found.applied, found.requests) == (0, 0, [])
     assert replica.get("c", "key") is None
+
+
+def test_a_node_whose_memory_cannot_be_read_begins_as_a_fresh_one(replica, rng, monkeypatch, caplog):
+    read = durable._load
+
+    def broken_once(*args):
+        monkeypatch.setattr(durable, "_load", read)
+        raise ReplicaBroken("noise")
+
+    first = load(replica, rng).hard
+    monkeypatch.setattr(durable, "_load", broken_once)
+    found = load(replica, rng)
+    assert found.hard.fresh
+    assert found.hard.incarnation != first.incarnation
+    assert "starting empty" in caplog.text
+    with replica.write() as transaction:
+        transaction.journal.put_meta("k", b"v")

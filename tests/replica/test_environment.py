@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import stat
@@ -132,6 +133,43 @@ def test_a_broken_file_is_moved_aside_by_a_writer(directory, caplog):
     assert (directory / "replica.lmdb.broken-1").read_bytes() == b"garbage" * 5000
     assert "moved to" in caplog.text
     replica.close()
+
+
+def noise_in_every_second_page(data):
+    rng = random.Random(2)
+    pages = [data[at : at + 4096] for at in range(0, len(data), 4096)]
+    return b"".join(rng.randbytes(4096) if n > 1 and n % 2 else page for n, page in enumerate(pages))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [noise_in_every_second_page, lambda data: data[: len(data) // 2], lambda data: data[:8192]],
+    ids=["noise", "half", "two pages"],
+)
+def test_a_damaged_file_kills_no_process(directory, process, damage):
+    before = open_replica(directory)
+    for number in range(500):
+        put(before, f"k{number}", b"x" * 1000)
+    before.close()
+    path = directory / "replica.lmdb"
+    damaged = damage(path.read_bytes())
+    path.unlink()
+    path.write_bytes(damaged)
+    path.chmod(0o600)
+    reading = process(f"""
+from django_hacache.replica.control import ControlPage
+ControlPage.create(directory)
+reader = LeasedReader(directory, map_size={MAP_SIZE})
+say([reader.get("default", f"k{{n}}") for n in range(500)].count(None))
+""")
+    assert reading.stdout.readline() == "500\n"
+    writing = process(f"""
+replica = Replica.open(directory, writable=True, map_size={MAP_SIZE})
+put(replica, "default", "k", b"new")
+say(replica.get("default", "k"))
+""")
+    assert writing.stdout.readline() == "b'new'\n"
+    assert (directory / "replica.lmdb.broken-1").read_bytes() == damaged
 
 
 def test_one_broken_file_is_kept(directory):
