@@ -92,6 +92,7 @@ class HostStatus:
     fresh: bool
     bounds: tuple[Bound, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    lanes: tuple[str, ...] = ()
 
     @property
     def uptime(self) -> str:
@@ -220,6 +221,7 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
                     )
                     for one in host.transfers
                 ),
+                lanes=tuple(host.lanes),
             )
             for host in ack.hosts
         ),

@@ -77,6 +77,7 @@ class ClusterConfig:
     reconnect_lower_ms: int
     reconnect_upper_ms: int
     election_timeout_s: float
+    lane_port: int | None = 0  # 0: any free one; None: no lanes
 
     def me(self) -> Host:
         """The host of HA_HOSTS that this process runs on; ConfigurationError where none or several fit."""
@@ -138,6 +139,7 @@ def read_cluster(findings: Findings, *, with_files: bool = False) -> ClusterConf
         ),
         # Not below the read lease of 1 s: a follower could vote while the old leader's lease still holds.
         election_timeout_s=source.read("CACHE_ELECTION_TIMEOUT", seconds(1, 60), default=2.0),
+        lane_port=source.read("CACHE_LANE_PORT", port_or_off, default=0),
     )
     _refuse_unknown(given, source.names, findings)
     rules.check_cluster(config, source, findings)
@@ -185,6 +187,16 @@ def _refuse_unknown(given: Mapping[str, object], known: list[str], findings: Fin
                 f"settings.HACACHE has the unknown key {name!r}. {did_you_mean(name, known)}",
                 "Correct or remove the key.",
             )
+
+
+def port_or_off(raw: object) -> int | None:
+    """A port, 0 for any free one, or None for "off"."""
+    if isinstance(raw, str) and raw.strip().lower() == "off":
+        return None
+    try:
+        return whole_number(0, 65535)(raw)
+    except ValueError:
+        raise ValueError("a port from 1 to 65535, 0 for any free one, or 'off'") from None
 
 
 def host_port(raw: object) -> str:

@@ -208,11 +208,13 @@ class Core(Campaigner):
             self._election.announce_death(peer, now)
 
     def peer_connected(self, peer: str, now: int) -> None:
-        """A new connection: what was in flight on the old one is lost."""
+        """A new connection, or one of two is gone: what was in flight on the old one is lost."""
         progress = self._replication.progress.get(peer)
         if progress is not None and self.role is Role.LEADER:
             progress.connection_lost()
-            self._unsettled = now
+        elif self._state.leader == peer:
+            self._submissions.connection_lost(now)
+        self._unsettled = now
 
     def hand_over(self, now: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""

@@ -263,6 +263,12 @@ class Submissions:
             submission.stage = Stage.WAITING
             self._advance(submission, now)
 
+    def connection_lost(self, now: int) -> None:
+        """What was forwarded over it may never have arrived: send it again."""
+        for submission in list(self._pending.values()):
+            if submission.stage is Stage.FORWARDED:
+                self._advance(submission, now)
+
     def generation_changed(self) -> None:
         """Nothing has been sent in this order yet, whatever was in an earlier one."""
         for submission in self._pending.values():

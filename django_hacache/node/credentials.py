@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ssl
 from typing import TYPE_CHECKING
 
 import grpc
@@ -72,8 +73,7 @@ def channel_options(config: ClusterConfig) -> list[tuple[str, int | str]]:
         ("grpc.enable_http_proxy", 0),
     ]
     if config.tls is not None:
-        name = config.tls.sni_overwrite or config.tls.validate_domain
-        options.append(("grpc.ssl_target_name_override", name))
+        options.append(("grpc.ssl_target_name_override", expected_name(config.tls)))
     return options
 
 
@@ -91,6 +91,43 @@ def channel_credentials(tls: TLS) -> grpc.ChannelCredentials:
         private_key=_read(tls.client_key) if tls.client_key else None,
         certificate_chain=_read(tls.client_cert) if tls.client_cert else None,
     )
+
+
+def server_context(tls: TLS) -> ssl.SSLContext:
+    """The same for a lane. Raises ConfigurationError naming what cannot be used."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _load(context, tls.server_cert, tls.server_key)
+    if tls.ca_client:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=_read(tls.ca_client).decode())
+    return _as_strict_as_grpc(context)
+
+
+def client_context(tls: TLS) -> ssl.SSLContext:
+    """The same for a lane. Raises ConfigurationError naming what cannot be used."""
+    authority = _read(tls.ca_server).decode() if tls.ca_server else None
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=authority)
+    if tls.client_cert and tls.client_key:
+        _load(context, tls.client_cert, tls.client_key)
+    return _as_strict_as_grpc(context)
+
+
+def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(cert, key)
+    except OSError as error:  # ssl.SSLError, too
+        raise ConfigurationError(f"{cert} and {key}: expected a certificate and its key: {error}") from error
+
+
+def _as_strict_as_grpc(context: ssl.SSLContext) -> ssl.SSLContext:
+    # Newer Pythons also ask for extensions that certificates of a private authority often lack.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def expected_name(tls: TLS) -> str:
+    """The name that a peer's certificate must carry."""
+    return tls.sni_overwrite or tls.validate_domain
 
 
 def _read(path: Path) -> bytes:

@@ -31,7 +31,7 @@ PROBE_S = 0.5
 class PeerEvents(Protocol):
     """What happens on the stream to a peer."""
 
-    def peer_connected(self, addr: str) -> None: ...
+    def peer_connected(self, addr: str, lane_port: int) -> None: ...
     def peer_answered(self, addr: str, ack: pb.Ack) -> None: ...
     def peer_lost(self, addr: str, *, refused: bool) -> None: ...
 
@@ -115,7 +115,7 @@ class PeerStream:
                 return True
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
             self._complained = ""
-            self._events.peer_connected(self.addr)
+            self._events.peer_connected(self.addr, info.mgmt_ack.leader_info.lane_port)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
             try:
                 await self._read(call)

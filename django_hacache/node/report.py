@@ -45,6 +45,8 @@ class Report:
         lease_left: Callable[[], int],
         outgoing: Callable[[], tuple[int, int]],
         transfers: Callable[[], list[pb.Transfer]],
+        lanes: Callable[[], list[str]],
+        lane_port: Callable[[], int],
     ) -> None:
         self._core = core
         self._replica = replica
@@ -55,6 +57,8 @@ class Report:
         self._lease_left = lease_left
         self._outgoing = outgoing
         self._transfers = transfers
+        self._lanes = lanes
+        self._lane_port = lane_port
         self._started = now()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
 
@@ -77,6 +81,7 @@ class Report:
             has_quorum=self._core.has_quorum(self._now()),
             node_addr=self._core.config.addr,
             extension_version=1,
+            lane_port=self._lane_port(),
         )
         if self._core.leader is not None:
             info.addr = self._core.leader
@@ -115,6 +120,7 @@ class Report:
             entries=sum(cache.entries for cache in caches),
             bounds=self._bounds(),
             transfers=self._transfers(),
+            lanes=self._lanes(),
         )
         ack = pb.StatusAck(
             quorum=core.has_quorum(self._now()),

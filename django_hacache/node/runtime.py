@@ -17,16 +17,18 @@ from django_hacache.consensus import messages as core_messages
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
 from django_hacache.consensus.state import Role
-from django_hacache.exceptions import ReplicaError
+from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.link.server import LinkServer
 from django_hacache.node import codec
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, Installed, load
 from django_hacache.node.effects import MS
 from django_hacache.node.intake import Intake, Reply, Token
+from django_hacache.node.lane import InboundLane, Lane, LaneServer
 from django_hacache.node.peers import PeerStream
 from django_hacache.node.report import Report, role_of
-from django_hacache.node.service import InboundStream, Service, start_server
+from django_hacache.node.routes import Routes
+from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
 from django_hacache.node.upkeep import Upkeep, limits_within
 from django_hacache.replica.clock import boottime_ns
@@ -109,21 +111,24 @@ class Node:
             size_of=pb.CacheRequest.ByteSize,
         )
         self._peers = {host.addr: PeerStream(config, me, host, self, rng) for host in others}
-        # The streams of each peer, the latest last: answers go there.
-        self._inbound: dict[str, list[InboundStream]] = {}
+        self._lanes = {host.addr: Lane(config, me, host, self, rng) for host in others}
+        self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
+        self._lane_server = LaneServer(config, frozenset(self._peers), self)
         self.report_view = Report(
             self.core,
             replica,
             tuple(caches),
             now=now_ms,
-            connected=lambda peer: self._peers[peer].connected,
-            ask=self._send_request,
+            connected=self._routes.connected,
+            ask=self._routes.send_request,
             lease_left=lambda: max(page.deadline_ns - boottime_ns(), 0) // MS,
             outgoing=lambda: (
                 max((peer.queued_bytes for peer in self._peers.values()), default=0),
                 config.buf_client << 20,
             ),
             transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
+            lanes=self._routes.lanes_up,
+            lane_port=lambda: self._lane_server.port,
         )
         self._intake = Intake(self, caches)
         largest = max((options.max_value_bytes for options in caches.values()), default=0)
@@ -131,12 +136,12 @@ class Node:
         self._link = LinkServer(socket, self._from_worker, max_request_bytes=largest)
         self._service = Service(config, frozenset(self._peers), self, max_request_bytes=largest)
         self._server: grpc.aio.Server | None = None
-        self._snapshots = SnapshotSender(replica, self._send_request, self._snapshot_ended)
+        self._snapshots = SnapshotSender(replica, self._routes.send_request, self._snapshot_ended)
         self._receiver = SnapshotReceiver(self)
         self._upkeep = Upkeep(self.core, replica, self._decider, limits_within(caches, capacity))
-        self._signature: tuple[core_messages.Sender, pb.Sender] | None = None
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0
         self._shown = ""
         self._reports: set[asyncio.Task[None]] = set()
 
@@ -147,12 +152,16 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._server = await start_server(self._config, self._service)
         try:
+            if self._peers and self._config.lane_port is not None:
+                await self._lane_server.start(listening_hosts(self._config.me().name))
             await self._link.start()
         except BaseException:
+            await self._lane_server.close()
             await self._server.stop(None)
             raise
-        for peer in self._peers.values():
+        for addr, peer in self._peers.items():
             peer.start()
+            self._lanes[addr].start()
         self.core.tick(now_ms())
         self._carry_out()
 
@@ -166,8 +175,10 @@ class Node:
                 await asyncio.wait_for(self._handed_over.wait(), HANDOVER_S)
         self._page.set_writable_until(0)
         await self._link.close()
-        for peer in self._peers.values():
+        for addr, peer in self._peers.items():
             await peer.close()
+            await self._lanes[addr].close()
+        await self._lane_server.close()
         if self._server is not None:
             self._service.end_streams()
             await self._server.stop(STREAMS_END_S)
@@ -204,6 +215,8 @@ class Node:
                 "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
             )
             self._page.revoke()
+            if isinstance(error, ReplicaBroken):
+                self._replica.set_aside(error)
             self.failed.set()
             self._handed_over.set()
             return
@@ -213,7 +226,7 @@ class Node:
         if ready.lease_until is not None:
             self._page.grant(ready.lease_until * MS)
         for peer, message in ready.messages:
-            self._send(peer, message)
+            self._routes.send(peer, message)
         for peer in ready.snapshots_to:
             self._snapshots.start(peer, core.hard.term)
         for completion in ready.completions:
@@ -226,12 +239,13 @@ class Node:
 
     def _set_timer(self) -> None:
         now = now_ms()
-        at = self._loop.time() + (self.core.next_wakeup(now) - now) / 1000
+        wakeup = self.core.next_wakeup(now)
         if self._timer is not None:
-            if not self._timer.cancelled() and self._loop.time() < self._timer.when() <= at:
+            if wakeup >= self._wakes_at:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._tick)
+        self._wakes_at = wakeup
+        self._timer = self._loop.call_later((wakeup - now) / 1000, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -244,7 +258,7 @@ class Node:
     def _set_writable(self, now: int) -> None:
         core = self.core
         leader = core.leader
-        able = core.accepts or (leader in self._peers and self._peers[leader].connected)
+        able = core.accepts or (leader in self._peers and self._routes.connected(leader))
         able = able and core.has_quorum(now)
         self._page.set_writable_until((now + WRITABLE_MS) * MS if able else 0)
 
@@ -258,45 +272,12 @@ class Node:
         if core.role is not Role.LEADER:
             self._snapshots.cancel_all()
 
-    # messages to peers
-
-    def _sender(self) -> pb.Sender:
-        sender = self.core.sender()
-        if self._signature is None or self._signature[0] != sender:
-            self._signature = (sender, codec.sender_to_wire(sender))
-        return self._signature[1]
-
-    def _send_request(self, peer: str, request: pb.CacheRequest, *, urgent: bool = False) -> bool:
-        request.sender.CopyFrom(self._sender())
-        return self._peers[peer].send(request, urgent=urgent)
-
-    def _send_ack(self, peer: str, ack: pb.Ack, *, urgent: bool = False) -> bool:
-        streams = self._inbound.get(peer)
-        if not streams:
-            return False
-        ack.sender.CopyFrom(self._sender())
-        return streams[-1].send(ack, urgent=urgent)
-
-    def _send(self, peer: str, message: core_messages.Message) -> None:
-        """Send over the stream that fits; heartbeats over both, and the first to arrive counts."""
-        urgent = isinstance(
-            message,
-            core_messages.Ping | core_messages.Pong | core_messages.Probe | core_messages.ProbeReply,
-        )
-        answered = False
-        ack = codec.to_ack(message, self.addr)
-        if ack is not None:
-            answered = self._send_ack(peer, ack, urgent=urgent)
-        if answered and not urgent:
-            return
-        request = codec.to_request(message, self.addr) if self._peers[peer].connected else None
-        if request is not None:
-            self._send_request(peer, request, urgent=urgent)
-
     # messages from peers: what PeerStream and Service need
 
-    def peer_connected(self, addr: str) -> None:
+    def peer_connected(self, addr: str, lane_port: int) -> None:
         logger.info("%s has a stream to %s", self.addr, addr)
+        if self._config.lane_port is not None:
+            self._lanes[addr].announced(lane_port)
         self.core.peer_connected(addr, now_ms())
         self._kick()
 
@@ -324,28 +305,45 @@ class Node:
 
     def stream_opened(self, stream: InboundStream) -> None:
         if stream.is_node:
-            self._inbound.setdefault(stream.addr, []).append(stream)
+            self._routes.stream_opened(stream)
 
     def stream_closed(self, stream: InboundStream) -> None:
         if stream.is_node:
-            self._inbound[stream.addr].remove(stream)
+            self._routes.stream_closed(stream)
+
+    def lane_opened(self, lane: InboundLane) -> None:
+        self._routes.lane_opened(lane)
+
+    def lane_closed(self, lane: InboundLane) -> None:
+        self._routes.lane_closed(lane)
+
+    def lane_lost(self, addr: str) -> None:
+        """What was on its way over the lane goes again, over the stream."""
+        self.core.peer_connected(addr, now_ms())
+        self._kick()
+
+    def lane_request(self, lane: InboundLane, request: pb.CacheRequest) -> None:
+        self._from_peer(lane.addr, request)
 
     def stream_request(self, stream: InboundStream, request: pb.CacheRequest) -> None:
         if not stream.is_node or not request.HasField("sender"):
             self._intake.take(request, stream.reply, trusted_ids=False)
             return
-        if request.sender.addr != stream.addr:
-            logger.warning("%s signed a message as %r; it is ignored", stream.addr, request.sender.addr)
+        self._from_peer(stream.addr, request)
+
+    def _from_peer(self, addr: str, request: pb.CacheRequest) -> None:
+        if request.sender.addr != addr:
+            logger.warning("%s signed a message as %r; it is ignored", addr, request.sender.addr)
             return
         match request.WhichOneof("method"):
             case "snapshot_chunk":
                 sender = codec.sender_from_wire(request.sender)
                 ack = self._receiver.on_chunk(sender, request.snapshot_chunk)
-                self._send_ack(stream.addr, pb.Ack(snapshot_ack=ack))
+                self._routes.send_ack(addr, pb.Ack(snapshot_ack=ack))
             case "snapshot_ack":
-                self._snapshots.on_ack(stream.addr, request.snapshot_ack)
+                self._snapshots.on_ack(addr, request.snapshot_ack)
             case "status":
-                self._send_ack(stream.addr, pb.Ack(status_ack=self.report_view.local()))
+                self._routes.send_ack(addr, pb.Ack(status_ack=self.report_view.local()))
             case _:
                 self._to_core(request.sender, codec.from_request(request))
 

@@ -218,8 +218,17 @@ async def start_server(config: ClusterConfig, service: Service) -> grpc.aio.Serv
     return server
 
 
+def listening_hosts(name: str) -> str | None:
+    """The same for a socket: the address to listen on, None for every interface."""
+    return name if is_loopback(name) else None
+
+
+def is_loopback(name: str) -> bool:
+    return name in {"localhost", "127.0.0.1", "::1"} or name.startswith("127.")
+
+
 def listening_address(name: str, port: int) -> str:
     """Loopback for a host of that name, else every interface: a host's name need not be one of its addresses."""
-    if name in {"localhost", "127.0.0.1", "::1"} or name.startswith("127."):
+    if is_loopback(name):
         return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     return f"[::]:{port}"

@@ -7,9 +7,9 @@ Base part: the messages, names and numbers of the redhac schema. They are fixed;
 built from that schema can talk to a node. Extensions: everything with a number from 16 up, and the
 messages that only such fields use. A sender may leave every extension out.
 
-Two transports carry these messages: the gRPC method below (between nodes, and for base clients), and a
-Unix socket between the workers of a host and its node (each message prefixed with its length, 4 bytes,
-big endian). docs/explanation/protocol.md tells what the messages mean.
+Three transports carry these messages: the gRPC method below (between nodes, and for base clients), a Unix
+socket between the workers of a host and its node, and the lanes between nodes (on both of these each message is
+prefixed with its length, 4 bytes, big endian). docs/explanation/protocol.md tells what the messages mean.
 """
 
 from collections import abc as _abc
@@ -1190,12 +1190,15 @@ class LeaderInfo(_message.Message):
     HAS_QUORUM_FIELD_NUMBER: _builtins.int
     NODE_ADDR_FIELD_NUMBER: _builtins.int
     EXTENSION_VERSION_FIELD_NUMBER: _builtins.int
+    LANE_PORT_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     election_ts: _builtins.int
     has_quorum: _builtins.bool
     node_addr: _builtins.str
     """Extensions: who answers this stream, and which version of the extensions it speaks."""
     extension_version: _builtins.int
+    lane_port: _builtins.int
+    """The port on which the node takes lanes; 0: on none."""
     def __init__(
         self,
         *,
@@ -1204,10 +1207,11 @@ class LeaderInfo(_message.Message):
         has_quorum: _builtins.bool = ...,
         node_addr: _builtins.str = ...,
         extension_version: _builtins.int = ...,
+        lane_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "node_addr", b"node_addr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "lane_port", b"lane_port", "node_addr", b"node_addr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__addr: _TypeAlias = _typing.Literal["addr"]  # noqa: Y015
     _WhichOneofArgType__addr: _TypeAlias = _typing.Literal["_addr", b"_addr"]  # noqa: Y015
@@ -2061,6 +2065,7 @@ class HostStatus(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     BOUNDS_FIELD_NUMBER: _builtins.int
     TRANSFERS_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     role: _builtins.str
     connected: _builtins.bool
@@ -2080,6 +2085,10 @@ class HostStatus(_message.Message):
     def transfers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transfer]:
         """State that the host sends to others or receives, while that goes on."""
 
+    @_builtins.property
+    def lanes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The peers to which its lane is up."""
+
     def __init__(
         self,
         *,
@@ -2094,14 +2103,40 @@ class HostStatus(_message.Message):
         entries: _builtins.int = ...,
         bounds: _abc.Iterable[Global___Bound] | None = ...,
         transfers: _abc.Iterable[Global___Transfer] | None = ...,
+        lanes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "lease_ms", b"lease_ms", "role", b"role", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
+
+@_typing.final
+class LaneHello(_message.Message):
+    """The first frame on a lane; the acceptor answers by LeaderInfo, or by an error and the end of the connection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ADDR_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    addr: _builtins.str
+    """The address of the node that opens the lane."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        addr: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaneHello: _TypeAlias = LaneHello  # noqa: Y015
 
 @_typing.final
 class Bound(_message.Message):

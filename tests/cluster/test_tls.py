@@ -60,6 +60,8 @@ def test_mutual_tls_joins_those_of_one_authority_and_no_other(new_cluster, tmp_p
     host = cluster.hosts[0]
     host.worker.set("key", 1, ack="all")
     assert [one.worker.get("key") for one in cluster.hosts] == [1] * 3
+    # The lanes, too, speak TLS with these certificates.
+    eventually(lambda: len(host.status().hosts[0].lanes) == 2)
     host.signal(9)
     host.environment |= {
         "CACHE_TLS_SERVER_CERT": foreign_cert,
@@ -71,5 +73,6 @@ def test_mutual_tls_joins_those_of_one_authority_and_no_other(new_cluster, tmp_p
     host.start()
     eventually(lambda: "no stream to" in host.log.read_text()[before:])
     cluster.others(host)[0].worker.set("key", 2)
+    assert "no lane to" not in host.log.read_text()[before:], "a lane was tried without a stream"
     assert not host.serves()
     assert host.worker.get("key") is None

@@ -105,6 +105,15 @@ def test_the_status_command_tells_of_all_hosts(cluster):
     assert {host["addr"] for host in status["hosts"]} == {host.addr for host in cluster.hosts}
     assert [host["role"] for host in status["hosts"]].count("leader") == 1
     assert status["leader"]["addr"] in {host.addr for host in cluster.hosts}
+    assert all(len(host["lanes"]) == 2 for host in status["hosts"])
+
+
+def test_without_lanes_everything_takes_the_streams(new_cluster):
+    cluster = new_cluster(CACHE_LANE_PORT="off")
+    for number, host in enumerate(cluster.hosts):
+        host.worker.set("key", number, ack="all")
+        assert [one.worker.get("key") for one in cluster.hosts] == [number] * 3
+    assert [one.lanes for one in cluster.hosts[0].status().hosts] == [(), (), ()]
 
 
 @pytest.mark.parametrize("size", [1, 5, 7])

@@ -153,5 +153,5 @@ def test_every_setting_and_option_is_in_the_reference(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Source, "read", recorded)
     problems()
     text = (DOCS / "settings.md").read_text()
-    assert len(asked) == 28
+    assert len(asked) == 29
     assert sorted(name for name in asked if f"### {name}\n" not in text) == []

@@ -29,6 +29,8 @@ GOOD = [
     ("CACHE_RECONNECT_TIMEOUT_LOWER", "100", "reconnect_lower_ms", 100),
     ("CACHE_RECONNECT_TIMEOUT_UPPER", "1500", "reconnect_upper_ms", 1500),
     ("CACHE_ELECTION_TIMEOUT", "1", "election_timeout_s", 1.0),
+    ("CACHE_LANE_PORT", "7101", "lane_port", 7101),
+    ("CACHE_LANE_PORT", "Off", "lane_port", None),
 ]
 GOOD_TLS = [
     ("CACHE_TLS_SERVER_CERT", "/etc/a.pem", "server_cert", Path("/etc/a.pem")),
@@ -63,6 +65,8 @@ BAD = [
     ("CACHE_RECONNECT_TIMEOUT_LOWER", "-1", "a whole number from 1 to 60000"),
     ("CACHE_RECONNECT_TIMEOUT_UPPER", "2s", "a whole number from 1 to 60000"),
     ("CACHE_ELECTION_TIMEOUT", "0.9", "seconds, a number from 1 to 60"),
+    ("CACHE_LANE_PORT", "70000", "a port from 1 to 65535"),
+    ("CACHE_LANE_PORT", "on", "or 'off'"),
 ]
 PATHS = [name for name, *_ in GOOD_TLS if "DOMAIN" not in name and "SNI" not in name]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import LANE_PORT, Cluster
 from tests.faults.network import Network
 from tests.faults.recording import Recorders
 
 SHARED_MEMORY = Path("/dev/shm")
 # As a site has it that sets nothing; the plain test clusters are more hasty.
-AS_SHIPPED = {"CACHE_ELECTION_TIMEOUT": ""}
+AS_SHIPPED = {"CACHE_ELECTION_TIMEOUT": "", "CACHE_LANE_PORT": str(LANE_PORT)}
 
 
 @contextmanager

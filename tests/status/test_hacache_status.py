@@ -88,6 +88,7 @@ def test_json_has_the_documented_keys(cluster: Path) -> None:
             {"name": "recent_requests", "used": 17, "limit": 32_768},
         ],
         "transfers": [],
+        "lanes": [],
     }
     assert answer["hosts"][1]["transfers"] == [
         {

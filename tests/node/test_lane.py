@@ -1,0 +1,302 @@
+"""The lane between two nodes: who gets one, what it carries, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from django_hacache.conf import ClusterConfig, Host
+from django_hacache.exceptions import ConfigurationError
+from django_hacache.link.framing import FrameReader, frame
+from django_hacache.node import lane as lane_module
+from django_hacache.node.lane import HELLO_BYTES, Lane, LaneServer
+from django_hacache.wire import cache_pb2 as pb
+from tests.node_process import TOKEN, free_port
+
+ME, PEER = Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", 2)
+
+
+def config(token=TOKEN, lane_port=0, buf_client=1):
+    return ClusterConfig(
+        ha_mode=True,
+        hosts=(ME, PEER),
+        hostname=ME.addr,
+        auth_token=token,
+        tls=None,
+        buf_server=8,
+        buf_client=buf_client,
+        keepalive_interval_s=5,
+        keepalive_timeout_s=5,
+        reconnect_lower_ms=250,
+        reconnect_upper_ms=1000,
+        election_timeout_s=2,
+        lane_port=lane_port,
+    )
+
+
+class Events:
+    """Both ends' runtime: answers a ping with a pong, and notes the rest."""
+
+    def __init__(self, addr=PEER.addr):
+        self._addr = addr
+        self.open = set()
+        self.requests = []
+        self.answers = []
+        self.lost = []
+
+    def greeting(self):
+        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr=self._addr)))
+
+    def lane_opened(self, lane):
+        self.open.add(lane)
+
+    def lane_closed(self, lane):
+        self.open.discard(lane)
+
+    def lane_request(self, lane, request):
+        self.requests.append((lane.addr, request))
+        if request.mgmt_req.WhichOneof("method") == "ping":
+            lane.send(pb.Ack(mgmt_ack=pb.MgmtAck(pong=pb.Pong(seq=request.mgmt_req.ping.seq))))
+
+    def lane_lost(self, addr):
+        self.lost.append(addr)
+
+    def peer_answered(self, addr, ack):
+        self.answers.append((addr, ack))
+
+
+def ping(seq):
+    return pb.CacheRequest(mgmt_req=pb.MgmtRequest(ping=pb.Ping(seq=seq)))
+
+
+async def until(condition, seconds=10):
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is awaited has no event
+            await asyncio.sleep(0.01)
+
+
+class Ends:
+    """A server on the peer and a lane to it."""
+
+    def __init__(self, *, token=TOKEN, addr=PEER.addr, server_config=None):
+        self.events = Events(addr)
+        self.server = LaneServer(server_config or config(), frozenset({ME.addr}), self.events)
+        self.lane = Lane(config(token), ME, PEER, self.events, random.Random(1))
+
+    async def __aenter__(self):
+        await self.server.start("127.0.0.1")
+        self.lane.start()
+        return self
+
+    async def __aexit__(self, *exc):
+        await self.lane.close()
+        await self.server.close()
+
+    async def up(self):
+        self.lane.announced(self.server.port)
+        await until(lambda: self.lane.up)
+
+    async def stranger(self):
+        return await asyncio.open_connection("127.0.0.1", self.server.port)
+
+
+def run(scenario):
+    asyncio.run(scenario())
+
+
+async def ended(reader):
+    """What comes before the end of the connection."""
+    try:
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+def test_it_opens_when_the_port_is_known_and_carries_both_ways():
+    async def scenario():
+        async with Ends() as ends:
+            assert not ends.lane.send(ping(0))
+            await ends.up()
+            for seq in range(1, 100):
+                assert ends.lane.send(ping(seq))
+            await until(lambda: len(ends.events.answers) == 99)
+            assert [ack.mgmt_ack.pong.seq for _, ack in ends.events.answers] == list(range(1, 100))
+            assert {addr for addr, _ in ends.events.requests} == {ME.addr}
+
+    run(scenario)
+
+
+def test_a_wrong_token_gets_no_lane_and_is_told(caplog):
+    async def scenario():
+        async with Ends(token="wrong" * 8) as ends:
+            ends.lane.announced(ends.server.port)
+            await until(lambda: "token is missing or wrong" in caplog.text and "no lane to" in caplog.text)
+            assert not ends.lane.up
+            assert not ends.events.open
+            assert TOKEN not in caplog.text
+
+    run(scenario)
+
+
+def test_a_node_that_is_not_of_the_cluster_gets_no_lane(caplog):
+    async def scenario():
+        async with Ends() as ends:
+            reader, writer = await ends.stranger()
+            writer.write(frame(pb.LaneHello(token=TOKEN, addr="10.9.9.9:1").SerializeToString()))
+            answer = await ended(reader)
+            (payload,) = [each for each in FrameReader(1 << 20).feed(answer) if each]
+            assert "not among the HA_HOSTS" in pb.Ack.FromString(payload).error.error
+            assert not ends.events.open
+            writer.close()
+
+    run(scenario)
+
+
+def test_another_node_at_the_peer_s_address_is_not_taken_for_it(caplog):
+    async def scenario():
+        async with Ends(addr="127.0.0.1:3") as ends:
+            ends.lane.announced(ends.server.port)
+            await until(lambda: "another node answers there" in caplog.text)
+            assert not ends.lane.up
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 64,
+        frame(b"\xff" * 100),
+        frame(b"x" * (HELLO_BYTES + 1)),
+        # A request before the hello is none.
+        frame(ping(1).SerializeToString()),
+        frame(pb.CacheRequest(clear=pb.Clear(cache_name="default")).SerializeToString()),
+    ],
+    ids=["http", "noise", "no message", "large", "ping", "clear"],
+)
+def test_who_does_not_say_who_it_is_is_cut_off(said):
+    async def scenario():
+        async with Ends() as ends:
+            reader, writer = await ends.stranger()
+            writer.write(said)
+            await ended(reader)
+            assert not ends.events.requests
+            writer.close()
+            # The lane of the peer is not touched by that.
+            await ends.up()
+
+    run(scenario)
+
+
+def test_bytes_that_are_no_message_end_an_open_lane_and_no_other():
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+            reader, writer = await ends.stranger()
+            writer.write(frame(pb.LaneHello(token=TOKEN, addr=ME.addr).SerializeToString()))
+            await until(lambda: len(ends.events.open) == 2)
+            writer.write(frame(b"\xff" * 10))
+            await ended(reader)
+            await until(lambda: len(ends.events.open) == 1)
+            assert ends.lane.up
+            writer.close()
+
+    run(scenario)
+
+
+def test_strangers_that_say_nothing_are_few_and_do_not_stay(monkeypatch):
+    monkeypatch.setattr(lane_module, "HELLO_S", 0.3)
+    monkeypatch.setattr(lane_module, "STRANGERS_MAX", 3)
+
+    async def scenario():
+        async with Ends() as ends:
+            strangers = [await ends.stranger() for _ in range(5)]
+            for reader, _ in strangers:
+                await ended(reader)
+            for _, writer in strangers:
+                writer.close()
+            await ends.up()
+
+    run(scenario)
+
+
+def test_a_lane_on_which_nothing_comes_is_given_up():
+    async def scenario():
+        async def greet_and_fall_silent(reader, writer):
+            writer.write(frame(Events().greeting().SerializeToString()))
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(greet_and_fall_silent, "127.0.0.1", 0)
+        async with server, Ends() as ends:
+            ends.lane.announced(server.sockets[0].getsockname()[1])
+            await until(lambda: ends.lane.up)
+            await until(lambda: ends.events.lost)
+            assert ends.events.lost == [PEER.addr]
+
+    run(scenario)
+
+
+def test_an_idle_lane_stays(monkeypatch):
+    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(lane_module, "SILENCE_S", 0.5)
+
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+            # Longer than a silent one would live.
+            await asyncio.sleep(1.0)
+            assert ends.lane.up
+            assert not ends.events.lost
+
+    run(scenario)
+
+
+def test_a_lost_lane_is_told_and_opened_again():
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+            next(iter(ends.events.open)).abort()
+            await until(lambda: ends.events.lost == [PEER.addr])
+            await until(lambda: ends.lane.up)
+
+    run(scenario)
+
+
+def test_a_lane_that_nobody_reads_ends_instead_of_filling_memory():
+    async def scenario():
+        async def never_read(reader, writer):
+            writer.write(frame(Events().greeting().SerializeToString()))
+            await stop.wait()
+            writer.transport.abort()
+
+        stop = asyncio.Event()
+        server = await asyncio.start_server(never_read, "127.0.0.1", 0, limit=1)
+        async with server, Ends() as ends:
+            ends.lane.announced(server.sockets[0].getsockname()[1])
+            await until(lambda: ends.lane.up)
+            large = pb.CacheRequest(put=pb.Put(value=b"x" * 300_000))
+            sent = 0
+            while ends.lane.send(large):
+                sent += 1
+                assert sent < 1000, "nothing bounds it"
+            assert not ends.lane.up
+            stop.set()
+
+    run(scenario)
+
+
+def test_a_port_that_is_taken_is_named():
+    async def scenario():
+        port = free_port()
+        taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
+        async with taken:
+            server = LaneServer(config(lane_port=port), frozenset(), Events())
+            with pytest.raises(ConfigurationError, match=rf"port {port} \(CACHE_LANE_PORT\)"):
+                await server.start("127.0.0.1")
+
+    run(scenario)
