@@ -23,9 +23,10 @@ def main() -> None:
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results = {}
+    scale = QUICK if given.quick else FULL
     with (
         tempfile.TemporaryDirectory(prefix="hacache-benchmark-", dir="/dev/shm") as directory,
-        Stage(Path(directory) / "stage", QUICK if given.quick else FULL) as stage,
+        Stage(Path(directory) / "stage", scale, scale.entries) as stage,
     ):
         for name in given.only:
             began = time.monotonic()

@@ -47,14 +47,6 @@ def _peer(entry: Callable[[Stage], dict[str, Any]]) -> Callable[[Stage], Environ
     return environments
 
 
-def _leader(stage: Stage) -> Environments:
-    return [host.environment for host in stage.three_nodes.hosts if host.addr == stage.leader]
-
-
-def _other(stage: Stage) -> Environments:
-    return [host.environment for host in stage.three_nodes.hosts if host.addr != stage.leader][:1]
-
-
 def _memcached(kind: str) -> Callable[[Stage], Environments]:
     return _peer(
         lambda stage: {
@@ -74,8 +66,12 @@ BACKENDS = {
             _peer(lambda stage: cache_settings(stage.directory / "standalone", stage.size_limit)),
         ),
         Backend("one-node", "django_hacache, one node", lambda stage: [stage.one_node.hosts[0].environment]),
-        Backend("leader", "django_hacache, three nodes, leader's host", _leader),
-        Backend("other", "django_hacache, three nodes, another host", _other),
+        Backend(
+            "leader", "django_hacache, three nodes, leader's host", lambda stage: [stage.leader.environment]
+        ),
+        Backend(
+            "other", "django_hacache, three nodes, another host", lambda stage: [stage.other.environment]
+        ),
         Backend(
             "cluster",
             "django_hacache, three nodes, clients on all hosts",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+VALUE_BYTES = 500
+
 
 @dataclass(frozen=True)
 class Scale:

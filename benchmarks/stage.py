@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.backends import BACKENDS
-from benchmarks.cluster import DJANGO, Cluster
+from benchmarks.cluster import DJANGO, Cluster, Host
 from benchmarks.crew import Crew
 from benchmarks.servers import REPLICAS, Server, memcached, redis_server, replicated
 
@@ -25,10 +25,12 @@ SIZE_LIMIT = 256 << 20
 class Stage:
     """Owns all processes of a part of a run; leaving it ends them."""
 
-    def __init__(self, directory: Path, scale: Scale, size_limit: int = SIZE_LIMIT) -> None:
+    def __init__(self, directory: Path, scale: Scale, entries: int, size_limit: int = SIZE_LIMIT) -> None:
+        """Take a directory to make, and how many entries each cache holds from the start."""
         directory.mkdir()
         self.directory = directory
         self.scale = scale
+        self.entries = entries
         self.size_limit = size_limit
         self._crews: dict[tuple[str, int], Crew] = {}
         self._running = ExitStack()
@@ -38,6 +40,10 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
+
+    def another(self, name: str, entries: int, size_limit: int = SIZE_LIMIT) -> Stage:
+        """One beside this one, with servers, nodes and workers of its own."""
+        return Stage(self.directory / name, self.scale, entries, size_limit)
 
     def _keep(self, started: Any) -> Any:
         self._running.callback(started.stop)
@@ -70,9 +76,17 @@ class Stage:
         return self._keep(Cluster(self.directory / "three-nodes", 3, self.size_limit))
 
     @cached_property
-    def leader(self) -> str:
-        """The address that led the three nodes when they were first asked."""
-        return self.three_nodes.leader().addr
+    def leader(self) -> Host:
+        """The one of the three hosts that led when it was first asked for."""
+        return self.three_nodes.leader()
+
+    @property
+    def other(self) -> Host:
+        """One of the two that did not lead."""
+        return next(host for host in self.three_nodes.hosts if host is not self.leader)
+
+    def leader_changed(self) -> bool:
+        return "leader" in self.__dict__ and self.three_nodes.leader() is not self.leader
 
     @property
     def database(self) -> Path:
@@ -91,7 +105,7 @@ class Stage:
             self._crews[name, size] = self._keep(Crew(environments, size))
         if size == 1:
             for name in new:
-                self.crew(name).ask("fill", entries=self.scale.entries)
+                self.crew(name).ask("fill", entries=self.entries)
 
     def crew(self, name: str, size: int = 1) -> Crew:
         """The workers of a backend: warm, and there until the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measurements import latency, throughput
+from benchmarks.measurements import footprint, growth, latency, throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,4 +14,6 @@ if TYPE_CHECKING:
 MEASUREMENTS: dict[str, Callable[[Stage], dict[str, Any]]] = {
     **latency.MEASUREMENTS,
     **throughput.MEASUREMENTS,
+    **footprint.MEASUREMENTS,
+    **growth.MEASUREMENTS,
 }

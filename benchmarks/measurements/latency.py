@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.backends import OURS, PEERS, REFERENCE
+from benchmarks.backends import ACKNOWLEDGED, OURS, PEERS, REFERENCE
 from benchmarks.rounds import in_turns, summary_of_times
 
 if TYPE_CHECKING:
@@ -15,32 +15,38 @@ CALLS = {
     "get": (*OURS, *PEERS),
     "get_many": (*OURS, *PEERS),
     "aget": (*OURS, REFERENCE, "redis", "locmem"),
-    "set": (*OURS, *PEERS, "redis-wait"),
+    "set": (*OURS, *PEERS, ACKNOWLEDGED),
     "add": (*OURS, *PEERS),
     "incr": (*OURS, *PEERS),
     "delete": (*OURS, *PEERS),
-    # Half a second and more a call: the others of PEERS store one entry after the other in a file.
+    # The two peers that are left out store one entry after the other, for seconds.
     "set_many": (*OURS, REFERENCE, "redis", "pymemcache", "pylibmc", "locmem", "diskcache"),
 }
 
 
-def time_calls(call: str, stage: Stage) -> dict[str, Any]:
-    scale = stage.scale
-    # A call for a thousand entries is no block of a thousand calls.
-    count, warm_up = (
-        (scale.block_calls // 20, 2) if call == "set_many" else (scale.block_calls, scale.warm_up_calls)
-    )
-    do = "time_awaited_calls" if call == "aget" else "time_calls"
-
+def time_call(call: str, stage: Stage) -> dict[str, Any]:
+    """One method of the cache, with every backend that has a row for it."""
     stage.open_crews(CALLS[call])
-
-    def block(name: str) -> list[int]:
-        return stage.crew(name).ask(
-            do, call=call, count=count, warm_up=warm_up, seconds=scale.block_seconds, entries=scale.entries
-        )[0]
-
-    seen = in_turns(CALLS[call], scale.rounds, block)
-    return {name: summary_of_times(rounds) for name, rounds in seen.items()}
+    rounds = in_turns(CALLS[call], stage.scale.rounds, lambda name: time_block(stage, name, call))
+    return {name: summary_of_times(blocks) for name, blocks in rounds.items()}
 
 
-MEASUREMENTS = {call: partial(time_calls, call) for call in CALLS}
+def time_block(stage: Stage, name: str, call: str) -> list[int]:
+    """Nanoseconds of the calls of one block."""
+    scale = stage.scale
+    count, warm_up = scale.block_calls, scale.warm_up_calls
+    if call == "set_many":
+        # Each of them stores a thousand entries.
+        count, warm_up = count // 20, 1
+    [taken] = stage.crew(name).ask(
+        "time_awaited_calls" if call == "aget" else "time_calls",
+        call=call,
+        count=count,
+        warm_up=warm_up,
+        seconds=scale.block_seconds,
+        entries=stage.entries,
+    )
+    return taken
+
+
+MEASUREMENTS = {call: partial(time_call, call) for call in CALLS}

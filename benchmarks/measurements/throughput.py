@@ -25,7 +25,7 @@ Measured = dict[str, Any]
 
 def quorum_writes(size: int, stage: Stage) -> Measured:
     """Acknowledged set() calls of `size` processes together."""
-    return _counted(stage, WRITERS, size, "count_calls", call="set", entries=stage.scale.entries)
+    return _counted(stage, WRITERS, size, "count_calls", call="set", entries=stage.entries)
 
 
 def mixed(names: tuple[str, ...], size: int, stage: Stage) -> Measured:

@@ -1,4 +1,7 @@
-"""Settings of every Django process of a run: BENCHMARK_CACHE is CACHES["default"], as JSON."""
+"""Settings of every Django process of a run: BENCHMARK_CACHE is CACHES["default"], as JSON.
+
+With BENCHMARK_BARE nothing of django_hacache is imported before the cache is asked for.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,10 @@ DEBUG = False
 USE_TZ = True
 ROOT_URLCONF = "benchmarks.site.urls"
 
-INSTALLED_APPS = [
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django_hacache",
-]
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.sessions"]
+if "BENCHMARK_BARE" not in os.environ:
+    INSTALLED_APPS += ["django_hacache"]
+
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache import cache
 
-from benchmarks.work.population import VALUE_BYTES, fresh_keys, key, value
+from benchmarks.scale import VALUE_BYTES
+from benchmarks.work.population import fresh_keys, key, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

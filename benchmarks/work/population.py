@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from django.core.cache import cache
 
+from benchmarks.scale import VALUE_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VALUE_BYTES = 500
 BATCH = 1000
 
 _random = random.Random(1)

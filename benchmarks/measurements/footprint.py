@@ -1,0 +1,106 @@
+"""What the caches cost beside time: memory, start-up, an idle node's CPU."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import proc
+from benchmarks.backends import BACKENDS, REFERENCE
+from benchmarks.rounds import in_turns
+from benchmarks.scale import VALUE_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.stage import Stage
+
+Measured = dict[str, Any]
+
+REMEMBERING = ("standalone", "one-node", "leader", REFERENCE, "pylibmc")
+STARTING = ("standalone", "leader", REFERENCE, "redis", "pymemcache", "pylibmc", "locmem", "diskcache")
+
+
+def memory(stage: Stage) -> Measured:
+    """Servers, nodes and one worker each, empty and full; nothing ran on them before."""
+    entries = stage.scale.memory_entries
+    measured = {}
+    with stage.another("memory", entries=0) as new:
+        new.open_crews(REMEMBERING)
+        for name in REMEMBERING:
+            crew = new.crew(name)
+            pids, directory = _servers(new, name)
+            # Connects, and imports what only a first call imports.
+            crew.ask("time_calls", call="set", count=1, warm_up=0, seconds=1, entries=1)
+            empty = proc.memory([*pids, *crew.pids], directory)
+            resident = [proc.rollup(pid)["Rss"] for pid in pids]
+            crew.ask("fill", entries=entries)
+            crew.ask("read_all", entries=entries)
+            full = proc.memory([*pids, *crew.pids], directory)
+            payload = entries * VALUE_BYTES
+            measured[name] = {
+                "resident_empty": sum(resident),
+                "empty": empty,
+                "full": full,
+                "payload": payload,
+                "times_payload": round((full - empty) / payload, 3),
+            }
+    return measured
+
+
+def _servers(stage: Stage, name: str) -> tuple[list[int], Path | None]:
+    """The processes beside the worker, and the directory with what they share."""
+    match name:
+        case "standalone":
+            return [], stage.directory / "standalone"
+        case "one-node":
+            host = stage.one_node.hosts[0]
+            return [host.node.pid], host.location
+        case "leader":
+            return [stage.leader.node.pid], stage.leader.location
+        case "pylibmc":
+            return [stage.memcached.pid], None
+        case _:
+            return [stage.redis.pid], None
+
+
+def start_up(stage: Stage) -> Measured:
+    """What a backend adds to a worker that has loaded Django: in fresh processes, the first ones not counted."""
+
+    def block(name: str) -> dict[str, float]:
+        environment = BACKENDS[name].environments(stage)[0] | {"BENCHMARK_BARE": "1"}
+        command = [sys.executable, "-m", "benchmarks.start_up"]
+        ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+        return json.loads(ran.stdout)
+
+    for name in STARTING:
+        block(name)
+    rounds = in_turns(STARTING, stage.scale.fresh_processes, block)
+    return {
+        name: {field: round(statistics.median(one[field] for one in seen), 3) for field in seen[0]}
+        for name, seen in rounds.items()
+    }
+
+
+def idle(stage: Stage) -> Measured:
+    """Percent of a core that each of three nodes takes while nobody calls."""
+    hosts = stage.three_nodes.hosts
+    before = [proc.cpu_seconds(host.node.pid) for host in hosts]
+    began = time.monotonic()
+    time.sleep(stage.scale.idle_seconds)
+    passed = time.monotonic() - began
+    followers = iter(("follower 1", "follower 2"))
+    return {
+        "leader" if host is stage.leader else next(followers): {
+            "cpu_percent": round(100 * (proc.cpu_seconds(host.node.pid) - spent) / passed, 3),
+            "seconds": round(passed, 1),
+        }
+        for host, spent in zip(hosts, before, strict=True)
+    }
+
+
+MEASUREMENTS = {"memory": memory, "start_up": start_up, "idle": idle}
