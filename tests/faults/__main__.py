@@ -50,7 +50,7 @@ def measure(chosen, scale, directory, report, timeline) -> int:
                 results = {name: MEASUREMENTS[name](cluster, recorders, scale)}
             except Exception:  # noqa: BLE001 - the others are measured all the same
                 print(f"{name}: BROKEN", traceback.format_exc(), sep="\n", flush=True)
-                print(*(host.tell()[-3000:] for host in cluster.hosts), sep="\n", flush=True)
+                print(*(host.tell()[-1500:] for host in cluster.hosts), sep="\n", flush=True)
                 right = False
                 continue
         print(*report.told(results), sep="\n", flush=True)

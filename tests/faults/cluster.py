@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,19 +19,14 @@ from tests.cluster.conftest import PYTHON, ROOT, eventually
 from tests.faults.network import Machine, Network
 
 PORT = 7001
+SITE = {"DJANGO_SETTINGS_MODULE": "tests.faults.site"}
 LANE_PORT = 7101
-LED = re.compile(r"^(\S+ \S+) INFO (\S+) is now leader \(term (\d+)\)", re.MULTILINE)
+LED = re.compile(r"^(\S+) INFO (\S+) is now leader \(term (\d+)\)", re.MULTILINE)
 DEADLY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 # How far the wall clock, by which logs are written, is ahead of the monotonic one.
 AHEAD_NS = time.time_ns() - time.monotonic_ns()
-
-
-def monotonic_of(logged: str) -> int:
-    """The monotonic time of a line of a log (ns)."""
-    wall = datetime.strptime(logged, "%Y-%m-%d %H:%M:%S,%f").astimezone()
-    return int(wall.timestamp() * 1e9) - AHEAD_NS
 
 
 class Leadership(NamedTuple):
@@ -49,7 +43,7 @@ class Host(plain.Host):
     def __init__(
         self, machine: Machine, directory: Path, addr: str, addrs: list[str], extra: dict[str, str]
     ) -> None:
-        super().__init__(directory, addr, addrs, "http", extra)
+        super().__init__(directory, addr, addrs, "http", SITE | extra)
         self.machine = machine
 
     @property
@@ -77,7 +71,7 @@ class Host(plain.Host):
     def leaderships(self) -> list[Leadership]:
         """Every time that this host's node took over, from its log."""
         return [
-            Leadership(monotonic_of(when), addr, int(term))
+            Leadership(int(float(when) * 1e9) - AHEAD_NS, addr, int(term))
             for when, addr, term in LED.findall(self.log.read_text())
         ]
 

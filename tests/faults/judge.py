@@ -41,7 +41,8 @@ def assert_consistent(cluster: Cluster, history: History) -> None:
     """No promise was broken while it was recorded."""
     assert any(one.hit for one in history)
     assert any(one.safe for one in history)
-    assert violations(history, leader_reads=at_leader(cluster.leaderships())) == []
+    found = violations(history, leader_reads=at_leader(cluster.leaderships()))
+    assert not found, "\n".join(found[:20])
 
 
 def lost_entries(cluster: Cluster, history: History) -> list[str]:
@@ -63,7 +64,8 @@ def held(host: Host, keys: Sequence[str]) -> dict[str, str]:
 
 def assert_nothing_lost(cluster: Cluster, history: History) -> None:
     """Every host comes to hold the last of what was acknowledged, and the same as the others."""
-    assert lost_entries(cluster, history) == []
+    lacking = lost_entries(cluster, history)
+    assert not lacking, "\n".join(lacking[:20])
     keys = sorted({one.key for one in history})
     eventually(
         lambda: len({str(sorted(held(host, keys).items())) for host in cluster.hosts}) == 1, CATCH_UP_S
