@@ -35,6 +35,10 @@ class Backend:
     environments: Callable[[Stage], Environments]
 
     @property
+    def short(self) -> str:
+        return self.label.partition(",")[0]
+
+    @property
     def is_ours(self) -> bool:
         return self.name in OURS or self.name == "cluster"
 
@@ -99,7 +103,7 @@ BACKENDS = {
         ),
         Backend(
             ACKNOWLEDGED,
-            "Redis with two replicas, SET + WAIT 1",
+            "Redis + WAIT 1, two replicas",
             _peer(
                 lambda stage: {
                     "BACKEND": "benchmarks.peers.AcknowledgedRedisCache",

@@ -31,6 +31,20 @@ def time_call(call: str, stage: Stage) -> dict[str, Any]:
     return {name: summary_of_times(blocks) for name, blocks in rounds.items()}
 
 
+def time_aget(stage: Stage) -> dict[str, Any]:
+    """`aget`, and right after each block of it one of `get` to compare it with."""
+    names = CALLS["aget"]
+    stage.open_crews(names)
+    rounds = in_turns(
+        names, stage.scale.rounds, lambda name: [time_block(stage, name, call) for call in ("aget", "get")]
+    )
+    return {
+        name: summary_of_times([awaited for awaited, _ in blocks])
+        | {"get": summary_of_times([blocking for _, blocking in blocks])}
+        for name, blocks in rounds.items()
+    }
+
+
 def time_block(stage: Stage, name: str, call: str) -> list[int]:
     """Nanoseconds of the calls of one block."""
     scale = stage.scale
@@ -49,4 +63,4 @@ def time_block(stage: Stage, name: str, call: str) -> list[int]:
     return taken
 
 
-MEASUREMENTS = {call: partial(time_call, call) for call in CALLS}
+MEASUREMENTS = {call: partial(time_call, call) for call in CALLS} | {"aget": time_aget}

@@ -1,0 +1,119 @@
+"""What replication costs in messages and bytes, counted in a simulated cluster: `python -m benchmarks.scaling`.
+
+The consensus core is the real one, the network virtual (1 ms a way, nothing is lost), and each message is encoded as it
+would be sent. So the counts are exact, and the same on every machine; times are not measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from random import Random
+
+from django_hacache.consensus.messages import AckLevel, Append, Ping, Pong
+from django_hacache.node import codec
+from django_hacache.wire import cache_pb2 as pb
+from tests.simulation.cluster import Cluster
+from tests.simulation.kv import Command
+from tests.simulation.plan import Plan
+
+VALUE_BYTES = 500
+WARM_MS = 3000
+
+
+class Counted(Cluster):
+    """A cluster that writes entries of a realistic size, and counts what crosses the network."""
+
+    def __init__(self, voters: int) -> None:
+        super().__init__(Plan(nodes=voters), Random(1))
+        self.messages: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        self.filters.append(self._count)
+
+    def _count(self, source: str, target: str, message: object) -> bool:
+        name = type(message).__name__
+        size = encoded_size(message, source)
+        if isinstance(message, Append) and message.entries:
+            # The simulated effect is a few bytes long; on the wire it would carry key and value.
+            size += len(message.entries) * effect_bytes()
+        self.messages[name] += 1
+        self.bytes[name] += size
+        return True
+
+    def forget(self) -> None:
+        self.messages.clear()
+        self.bytes.clear()
+
+
+def encoded_size(message: object, source: str) -> int:
+    """Bytes on the lane, with the frame's header and the sender's signature."""
+    encoded = codec.to_ack(message, source) or codec.to_request(message, source)
+    if encoded is None:
+        return 0
+    signature = pb.Sender(addr="10.0.0.11:7001", incarnation="0" * 16)
+    encoded.sender.CopyFrom(signature)
+    return encoded.ByteSize() + 4
+
+
+def effect_bytes() -> int:
+    stored = pb.SetEffect(cache_name="default", entry=":1:a-key-of-usual-length", value=b"x" * VALUE_BYTES)
+    return pb.Effects(effects=[pb.Effect(set=stored)]).ByteSize()
+
+
+def measure(voters: int, clients: int, duration_ms: int) -> dict[str, float]:
+    """Closed-loop clients on all hosts, each with one write at quorum on its way."""
+    cluster = Counted(voters)
+    cluster.start_all()
+    cluster.run(WARM_MS)
+    cluster.forget()
+    committed_before = max(host.disk.applied for host in cluster.hosts.values())
+    running = []
+    for number in range(clients):
+        running.append(_write(cluster, number))
+    end = cluster.now + duration_ms
+    while cluster.now < end:
+        cluster.run(0.5)
+        for number, operation in enumerate(running):
+            if operation.ended is not None:
+                running[number] = _write(cluster, number)
+    entries = max(host.disk.applied for host in cluster.hosts.values()) - committed_before
+    beats = cluster.messages["Ping"] + cluster.messages["Pong"]
+    return {
+        "voters": voters,
+        "clients": clients,
+        "entries": entries,
+        "appends": cluster.messages["Append"] / entries,
+        "messages": (cluster.messages.total() - beats) / entries,
+        "bytes": (cluster.bytes.total() - cluster.bytes["Ping"] - cluster.bytes["Pong"]) / entries,
+        "beat_bytes_s": (cluster.bytes["Ping"] + cluster.bytes["Pong"]) * 1000 / duration_ms,
+    }
+
+
+def _write(cluster: Counted, client: int):
+    addr = cluster.addrs[client % len(cluster.addrs)]
+    return cluster.submit(addr, Command("set", f"k{client}", client), AckLevel.QUORUM, timeout=4000)
+
+
+def table(duration_ms: int) -> str:
+    lines = [
+        "| voters | clients | Appends an entry | messages an entry | bytes an entry | heartbeats, bytes a second |",
+        "|---|---|---|---|---|---|",
+    ]
+    for voters in (3, 5, 7):
+        for clients in (1, 16, 128):
+            row = measure(voters, clients, duration_ms)
+            lines.append(
+                f"| {voters} | {clients} | {row['appends']:.2f} | {row['messages']:.2f} | {row['bytes']:,.0f} "
+                f"| {row['beat_bytes_s']:,.0f} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser.add_argument("--duration", type=int, default=2000, help="simulated milliseconds of each row")
+    print(table(parser.parse_args().duration))
+
+
+if __name__ == "__main__":
+    main()
