@@ -29,8 +29,8 @@ class Run(NamedTuple):
 
 def run(cluster: Cluster, recorders: Recorders) -> Run:
     observer = Observer(cluster)
-    begin = time.monotonic_ns()
     with recorders.running() as history, observer.watching():
+        begin = time.monotonic_ns()
         lasting(CALM_S)
         _faults(cluster, observer)
         cluster.repair()

@@ -106,15 +106,19 @@ def _writes(run: Run, top: float) -> Iterator[str]:
         yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dfe3e8"/>'
         yield text(LEFT - 10, y + 4, name, anchor="end", fill=FAINT)
     yield text(18, top - 8, "latency of writes, at their end", size=11, fill=FAINT)
+    dots, crosses = [], []
     for one in run.history:
         if one.kind == "get":
             continue
         x, y = _x(run, one.end), _y(top, (one.end - one.begin) / 1e6)
         if one.outcome in {"ok", "no"}:
-            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.4" fill="{DOT}" fill-opacity="0.55"/>'
+            dots.append(f"M{x:.0f} {y:.0f}h0")
         else:
-            cross = f"M{x - 2.5:.1f} {y - 2.5:.1f}l5 5m-5 0l5 -5"
-            yield f'<path d="{cross}" stroke="{FAILED}" stroke-width="1.2" fill="none"/>'
+            crosses.append(f"M{x - 2.5:.0f} {y - 2.5:.0f}l5 5m-5 0l5 -5")
+    # Many lie on each other: each place is drawn once, all of a kind as one path.
+    round_ends = 'stroke-width="2.8" stroke-linecap="round" stroke-opacity="0.6" fill="none"'
+    yield f'<path d="{"".join(dict.fromkeys(dots))}" stroke="{DOT}" {round_ends}/>'
+    yield f'<path d="{"".join(dict.fromkeys(crosses))}" stroke="{FAILED}" stroke-width="1.2" fill="none"/>'
 
 
 def _seconds(run: Run, y: float) -> Iterator[str]:
