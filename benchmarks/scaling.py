@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
-from django_hacache.consensus.messages import AckLevel, Append, Ping, Pong
+from django_hacache.consensus.messages import AckLevel, Append, Forward, ForwardReply
 from django_hacache.node import codec
 from django_hacache.wire import cache_pb2 as pb
-from tests.simulation.cluster import Cluster
+from tests.simulation.cluster import Cluster, Operation
 from tests.simulation.kv import Command
 from tests.simulation.plan import Plan
 
+KEY = ":1:a-key-of-usual-length"
 VALUE_BYTES = 500
 WARM_MS = 3000
 
@@ -28,9 +30,9 @@ class Counted(Cluster):
         super().__init__(Plan(nodes=voters), Random(1))
         self.messages: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
-        self.filters.append(self._count)
+        self.filters.append(self._tally)
 
-    def _count(self, source: str, target: str, message: object) -> bool:
+    def _tally(self, source: str, _target: str, message: object) -> bool:
         name = type(message).__name__
         size = encoded_size(message, source)
         if isinstance(message, Append) and message.entries:
@@ -47,6 +49,10 @@ class Counted(Cluster):
 
 def encoded_size(message: object, source: str) -> int:
     """Bytes on the lane, with the frame's header and the sender's signature."""
+    if isinstance(message, Forward | ForwardReply):
+        message = replace(message, command=as_a_worker_sends_it())
+    if isinstance(message, ForwardReply):
+        message = replace(message, outcome=pb.Outcome(mod_res=[True]).SerializeToString())
     encoded = codec.to_ack(message, source) or codec.to_request(message, source)
     if encoded is None:
         return 0
@@ -55,8 +61,13 @@ def encoded_size(message: object, source: str) -> int:
     return encoded.ByteSize() + 4
 
 
+def as_a_worker_sends_it() -> pb.CacheRequest:
+    insert = pb.Insert(cache_name="default", entry=KEY, value=b"x" * VALUE_BYTES, req_id="0" * 16)
+    return pb.CacheRequest(insert=insert)
+
+
 def effect_bytes() -> int:
-    stored = pb.SetEffect(cache_name="default", entry=":1:a-key-of-usual-length", value=b"x" * VALUE_BYTES)
+    stored = pb.SetEffect(cache_name="default", entry=KEY, value=b"x" * VALUE_BYTES)
     return pb.Effects(effects=[pb.Effect(set=stored)]).ByteSize()
 
 
@@ -67,9 +78,7 @@ def measure(voters: int, clients: int, duration_ms: int) -> dict[str, float]:
     cluster.run(WARM_MS)
     cluster.forget()
     committed_before = max(host.disk.applied for host in cluster.hosts.values())
-    running = []
-    for number in range(clients):
-        running.append(_write(cluster, number))
+    running = [_write(cluster, number) for number in range(clients)]
     end = cluster.now + duration_ms
     while cluster.now < end:
         cluster.run(0.5)
@@ -89,7 +98,7 @@ def measure(voters: int, clients: int, duration_ms: int) -> dict[str, float]:
     }
 
 
-def _write(cluster: Counted, client: int):
+def _write(cluster: Counted, client: int) -> Operation:
     addr = cluster.addrs[client % len(cluster.addrs)]
     return cluster.submit(addr, Command("set", f"k{client}", client), AckLevel.QUORUM, timeout=4000)
 
