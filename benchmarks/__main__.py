@@ -7,7 +7,7 @@ beside those of a full run, so it writes into a new directory under the system's
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import signal
 import sys
 import tempfile
@@ -64,7 +64,7 @@ def run(names: list[str], *, quick: bool) -> report.Results:
     """Measure, with everything started for it and ended after it."""
     scale = QUICK if quick else FULL
     results: report.Results = {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "command": f"python -m benchmarks {'--quick' if quick else ''}".strip(),
         "quick": quick,
         "facts": facts(),

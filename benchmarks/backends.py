@@ -78,7 +78,7 @@ BACKENDS = {
         ),
         Backend(
             "cluster",
-            "django_hacache, three nodes, clients on all hosts",
+            "django_hacache, three nodes, all hosts",
             lambda stage: [host.environment for host in stage.three_nodes.hosts],
         ),
         Backend(

@@ -35,6 +35,13 @@ COUNTED = {
     "pages": "Pages of a Django site, 1 process",
 }
 
+INTRODUCTION = """\
+What django_hacache does beside the caches that a site would use instead, measured in one run on one machine that ran
+everything: clients, servers and all nodes. Take the ratios rather than the times."""
+MEASURED = """\
+Measured on {date} in {minutes} minutes by `{command}`, which wrote this page: {machine}, {programs}. The raw figures
+are in [results.json](results.json)."""
+
 
 def page(
     results: Results, drawn: Mapping[str, Sequence[tuple[str, str]]], companions: Mapping[str, str]
@@ -55,10 +62,13 @@ def _head(results: Results, companions: Mapping[str, str]) -> str:
     programs = ", ".join(f"{name} {version}" for name, version in facts.items())
     parts = [
         "# Performance",
-        "What django_hacache does beside the caches that a site would use instead, measured in one run on one "
-        "machine that ran everything: clients, servers and all nodes. Take the ratios rather than the times.",
-        f"Measured on {results['date']} in {number(results['seconds'] / 60)} minutes by `{results['command']}`, "
-        f"which wrote this page: {machine}, {programs}. The raw figures are in [results.json](results.json).",
+        INTRODUCTION,
+        MEASURED.format(
+            **{name: results[name] for name in ("date", "command")},
+            minutes=number(results["seconds"] / 60),
+            machine=machine,
+            programs=programs,
+        ),
         *(f"- [{title}]({file})" for file, title in companions.items()),
     ]
     if results["quick"]:
@@ -103,13 +113,13 @@ def _method(results: Results) -> str:
   {scale["warm_up_calls"]:,} that do not count; a turn of a slow backend ends after {scale["block_seconds"]:g} s. There
   are {scale["rounds"]} rounds. What a call returns is checked after its time was taken.
 - Calls go through Django's `cache`, as in a site. A time is the median of all calls of all rounds, p99 the time that
-  one call in a hundred exceeds, a ratio that of two medians. "In the rounds" are its lowest and highest value in any one
-  round.
+  one call in a hundred exceeds, a ratio that of two medians. "In the rounds" are its lowest and highest value in any
+  one round.
 - What is counted a second is counted over {scale["counting_seconds"]:g} s in which all processes work, after
   {scale["counting_warm_up_seconds"]:g} s that do not count; the median of the rounds.
-- Redis and memcached listen on the loopback interface and write nothing to a disk. "Redis + WAIT 1" has two replicas, and
-  its `SET` and `WAIT 1` leave in one packet. Files of diskcache, FileBasedCache and SQLite are in memory (tmpfs), as is
-  django_hacache's directory.
+- Redis and memcached listen on the loopback interface and write nothing to a disk. "Redis + WAIT 1" has two replicas,
+  and its `SET` and `WAIT 1` leave in one packet. Files of diskcache, FileBasedCache and SQLite are in memory (tmpfs),
+  as is django_hacache's directory.
 - Writes to three nodes are acknowledged at quorum, the default. TLS is off, as it is for Redis.
 - "Mixed" is 95 reads to 5 writes over {scale["zipf_entries"]:,} keys, chosen by Zipf's law with exponent 0.99.
 - A page is made by Django's WSGI handler from the request on, with a session. Every other page comes from `cache_page`;

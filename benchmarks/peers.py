@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+
+if TYPE_CHECKING:
+    import redis
 
 WAIT_TIMEOUT_MS = 5000
 
@@ -16,9 +20,13 @@ class NotAcknowledged(Exception):
 class AcknowledgedClient(RedisCacheClient):
     """SET and WAIT 1 leave in one packet; the write is done when one of the two replicas has it."""
 
+    @cached_property
+    def _primary(self) -> redis.Redis:
+        # Django makes a new one for each call, which takes longer than the server.
+        return self.get_client(write=True)
+
     def set(self, key: str, value: Any, timeout: int | None) -> None:
-        client = self.get_client(key, write=True)
-        with client.pipeline(transaction=False) as pipeline:
+        with self._primary.pipeline(transaction=False) as pipeline:
             pipeline.set(key, self._serializer.dumps(value), ex=timeout)
             pipeline.wait(1, WAIT_TIMEOUT_MS)
             replicas = pipeline.execute()[-1]

@@ -51,6 +51,6 @@ QUICK = Scale(
     zipf_entries=500,
     many_entries=10_000,
     memory_entries=5_000,
-    fresh_processes=2,
+    fresh_processes=1,
     idle_seconds=3.0,
 )

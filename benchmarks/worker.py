@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import django
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 Tasks = Mapping[str, Callable[..., Any]]
 
@@ -30,6 +32,8 @@ def main() -> None:
         for line in sys.stdin:
             print(json.dumps([perform(TASKS, line)]), file=answers, flush=True)
     else:
+        # Imported once for all; a cache is not made, for connections do not survive a fork.
+        import_string(settings.CACHES["default"]["BACKEND"])
         lead([fork(TASKS) for _ in range(size)], answers)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Measured = dict[str, Any]
 
-REMEMBERING = ("standalone", "one-node", "leader", REFERENCE, "pylibmc")
+REMEMBERING = ("standalone", "leader", REFERENCE, "pylibmc")
 STARTING = ("standalone", "leader", REFERENCE, "redis", "pymemcache", "pylibmc", "locmem", "diskcache")
 
 
@@ -57,9 +57,6 @@ def _servers(stage: Stage, name: str) -> tuple[list[int], Path | None]:
     match name:
         case "standalone":
             return [], stage.directory / "standalone"
-        case "one-node":
-            host = stage.one_node.hosts[0]
-            return [host.node.pid], host.location
         case "leader":
             return [stage.leader.node.pid], stage.leader.location
         case "pylibmc":
@@ -69,7 +66,7 @@ def _servers(stage: Stage, name: str) -> tuple[list[int], Path | None]:
 
 
 def start_up(stage: Stage) -> Measured:
-    """What a backend adds to a worker that has loaded Django: in fresh processes, the first ones not counted."""
+    """What a backend adds to a worker that has loaded Django: in fresh processes."""
 
     def block(name: str) -> dict[str, float]:
         environment = BACKENDS[name].environments(stage)[0] | {"BENCHMARK_BARE": "1"}
@@ -77,8 +74,6 @@ def start_up(stage: Stage) -> Measured:
         ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
         return json.loads(ran.stdout)
 
-    for name in STARTING:
-        block(name)
     rounds = in_turns(STARTING, stage.scale.fresh_processes, block)
     return {
         name: {field: round(statistics.median(one[field] for one in seen), 3) for field in seen[0]}

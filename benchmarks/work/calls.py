@@ -121,18 +121,20 @@ def time_calls(call: str, count: int, warm_up: int, seconds: float, entries: int
     """Nanoseconds of each of `count` calls, or of those that fit into `seconds`."""
     block = BLOCKS[call](warm_up + count, entries)
     taken: list[int] = []
+    for make in block.calls[:warm_up]:
+        make(cache)
     end = now() + int(seconds * 1e9)
-    for make in block.calls:
+    for make in block.calls[warm_up:]:
         began = now()
         answer = make(cache)
         ended = now()
         taken.append(ended - began)
         if not block.is_right(answer):
             raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")
-        if ended > end and len(taken) > warm_up:
+        if ended > end:
             break
     block.clean_up()
-    return taken[warm_up:]
+    return taken
 
 
 def time_awaited_calls(call: str, count: int, warm_up: int, seconds: float, entries: int) -> list[int]:
@@ -141,16 +143,19 @@ def time_awaited_calls(call: str, count: int, warm_up: int, seconds: float, entr
     taken: list[int] = []
 
     async def run() -> None:
+        for make in block.calls[:warm_up]:
+            await make(cache)
         end = now() + int(seconds * 1e9)
-        for make in block.calls:
+        for make in block.calls[warm_up:]:
             began = now()
             answer = await make(cache)
             ended = now()
             taken.append(ended - began)
             if not block.is_right(answer):
                 raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")
-            if ended > end and len(taken) > warm_up:
+            if ended > end:
                 break
 
     asyncio.run(run())
-    return taken[warm_up:]
+    block.clean_up()
+    return taken
