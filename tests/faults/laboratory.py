@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.cluster import LANE_PORT, Cluster
-from tests.faults.network import Network
+from tests.faults.network import Network, run
 from tests.faults.recording import Recorders
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -16,13 +18,29 @@ SHARED_MEMORY = Path("/dev/shm")
 AS_SHIPPED = {"CACHE_ELECTION_TIMEOUT": "", "CACHE_LANE_PORT": str(LANE_PORT)}
 
 
+def directory_name() -> str:
+    """How directories of this process begin, so that a later one knows whose they are."""
+    return f"hacache-faults-{os.getpid()}-"
+
+
+def remove_leftovers() -> None:
+    """Remove the directories of processes that have died without doing it, and what is mounted in them."""
+    for directory in SHARED_MEMORY.glob("hacache-faults-*"):
+        if not Path(f"/proc/{directory.name.split('-')[2]}").exists():
+            for location in directory.iterdir():
+                if location.is_mount():
+                    run("umount", "-l", str(location))
+            shutil.rmtree(directory)
+
+
 @contextmanager
 def laboratory(size: int = 3) -> Iterator[tuple[Cluster, Recorders]]:
     """A running cluster and its recorders. Whatever happens, nothing of it is left afterwards."""
+    remove_leftovers()
     network = Network(size)
     shared = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     try:
-        with tempfile.TemporaryDirectory(prefix="faults-", dir=shared) as directory:
+        with tempfile.TemporaryDirectory(prefix=directory_name(), dir=shared) as directory:
             cluster = Cluster(Path(directory), network, AS_SHIPPED)
             recorders = Recorders(cluster, Path(directory))
             try:
