@@ -58,7 +58,7 @@ class Core(Campaigner):
         hard: the durable state, or `fresh_state(rng)` where there is none.
         log: the durable tail of the log.
         applied: the index up to which the replica holds the log's effects.
-        requests: the durable table of recent requests, oldest first.
+        requests: the durable table of those recent requests that the log has dropped, oldest first.
         evaluator: decides what commands do while this node leads.
         now: the time, in milliseconds of a clock that never goes back.
         rng: randomness for timeouts and identities.
@@ -265,7 +265,8 @@ class Core(Campaigner):
         self.table.replace(requests, oldest - 1 if requests else index)
         for entry in state.log.between(index + 1, state.log.last_index):
             self.table.record(entry)
-        state.commit_to(max(state.commit, index))
+        state.commit_to(index)
+        state.apply_committed()
         self._unsettled = now
         return True
 
@@ -282,6 +283,7 @@ class Core(Campaigner):
             self._settle(self._unsettled)
             self._unsettled = None
         ready, self._state.ready = self._state.ready, Ready()
+        ready.may_wait = self.role is Role.LEADER and _only_brings_entries_to_others(ready)
         return ready
 
     def next_wakeup(self, now: int) -> int:
@@ -296,6 +298,7 @@ class Core(Campaigner):
             if self._replication.commit_waits():
                 at = min(at, now + self.config.commit_delay)
         elif not self.hard.installing:
+            at = min(at, self._replication.apply_due_at)
             # What is due and may not be done yet is looked at again with the next heartbeat.
             own = self._formation.campaign_at if self.hard.fresh else self._election.deadline
             if own > now:
@@ -309,15 +312,17 @@ class Core(Campaigner):
         state = self._state
         if state.role is Role.LEADER:
             self._replication.advance_commit()
+            state.apply_committed()
             # Not before the shell has carried out what is to be applied: commands are evaluated on the replica.
             if self.accepts and not state.ready.apply:
                 self._submissions.accept(now)
-            if not self.config.peers:
-                self._replication.advance_commit()
+            if not self.config.peers and self._replication.advance_commit():
+                state.apply_committed()
             self._go_on_handing_over()
             self._replication.replicate(now)
             self._leases.renew_own(now)
         else:
+            self._replication.apply_now_or_soon(now, at_once=self._applies_at_once())
             self._leases.applied()
         for entry in state.ready.entries:
             self.table.record(entry)
@@ -326,6 +331,10 @@ class Core(Campaigner):
                 self._submissions.recorded(entry.req_id, entry.index, entry.outcome)
         self._submissions.progressed(now)
         self._compact()
+
+    def _applies_at_once(self) -> bool:
+        """Whether somebody waits for this follower to apply: a change of its host, or a lease."""
+        return len(self._submissions) > 0 or self._leases.waits_for_applied()
 
     def _compact(self) -> None:
         state = self._state
@@ -352,6 +361,7 @@ class Core(Campaigner):
         if ping.admitted and ping.admitted == self.hard.incarnation and self.hard.fresh:
             self._state.harden(fresh=False, forming=None)
         self._replication.commit_known(ping.commit_index)
+        self._replication.apply_now_or_soon(now, at_once=True)
         self._leases.on_ping(sender.addr, ping, now)
 
     def _on_pong(self, sender: Sender, pong: Pong, now: int) -> None:
@@ -365,7 +375,9 @@ class Core(Campaigner):
             dropped_from = self._state.log.last_index
             before = self._state.log.between(append.prev_index + 1, dropped_from) if append.entries else ()
             before = list(before)
-            self._replication.on_append(append, sender.addr, now)
+            # Without entries it says that there is nothing to wait for.
+            at_once = not append.entries or self._applies_at_once()
+            self._replication.on_append(append, sender.addr, now, apply_at_once=at_once)
             if self._state.ready.truncate_from is not None:
                 cut = self._state.ready.truncate_from
                 self.table.forget(entry for entry in before if entry.index >= cut)
@@ -391,6 +403,19 @@ class Core(Campaigner):
 
     def _on_forward_reply(self, sender: Sender, reply: ForwardReply, now: int) -> None:
         self._submissions.on_reply(sender.addr, reply, now)
+
+
+def _only_brings_entries_to_others(ready: Ready) -> bool:
+    """Whether nothing in a leader's Ready counts on the durable part."""
+    return (
+        bool(ready.entries and ready.messages)
+        and not (ready.apply or ready.completions or ready.snapshots_to or ready.role_changed)
+        and ready.hard_state is None
+        and ready.compact_to is None
+        and ready.reset_log is None
+        and ready.truncate_from is None
+        and all(isinstance(message, Append | Ping) for _, message in ready.messages)
+    )
 
 
 def restored(

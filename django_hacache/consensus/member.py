@@ -59,7 +59,7 @@ class Member:
         self._state = NodeState(hard, log, applied, now)
         self.table = RequestTable(config.request_table, requests)
         self.table.floor = requests_floor
-        for entry in log.between(applied + 1, log.last_index):
+        for entry in log.between(log.base_index + 1, log.last_index):
             self.table.record(entry)
         self._replication = Replication(config, self._state)
         self._leases = Leases(config, self._state, self._replication)

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 from .messages import Append, AppendAck, Entry, Sender
 from .progress import Mode, Progress
 from .quorum import reached_by
-from .state import NodeState, Role
+from .state import ALWAYS_LATER, NodeState, Role
 
 if TYPE_CHECKING:
     from .config import CoreConfig
+
+# So many committed entries are not left waiting by a follower.
+APPLY_AT_ONCE = 256
 
 
 class Replication:
@@ -23,6 +26,10 @@ class Replication:
         self._config = config
         self._state = state
         self.progress: dict[str, Progress] = {}
+        # The Appends of this turn, by their place and the limit of their size.
+        self._sent: dict[tuple[int, int], Append] = {}
+        # When a follower applies at the latest what is committed.
+        self.apply_due_at = ALWAYS_LATER
         # The last index that surely equals the log of the leader of that term.
         self._verified = (0, 0)
 
@@ -65,17 +72,18 @@ class Replication:
     def replicate(self, now: int) -> None:
         """Send to every peer what it lacks and may be sent now."""
         for peer, progress in self.progress.items():
+            if progress.mode is Mode.SNAPSHOT:
+                continue
+            if progress.in_flight is not None:
+                if now - progress.sent_at < self._config.resend:
+                    continue
+                # Lost, or a slow link: go back to what it surely has.
+                progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)
             self._replicate_to(peer, progress, now)
+        self._sent.clear()
 
     def _replicate_to(self, peer: str, progress: Progress, now: int) -> None:
         state, config = self._state, self._config
-        if progress.mode is Mode.SNAPSHOT:
-            return
-        if progress.in_flight is not None:
-            if now - progress.sent_at < config.resend:
-                return
-            # Lost, or a slow link: go back to what it surely has.
-            progress.next_index = max(progress.match_index + 1, state.log.base_index + 1)
         behind = progress.next_index <= state.log.last_index
         commit_due = progress.sent_commit < state.commit and now - progress.sent_at >= config.commit_delay
         if not (behind or commit_due or progress.mode is Mode.PROBE):
@@ -89,14 +97,23 @@ class Replication:
             return
         # A probe that may be refused carries nothing heavy.
         limit = config.append_bytes if progress.mode is Mode.REPLICATE else 1
-        entries = state.log.batch_from(progress.next_index, limit) if behind else ()
-        ages = tuple(max(now - entry.born, 0) for entry in entries)
-        commit = state.commit
-        state.send(peer, Append(state.term, prev_index, prev_term, commit, entries, ages))
+        append = self._append_after(prev_index, prev_term, limit, now)
+        state.send(peer, append)
         progress.in_flight = prev_index
         progress.sent_at = now
-        progress.sent_commit = commit
-        progress.next_index += len(entries)
+        progress.sent_commit = append.commit_index
+        progress.next_index += len(append.entries)
+
+    def _append_after(self, prev_index: int, prev_term: int, limit: int, now: int) -> Append:
+        """What follows `prev_index`: one message for all peers that are at the same place."""
+        append = self._sent.get((prev_index, limit))
+        if append is None:
+            state = self._state
+            entries = state.log.batch_from(prev_index + 1, limit)
+            ages = tuple(max(now - entry.born, 0) for entry in entries)
+            append = Append(state.term, prev_index, prev_term, state.commit, entries, ages)
+            self._sent[prev_index, limit] = append
+        return append
 
     def _begin_snapshot(self, peer: str, progress: Progress) -> None:
         progress.mode = Mode.SNAPSHOT
@@ -172,18 +189,21 @@ class Replication:
         """The log begins anew: what equalled a leader's log before says nothing."""
         self._verified = (0, 0)
 
-    def on_append(self, append: Append, leader: str, now: int) -> None:
-        """Accept, refuse, and answer. The caller has made sure that the term is ours."""
+    def on_append(self, append: Append, leader: str, now: int, *, apply_at_once: bool) -> None:
+        """Accept, refuse, and answer. The caller has made sure that the term is ours.
+
+        Without `apply_at_once` what is committed may wait for more of it: see `apply_due_at`.
+        """
         state = self._state
         assert state.role is not Role.LEADER, "a term has one leader"
         known = state.log.term_at(append.prev_index)
         if append.prev_index < state.log.base_index:
             # Part of it is in the replica already, committed and so equal.
-            self._accept_and_acknowledge(append, leader, now)
+            self._accept_and_acknowledge(append, leader, now, apply_at_once=apply_at_once)
         elif known != append.prev_term:
             self._acknowledge(leader, append, False, self._hint(append, known))
         else:
-            self._accept_and_acknowledge(append, leader, now)
+            self._accept_and_acknowledge(append, leader, now, apply_at_once=apply_at_once)
 
     def commit_known(self, index: int) -> None:
         """The leader of this term has committed up to `index`: so is what surely equals its log."""
@@ -191,12 +211,24 @@ class Replication:
         if term == self._state.term:
             self._state.commit_to(min(index, verified))
 
-    def _accept_and_acknowledge(self, append: Append, leader: str, now: int) -> None:
+    def _accept_and_acknowledge(
+        self, append: Append, leader: str, now: int, *, apply_at_once: bool
+    ) -> None:
         match = self._accept(append, now)
         term, verified = self._verified
         self._verified = (append.term, max(match, verified) if term == append.term else match)
         self.commit_known(append.commit_index)
+        self.apply_now_or_soon(now, at_once=apply_at_once)
         self._acknowledge(leader, append, True, match)
+
+    def apply_now_or_soon(self, now: int, *, at_once: bool) -> None:
+        """Apply what is committed, or leave it for a moment: many entries cost little more than one."""
+        state = self._state
+        if at_once or now >= self.apply_due_at or state.commit - state.applied >= APPLY_AT_ONCE:
+            state.apply_committed()
+            self.apply_due_at = ALWAYS_LATER
+        elif state.applied < state.commit and self.apply_due_at == ALWAYS_LATER:
+            self.apply_due_at = now + self._config.commit_delay
 
     def _hint(self, append: Append, known: int | None) -> int:
         """The last index that may match: before our log's end, before the term that conflicts."""

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .messages import AckLevel, Forward, ForwardReply, Refusal
-from .state import NEVER, Completion, NodeState, Role
+from .state import ALWAYS_LATER, NEVER, Completion, NodeState, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .leases import Leases
     from .replication import Replication
     from .requests import RequestTable
-
-ALWAYS_LATER = -NEVER
 
 
 class Evaluator(Protocol):
@@ -215,6 +213,7 @@ class Submissions:
         self._ordered[submission.origin, submission.req_id] = submission
         if self._state.log.term_at(submission.index) == submission.term:
             self._state.commit_to(submission.index)
+            self._state.apply_committed()
 
     def progressed(self, now: int) -> None:
         """Complete what has reached its level by now."""

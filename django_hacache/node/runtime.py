@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from django_hacache.consensus import messages as core_messages
@@ -84,7 +84,7 @@ class Node:
         self._page = page
         self.failed = asyncio.Event()
         self._handed_over = asyncio.Event()
-        rng = SystemRandom()
+        rng = Random(SystemRandom().getrandbits(256))
         me = config.me()
         self.addr = me.addr
         others = [host for host in config.hosts if host.addr != me.addr]
@@ -136,7 +136,9 @@ class Node:
         self._link = LinkServer(socket, self._from_worker, max_request_bytes=largest)
         self._service = Service(config, frozenset(self._peers), self, max_request_bytes=largest)
         self._server: grpc.aio.Server | None = None
-        self._snapshots = SnapshotSender(replica, self._routes.send_request, self._snapshot_ended)
+        self._snapshots = SnapshotSender(
+            replica, self._routes.send_request, self._snapshot_ended, self.core.table.items
+        )
         self._receiver = SnapshotReceiver(self)
         self._upkeep = Upkeep(self.core, replica, self._decider, limits_within(caches, capacity))
         self._scheduled = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.consensus.requests import Recorded
-from django_hacache.node.durable import Installed, applied_place, recorded_requests
+from django_hacache.node.durable import Installed, applied_place
 from django_hacache.node.effects import MS
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.wire import cache_pb2 as pb
@@ -66,8 +66,10 @@ class SnapshotSender:
         replica: Replica,
         send: Callable[[str, pb.CacheRequest], bool],
         ended: Callable[[str, int | None], None],
+        requests: Callable[[int], list[tuple[str, Recorded]]],
     ) -> None:
         self._replica = replica
+        self._requests = requests
         self._send = send
         self._ended = ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -117,11 +119,12 @@ class SnapshotSender:
         acked = 0
         with self._replica.snapshot() as reading:
             last_index, last_term = applied_place(reading.journal)
+            requests = self._requests(last_index)
             total = sum(reading.usage(cache).entries for cache in reading.caches())
             logger.info("sending %s a snapshot at index %d, %d entries", peer, last_index, total)
             moved = self._moved[peer] = Moved(peer, False, total, shown)
             number = -1
-            for number, chunk in enumerate(_chunks(reading)):
+            for number, chunk in enumerate(_chunks(reading, requests)):
                 chunk.term, chunk.transfer, chunk.number = term, transfer, number
                 chunk.last_index, chunk.last_term, chunk.total_items = last_index, last_term, total
                 if not self._send(peer, pb.CacheRequest(snapshot_chunk=chunk)):
@@ -154,7 +157,9 @@ async def _next_ack(acks: asyncio.Queue[pb.SnapshotAck], transfer: str) -> int:
         return ack.number + 1
 
 
-def _chunks(reading: ReadTransaction) -> Iterator[pb.SnapshotChunk]:
+def _chunks(
+    reading: ReadTransaction, requests: list[tuple[str, Recorded]]
+) -> Iterator[pb.SnapshotChunk]:
     chunk, size = pb.SnapshotChunk(), 0
     for cache in reading.caches():
         for entry in reading.items(cache):
@@ -166,7 +171,7 @@ def _chunks(reading: ReadTransaction) -> Iterator[pb.SnapshotChunk]:
                 yield chunk
                 chunk, size = pb.SnapshotChunk(), 0
     chunk.done = True
-    for req_id, recorded in recorded_requests(reading.journal):
+    for req_id, recorded in requests:
         chunk.requests.add(req_id=req_id, outcome=recorded.outcome, index=recorded.index)
     yield chunk
 
