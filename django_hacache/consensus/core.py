@@ -295,7 +295,7 @@ class Core(Campaigner):
                 at = now
             if self._submissions.waits_for_leases():
                 at = min(at, self._leases.next_lease_end(now))
-            if self._replication.commit_waits():
+            if self._replication.has_more_to_send():
                 at = min(at, now + self.config.commit_delay)
         elif not self.hard.installing:
             at = min(at, self._replication.apply_due_at)
@@ -319,7 +319,7 @@ class Core(Campaigner):
             if not self.config.peers and self._replication.advance_commit():
                 state.apply_committed()
             self._go_on_handing_over()
-            self._replication.replicate(now)
+            self._replication.replicate(now, self._submissions.awaited())
             self._leases.renew_own(now)
         else:
             self._replication.apply_now_or_soon(now, at_once=self._applies_at_once())

@@ -15,6 +15,8 @@ from .quorum import reached_by
 from .state import ALWAYS_LATER, NodeState, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .config import CoreConfig
 
 # So many committed entries are not left waiting by a follower.
@@ -69,10 +71,18 @@ class Replication:
         state.ready.entries.append(entry)
         return entry
 
-    def replicate(self, now: int) -> None:
-        """Send to every peer what it lacks and may be sent now."""
+    def replicate(self, now: int, awaited: Collection[str] | None) -> None:
+        """Send to every peer what it lacks and may be sent now.
+
+        A majority gets it at once, of which as many as possible are `awaited`: hosts with changes of their own on
+        the way. The others get all that has gathered after `commit_delay`, and the same where the majority does not
+        answer within that time. None: all are awaited.
+        """
+        spare = self._spare(now, awaited)
         for peer, progress in self.progress.items():
             if progress.mode is Mode.SNAPSHOT:
+                continue
+            if peer in spare and now - progress.sent_at < self._config.commit_delay:
                 continue
             if progress.in_flight is not None:
                 if now - progress.sent_at < self._config.resend:
@@ -103,6 +113,24 @@ class Replication:
         progress.sent_at = now
         progress.sent_commit = append.commit_index
         progress.next_index += len(append.entries)
+
+    def _spare(self, now: int, awaited: Collection[str] | None) -> Collection[str]:
+        """The peers without which a majority is likely to answer soon."""
+        needed = self._config.quorum - 1
+        if awaited is None or needed == len(self.progress):
+            return ()
+        quick = [
+            peer
+            for peer, progress in self.progress.items()
+            if progress.mode is Mode.REPLICATE
+            and progress.counts()
+            and (progress.in_flight is None or now - progress.sent_at < self._config.commit_delay)
+        ]
+        if len(quick) <= needed:
+            return ()
+        # Whoever is furthest stays the one that is asked first.
+        quick.sort(key=lambda peer: (peer in awaited, self.progress[peer].match_index), reverse=True)
+        return [peer for peer in quick[needed:] if peer not in awaited]
 
     def _append_after(self, prev_index: int, prev_term: int, limit: int, now: int) -> Append:
         """What follows `prev_index`: one message for all peers that are at the same place."""
@@ -155,10 +183,11 @@ class Replication:
             progress.mode = Mode.PROBE
             progress.next_index = max(min(ack.match_index + 1, ack.prev_index), progress.match_index + 1, 1)
 
-    def commit_waits(self) -> bool:
-        """Whether a peer that is not busy has yet to hear of the commit index."""
+    def has_more_to_send(self) -> bool:
+        """Whether a peer that is not busy has yet to get an entry, or to hear of the commit index."""
+        last, commit = self._state.log.last_index, self._state.commit
         return any(
-            p.mode is Mode.REPLICATE and p.in_flight is None and p.sent_commit < self._state.commit
+            p.in_flight is None and p.mode is Mode.REPLICATE and (p.sent_commit < commit or p.next_index <= last)
             for p in self.progress.values()
         )
 

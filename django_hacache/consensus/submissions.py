@@ -15,7 +15,7 @@ from .messages import AckLevel, Forward, ForwardReply, Refusal
 from .state import ALWAYS_LATER, NEVER, Completion, NodeState, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from .config import CoreConfig
     from .leases import Leases
@@ -86,6 +86,9 @@ class Submissions:
         self._size_of = size_of
         self._pending: dict[tuple[str | None, str], Submission] = {}
         self._bytes = 0
+        # How many of them are at level all, and how many came from each peer.
+        self._at_all = 0
+        self._origins: dict[str, int] = {}
         # Only what is ordered or applying can be completed by progress: in index order by insertion.
         self._ordered: dict[tuple[str | None, str], Submission] = {}
         # The index of this leader's first entry; it answers once that is applied. None: it does not accept.
@@ -100,6 +103,10 @@ class Submissions:
     @property
     def pending_bytes(self) -> int:
         return self._bytes
+
+    def awaited(self) -> Collection[str] | None:
+        """The peers whose changes are on the way here; None where every host is waited for."""
+        return None if self._at_all else self._origins
 
     # taking changes
 
@@ -118,6 +125,9 @@ class Submissions:
             return False
         self._pending[key] = submission
         self._bytes += submission.size
+        self._at_all += submission.level is AckLevel.ALL
+        if submission.origin is not None:
+            self._origins[submission.origin] = self._origins.get(submission.origin, 0) + 1
         self._advance(submission, now)
         return True
 
@@ -245,7 +255,7 @@ class Submissions:
             self._complete(submission)
 
     def waits_for_leases(self) -> bool:
-        return any(s.level is AckLevel.ALL for s in self._ordered.values())
+        return self._at_all > 0
 
     # the course of time
 
@@ -346,5 +356,10 @@ class Submissions:
         if self._pending.get(key) is submission:
             del self._pending[key]
             self._bytes -= submission.size
+            self._at_all -= submission.level is AckLevel.ALL
+            if submission.origin is not None:
+                self._origins[submission.origin] -= 1
+                if not self._origins[submission.origin]:
+                    del self._origins[submission.origin]
         if self._ordered.get(key) is submission:
             del self._ordered[key]
