@@ -132,6 +132,11 @@ class Core(Campaigner):
         return self.role is Role.LEADER and first is not None and self._state.applied >= first
 
     @property
+    def accept_due(self) -> bool:
+        """Whether what waited for this leader can be ordered as soon as it is told that time has passed."""
+        return self.accepts and self._submissions.accept_due()
+
+    @property
     def handing_over(self) -> bool:
         return self._handing_over_until is not None
 
@@ -291,7 +296,7 @@ class Core(Campaigner):
         at = min(now + self.config.heartbeat, self._submissions.due_at)
         if self.role is Role.LEADER:
             at = min(at, self._leases.next_ping_at)
-            if self.accepts and self._submissions.accept_due():
+            if self.accept_due:
                 at = now
             if self._submissions.waits_for_leases():
                 at = min(at, self._leases.next_lease_end(now))

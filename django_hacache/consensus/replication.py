@@ -6,7 +6,6 @@ own term by counting; while an Append to a peer is in flight new entries gather,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .messages import Append, AppendAck, Entry, Sender
@@ -187,7 +186,9 @@ class Replication:
         """Whether a peer that is not busy has yet to get an entry, or to hear of the commit index."""
         last, commit = self._state.log.last_index, self._state.commit
         return any(
-            p.in_flight is None and p.mode is Mode.REPLICATE and (p.sent_commit < commit or p.next_index <= last)
+            p.in_flight is None
+            and p.mode is Mode.REPLICATE
+            and (p.sent_commit < commit or p.next_index <= last)
             for p in self.progress.values()
         )
 
@@ -240,9 +241,7 @@ class Replication:
         if term == self._state.term:
             self._state.commit_to(min(index, verified))
 
-    def _accept_and_acknowledge(
-        self, append: Append, leader: str, now: int, *, apply_at_once: bool
-    ) -> None:
+    def _accept_and_acknowledge(self, append: Append, leader: str, now: int, *, apply_at_once: bool) -> None:
         match = self._accept(append, now)
         term, verified = self._verified
         self._verified = (append.term, max(match, verified) if term == append.term else match)
@@ -286,9 +285,10 @@ class Replication:
                 state.ready.entries = [e for e in state.ready.entries if e.index < entry.index]
                 cut = state.ready.truncate_from
                 state.ready.truncate_from = entry.index if cut is None else min(cut, entry.index)
-            born = replace(entry, born=now - age)
-            log.append(born)
-            state.ready.entries.append(born)
+            # Written out: dataclasses.replace() takes three times as long.
+            kept = Entry(entry.index, entry.term, entry.effect, entry.req_id, entry.outcome, now - age)
+            log.append(kept)
+            state.ready.entries.append(kept)
         return match
 
     def _acknowledge(self, leader: str, append: Append, success: bool, match: int) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from django_hacache.consensus.state import Ready
     from django_hacache.replica.journal import Journal, JournalReader
     from django_hacache.replica.replica import Replica
-    from django_hacache.replica.transaction import WriteTransaction
 
 HARD = "hard"
 BASE = "base"

@@ -36,6 +36,8 @@ CONNECT_S = 5.0
 # A stranger costs a file descriptor until it has said who it is; there are never more of them than this.
 STRANGERS_MAX = 128
 KEEPALIVE_S = 0.25
+# While heartbeats arrive, something comes several times in this time.
+LIVELY_S = 0.3
 # A lane on which nothing came for so long is of no use, whatever the reason: the stream takes over.
 SILENCE_S = 1.0
 RETRY_S_MAX = 5.0
@@ -110,6 +112,11 @@ class _Pipe(asyncio.Protocol):
         self._said = True
         transport.write(frame(payload))
         return True
+
+    @property
+    def lively(self) -> bool:
+        """Whether something came a moment ago. A lane that lost a packet is silent for a while."""
+        return self._loop.time() - self._heard_at < LIVELY_S
 
     def _keep_alive(self) -> None:
         if self._transport is None:
@@ -321,7 +328,15 @@ class Lane:
 
     def send(self, request: pb.CacheRequest) -> bool:
         """Send a request; False where the lane is down and it has to go another way."""
-        return self.up and self._pipe is not None and self._pipe.write(request.SerializeToString())
+        return self.send_encoded(request.SerializeToString())
+
+    @property
+    def lively(self) -> bool:
+        return self._pipe is not None and self._pipe.lively
+
+    def send_encoded(self, request: bytes) -> bool:
+        """The same for one that is encoded already."""
+        return self.up and self._pipe is not None and self._pipe.write(request)
 
     async def _run(self) -> None:
         wait = KEEPALIVE_S

@@ -49,6 +49,8 @@ logger = logging.getLogger("django_hacache.node")
 WRITABLE_MS = 1000
 REQUEST_SLACK_BYTES = 8 << 20
 HANDOVER_S = 3.0
+# What is due may be done later by this: to find out when the next thing is due takes longer than many a step.
+SOON_MS = 10
 STREAMS_END_S = 0.5
 LOG_BYTES = 64 << 20
 FORWARD_LEVEL = core_messages.AckLevel.LEADER
@@ -84,7 +86,8 @@ class Node:
         self._page = page
         self.failed = asyncio.Event()
         self._handed_over = asyncio.Event()
-        rng = Random(SystemRandom().getrandbits(256))
+        # Waits and names come from it, no secrets; SystemRandom asks the kernel each time.
+        rng = Random(SystemRandom().getrandbits(256))  # noqa: S311
         me = config.me()
         self.addr = me.addr
         others = [host for host in config.hosts if host.addr != me.addr]
@@ -113,6 +116,7 @@ class Node:
         self._peers = {host.addr: PeerStream(config, me, host, self, rng) for host in others}
         self._lanes = {host.addr: Lane(config, me, host, self, rng) for host in others}
         self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
+        self._senders = codec.SenderReader()
         self._lane_server = LaneServer(config, frozenset(self._peers), self)
         self.report_view = Report(
             self.core,
@@ -241,6 +245,8 @@ class Node:
 
     def _set_timer(self) -> None:
         now = now_ms()
+        if now < self._wakes_at <= now + SOON_MS and not self.core.accept_due:
+            return  # it looks again then
         wakeup = self.core.next_wakeup(now)
         if self._timer is not None:
             if wakeup >= self._wakes_at:
@@ -251,6 +257,7 @@ class Node:
 
     def _tick(self) -> None:
         self._timer = None
+        self._wakes_at = 0
         now = now_ms()
         self.core.tick(now)
         self._upkeep.run(now)
@@ -351,7 +358,7 @@ class Node:
 
     def _to_core(self, sender: pb.Sender, message: core_messages.Message | None) -> None:
         if message is not None:
-            self.core.receive(codec.sender_from_wire(sender), message, now_ms())
+            self.core.receive(self._senders.read(sender), message, now_ms())
             self._kick()
 
     # snapshots

@@ -157,9 +157,7 @@ async def _next_ack(acks: asyncio.Queue[pb.SnapshotAck], transfer: str) -> int:
         return ack.number + 1
 
 
-def _chunks(
-    reading: ReadTransaction, requests: list[tuple[str, Recorded]]
-) -> Iterator[pb.SnapshotChunk]:
+def _chunks(reading: ReadTransaction, requests: list[tuple[str, Recorded]]) -> Iterator[pb.SnapshotChunk]:
     chunk, size = pb.SnapshotChunk(), 0
     for cache in reading.caches():
         for entry in reading.items(cache):

@@ -118,9 +118,7 @@ def test_entries_that_may_wait_are_stored_with_what_comes_next_and_before_it(res
 
 
 def test_entries_that_waited_are_gone_where_the_log_begins_anew(restart):
-    _, found = restart(
-        Ready(may_wait=True, entries=[entry(1)]), Ready(reset_log=(9, 2), hard_state=HARD)
-    )
+    _, found = restart(Ready(may_wait=True, entries=[entry(1)]), Ready(reset_log=(9, 2), hard_state=HARD))
     assert (found.log.base_index, found.log.last_index) == (9, 9)
 
 
