@@ -223,7 +223,7 @@ class Environment:
         What it reads are views, valid until its next change: looking at large entries copies nothing.
         """
         try:
-            return self.lmdb.begin(write=True, buffers=True)
+            return self.begin(None, None, True, True)
         except lmdb.Error as error:
             self.recover(error)
         with self.errors():

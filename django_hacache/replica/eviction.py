@@ -10,7 +10,6 @@ the same ones.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -38,6 +37,10 @@ HEADROOM_BYTES = 1024 * 1024
 
 MAP_HEADROOM_BYTES = 64 * 1024 * 1024
 
+SHARES_TO_FREE = (0, 64, 8, 2, 1)
+"""What a write that finds no room frees before it is tried again: at first nothing, then one in so many entries."""
+
+_Change = TypeVar("_Change")
 _Result = TypeVar("_Result")
 
 
@@ -105,38 +108,38 @@ def oldest(hand: Hand, wanted: Surplus) -> list[bytes]:
 
 
 def standalone_write(
-    replica: Replica, cache: str, limits: Limits, change: Callable[[WriteTransaction], _Result]
+    replica: Replica,
+    cache: str,
+    limits: Limits,
+    apply: Callable[[WriteTransaction, str, _Change], _Result],
+    change: _Change,
 ) -> _Result:
-    """Run `change` in a write transaction and keep the cache within its limits.
+    """Apply `change` in a write transaction and keep the cache within its limits.
 
     Each eighth write of all processes reclaims, and each one that is large or has a count to keep: looking
     costs as much as writing.
 
-    Where the map or the file system is full, the oldest entries make room and `change` runs again, in a new
+    Where the map or the file system is full, old entries make room and `change` is applied again, in a new
     transaction: it must not act outside it. Raises ReplicaFull where even an empty cache leaves no room.
     """
-    try:
-        return _write_once(replica, cache, limits, change)
-    except ReplicaFull:
-        pass
-    for share in (64, 8, 2, 1):
-        _make_room(replica, cache, share)
-        with suppress(ReplicaFull):
-            return _write_once(replica, cache, limits, change)
-    return _write_once(replica, cache, limits, change)
-
-
-def _write_once(
-    replica: Replica, cache: str, limits: Limits, change: Callable[[WriteTransaction], _Result]
-) -> _Result:
-    with replica.write() as transaction:
-        result = change(transaction)
-        step_is_due = (
-            transaction.id % WRITES_A_STEP == 0 or transaction.inserted * LARGE_SHARE > limits.size_limit
-        )
-        if step_is_due or limits.max_entries is not None:
-            reclaim(transaction, cache, limits)
-    return result
+    for share in SHARES_TO_FREE:
+        if share:
+            _make_room(replica, cache, share)
+        try:
+            with replica.write() as transaction:
+                result = apply(transaction, cache, change)
+                if (
+                    transaction.id % WRITES_A_STEP == 0
+                    or transaction.inserted * LARGE_SHARE > limits.size_limit
+                    or limits.max_entries is not None
+                ):
+                    reclaim(transaction, cache, limits)
+        except ReplicaFull:
+            if share == 1:
+                raise
+        else:
+            return result
+    raise AssertionError("the last share is 1")
 
 
 def reclaim(transaction: WriteTransaction, cache: str, limits: Limits) -> None:

@@ -49,7 +49,9 @@ class Entry(NamedTuple):
 def replica_key(key: str) -> bytes:
     """The bytes under which `key` is stored: its UTF-8, or a marked SHA-256 where LMDB could not hold it."""
     encoded = key.encode()
-    return encoded if 0 < len(encoded) <= MAX_KEY_BYTES else HASHED + sha256(encoded).digest()
+    if 0 < len(encoded) <= MAX_KEY_BYTES:
+        return encoded
+    return HASHED + sha256(encoded).digest()
 
 
 def cache_name_bytes(cache: str) -> bytes:

@@ -15,7 +15,7 @@ import lmdb
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.environment import FILE_NAME, Environment, identity_of, set_aside
-from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, MAX_KEY_BYTES, replica_key
+from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, replica_key
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ _OF = b"boot_id"
 """The mark that says of which layout and boot the replica is."""
 
 _header = HEADER.unpack_from
+
+
+def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
+    """The value of what is stored as `raw`, None where it has expired at `now_ns`: an instant after it was read."""
+    if 0 < _header(raw)[0] <= now_ns:
+        return None
+    return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
 
 
 class Reader(Protocol):
@@ -155,23 +162,13 @@ class Replica:
         py-lmdb's `buffers=True` and decoding inside the transaction were measured slower for ordinary values:
         a memoryview costs more than copying half a kilobyte.
         """
-        environment = self._environment
-        encoded = key.encode()
-        if not 0 < len(encoded) <= MAX_KEY_BYTES:
-            encoded = replica_key(key)
-        try:
-            with environment.begin(environment.caches[cache]) as txn:
-                raw = txn.get(encoded)
-        except (KeyError, lmdb.Error) as error:
-            raw = self._raw_after(error, cache, encoded)
-        if raw is None:
-            return None
-        if (expires_at := _header(raw)[0]) and not is_live(expires_at):
-            return None
-        return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
+        raw = self.raw(cache, key)
+        return None if raw is None else live_value(raw, boottime_ns())
 
-    def _raw(self, cache: str, encoded: bytes) -> bytes | None:
+    def raw(self, cache: str, key: str) -> bytes | None:
+        """Header and value of the stored entry, expired or not."""
         environment = self._environment
+        encoded = replica_key(key)
         try:
             with environment.begin(environment.caches[cache]) as txn:
                 return txn.get(encoded)
@@ -193,21 +190,22 @@ class Replica:
         """The live ones of `keys`, all read in one transaction: a consistent picture."""
         environment = self._environment
         database = environment.database(cache)
-        found: dict[str, bytes | memoryview] = {}
         if database is None:
-            return found
-        with environment.errors(), environment.begin_read() as txn:
-            for key in keys:
-                raw = txn.get(replica_key(key), db=database)
-                if raw is not None and is_live(_header(raw)[0]):
-                    found[key] = (
-                        raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
-                    )
+            return {}
+        names = {replica_key(key): key for key in keys}
+        with environment.errors(), environment.begin_read() as txn, txn.cursor(database) as cursor:
+            stored = cursor.getmulti(names)
+        now_ns = boottime_ns()
+        found: dict[str, bytes | memoryview] = {}
+        for encoded, raw in stored:
+            value = live_value(raw, now_ns)
+            if value is not None:
+                found[names[encoded]] = value
         return found
 
     def has(self, cache: str, key: str) -> bool:
         """Whether there is a live entry."""
-        raw = self._raw(cache, replica_key(key))
+        raw = self.raw(cache, key)
         return raw is not None and is_live(_header(raw)[0])
 
     def item(self, cache: str, key: str) -> Item | None:
@@ -217,7 +215,7 @@ class Replica:
 
     def present(self, cache: str, key: str) -> Item | None:
         """The stored entry, expired or not."""
-        raw = self._raw(cache, replica_key(key))
+        raw = self.raw(cache, key)
         return None if raw is None else item_of(raw)
 
     def usage(self, cache: str) -> Usage:
@@ -259,7 +257,8 @@ class Replica:
         has no room, ReplicaError for anything else; the replica stays usable after both. A thread that is in
         a write transaction must not begin another one.
         """
-        self.recheck()
+        if boottime_ns() >= self._next_maintenance:
+            self.recheck()
         return WriteTransaction(self._environment)
 
     def recheck(self) -> None:

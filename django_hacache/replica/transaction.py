@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from django_hacache.replica.environment import Environment
     from django_hacache.replica.eviction import Limits, Surplus
 
+_header = HEADER.pack
+
 HAND = b"hand:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
@@ -76,7 +78,7 @@ class ReadTransaction:
     def present(self, cache: str, key: str) -> Item | None:
         """The entry that is stored, expired or not."""
         database = self._database(cache)
-        raw = self._txn.get(replica_key(key), db=database) if database else None
+        raw = self._txn.get(replica_key(key), None, database) if database else None
         return None if raw is None else item_of(raw)
 
     def item(self, cache: str, key: str) -> Item | None:
@@ -114,16 +116,18 @@ class WriteTransaction(ReadTransaction):
     """The one write transaction. As a context manager it commits at the end and aborts on an exception."""
 
     _txn: lmdb.Transaction[memoryview]
+    _opened: dict[str, lmdb._Database] | None = None
+    _versions = 0
+    inserted = 0
+    """Bytes of values."""
 
     def __init__(self, environment: Environment) -> None:
-        # What the base class notes, without a call: this is on the way of every write.
+        # What the base class notes, without a call: this is on the way of every write. So LMDB's methods are
+        # called with positional arguments here: naming one takes longer than a frame of Python.
         self.environment = environment
         self._txn = txn = environment.begin_write()
         self._caches = environment.caches
         self.id: int = txn.id()
-        self.inserted = 0  # bytes of values
-        self._opened: dict[str, lmdb._Database] | None = None
-        self._versions = 0
 
     def __enter__(self) -> Self:
         return self
@@ -177,32 +181,33 @@ class WriteTransaction(ReadTransaction):
         self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
     ) -> None:
         """Store `value`; with `keep_ttl` a present entry's `expires_at` stays."""
-        if keep_ttl:
-            found = self._header(cache, replica_key(key))
-            if found is not None:
-                expires_at = found[0]
-        self.put_raw(cache, replica_key(key), value, version=version, expires_at=expires_at)
+        encoded = replica_key(key)
+        if keep_ttl and (found := self._header(cache, encoded)) is not None:
+            expires_at = found[0]
+        self.inserted += len(value)
+        database = self._caches.get(cache) or self._database(cache)
+        self._txn.put(encoded, _header(expires_at, version) + value, True, True, False, database)
 
     def put_raw(self, cache: str, key: bytes, value: bytes, *, version: int, expires_at: int) -> None:
         """Store an entry under its replica key."""
         self.inserted += len(value)
-        self._txn.put(key, HEADER.pack(expires_at, version) + value, db=self._database(cache))
+        self._txn.put(key, _header(expires_at, version) + value, db=self._database(cache))
 
     def add(self, cache: str, key: str, value: bytes, *, version: int, expires_at: int) -> bool:
         """Store `value` unless there is a live entry; whether it was stored."""
-        encoded = replica_key(key)
-        data = HEADER.pack(expires_at, version) + value
-        if not self._txn.put(encoded, data, overwrite=False, db=self._database(cache)):
+        encoded, data = replica_key(key), _header(expires_at, version) + value
+        database = self._caches.get(cache) or self._database(cache)
+        if not self._txn.put(encoded, data, True, False, False, database):
             found = self._header(cache, encoded)
             if found is not None and is_live(found[0]):
                 return False
-            self._txn.put(encoded, data, db=self._database(cache))
+            self._txn.put(encoded, data, db=database)
         self.inserted += len(value)
         return True
 
     def _header(self, cache: str, key: bytes) -> tuple[int, int] | None:
         """When the present entry expires, and its version."""
-        raw = self._txn.get(key, db=self._database(cache))
+        raw = self._txn.get(key, None, self._caches.get(cache) or self._database(cache))
         if raw is None:
             return None
         expires_at, version = HEADER.unpack_from(raw)
@@ -222,7 +227,7 @@ class WriteTransaction(ReadTransaction):
         found = self._header(cache, encoded)
         if found is None:
             return False
-        self._txn.delete(encoded, db=self._database(cache))
+        self._txn.delete(encoded, b"", self._database(cache))
         return is_live(found[0])
 
     def remove_keys(self, cache: str, keys: Iterable[bytes]) -> int:

@@ -372,12 +372,12 @@ def test_a_full_file_system_is_an_error_and_not_a_crash(small_tmpfs):
 def test_a_standalone_set_never_fails_because_the_file_system_is_full(small_tmpfs, size):
     replica = open_replica(small_tmpfs)
     limits = Limits(size_limit=256 * MEBIBYTE, max_entries=None, cull_frequency=3)
+
+    def put_in(transaction, cache, key):
+        transaction.set(cache, key, bytes(size), version=transaction.next_version(), expires_at=0)
+
     for number in range(10 * MEBIBYTE // (size + 300)):
-
-        def change(transaction, key=f"k{number}"):
-            transaction.set("default", key, bytes(size), version=transaction.next_version(), expires_at=0)
-
-        standalone_write(replica, "default", limits, change)
+        standalone_write(replica, "default", limits, put_in, f"k{number}")
         assert replica.get("default", f"k{number}") == bytes(size)
     replica.close()
 

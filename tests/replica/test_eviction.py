@@ -23,11 +23,13 @@ MEBIBYTE = 1024 * 1024
 UNLIMITED = Limits(size_limit=2**40, max_entries=None, cull_frequency=3)
 
 
-def store(replica, key, value, limits, expires_at=NEVER):
-    def change(transaction):
-        transaction.set("default", key, value, version=transaction.next_version(), expires_at=expires_at)
+def put_in(transaction, cache, entry):
+    key, value, expires_at = entry
+    transaction.set(cache, key, value, version=transaction.next_version(), expires_at=expires_at)
 
-    standalone_write(replica, "default", limits, change)
+
+def store(replica, key, value, limits, expires_at=NEVER):
+    standalone_write(replica, "default", limits, put_in, (key, value, expires_at))
 
 
 def surplus(replica, limits):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hacache.exceptions import ReplicaError
-from django_hacache.replica import clock
+from django_hacache.replica import replica as module
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.layout import MAX_CACHES, MAX_KEY_BYTES, replica_key
 from django_hacache.replica.replica import VIEW_BYTES, Replica
@@ -134,10 +134,12 @@ def test_a_key_that_has_not_expired_is_returned(replica):
 
 def test_a_key_expires_when_the_boot_clock_says_so(replica, monkeypatch):
     put(replica, "k", expires_at=1000)
-    monkeypatch.setattr(clock, "_now_ns", lambda _: 999)
+    monkeypatch.setattr(module, "boottime_ns", lambda: 999)
     assert replica.get("default", "k") == b"value"
-    monkeypatch.setattr(clock, "_now_ns", lambda _: 1000)
+    assert replica.get_many("default", ["k"]) == {"k": b"value"}
+    monkeypatch.setattr(module, "boottime_ns", lambda: 1000)
     assert replica.get("default", "k") is None
+    assert replica.get_many("default", ["k"]) == {}
 
 
 def test_a_jump_of_the_wall_clock_changes_nothing(replica, monkeypatch):
