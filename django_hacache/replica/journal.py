@@ -35,9 +35,9 @@ class JournalReader:
     def entries_between(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         """The entries with first <= index <= last, as (index, entry). Valid while the transaction lasts."""
         with self._txn.cursor(db=self._log) as cursor:
-            more = cursor.set_range(ORDER_KEY.pack(first))
-            while more and (index := ORDER_KEY.unpack(cursor.key())[0]) <= last:
-                yield index, cursor.value()
+            more = cursor.set_range(NUMBER_KEY.pack(first))
+            while more and (index := NUMBER_KEY.unpack(cursor.key())[0]) <= last:
+                yield index, bytes(cursor.value())
                 more = cursor.next()
 
     def requests(self) -> list[tuple[int, bytes]]:
