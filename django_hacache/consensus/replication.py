@@ -29,6 +29,7 @@ class Replication:
         self.progress: dict[str, Progress] = {}
         # The Appends of this turn, by their place and the limit of their size.
         self._sent: dict[tuple[int, int], Append] = {}
+        self._stores_first = False
         # When a follower applies at the latest what is committed.
         self.apply_due_at = ALWAYS_LATER
         # The last index that surely equals the log of the leader of that term.
@@ -78,6 +79,8 @@ class Replication:
         answer within that time. None: all are awaited.
         """
         spare = self._spare(now, awaited)
+        # A host that waits for its change learns a round trip earlier that it is committed.
+        self._stores_first = self._config.quorum == 2 and awaited is not None and len(awaited) > 0
         for peer, progress in self.progress.items():
             if progress.mode is Mode.SNAPSHOT:
                 continue
@@ -138,7 +141,9 @@ class Replication:
             state = self._state
             entries = state.log.batch_from(prev_index + 1, limit)
             ages = tuple(max(now - entry.born, 0) for entry in entries)
-            append = Append(state.term, prev_index, prev_term, state.commit, entries, ages)
+            append = Append(
+                state.term, prev_index, prev_term, state.commit, entries, ages, self._stores_first
+            )
             self._sent[prev_index, limit] = append
         return append
 
@@ -246,8 +251,17 @@ class Replication:
         term, verified = self._verified
         self._verified = (append.term, max(match, verified) if term == append.term else match)
         self.commit_known(append.commit_index)
+        if append.stored:
+            self._count_two(append.term, match)
         self.apply_now_or_soon(now, at_once=apply_at_once)
         self._acknowledge(leader, append, True, match)
+
+    def _count_two(self, term: int, match: int) -> None:
+        """The leader has stored everything up to `match`, and this node has: commit it by the leader's own rule."""
+        state = self._state
+        counts = self._config.quorum == 2 and not state.hard.fresh
+        if counts and match > state.commit and state.log.term_at(match) == term:
+            state.commit_to(match)
 
     def apply_now_or_soon(self, now: int, *, at_once: bool) -> None:
         """Apply what is committed, or leave it for a moment: many entries cost little more than one."""
