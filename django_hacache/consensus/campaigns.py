@@ -94,6 +94,7 @@ class Campaigner(Member):
         state = self._state
         if request.forming is None and (self.hard.fresh or sender.fresh):
             return
+        self._formation.saw(request.forming)
         may_form = (
             request.forming is not None
             and self._formation.allowed(now)
