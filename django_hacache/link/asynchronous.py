@@ -123,8 +123,11 @@ class _Connection:
             try:
                 await self._send_all(data)
             except BaseException as error:
-                # Half a frame may be out: nothing can follow it.
-                del self.in_flight[req_id]
+                # Half a frame may be out: nothing can follow it. The connection may be lost already, and the
+                # request be gone with it.
+                self.in_flight.pop(req_id, None)
+                if not answer.cancel():
+                    answer.exception()
                 self.lose(
                     error if isinstance(error, OSError) else ConnectionResetError("A send was cut off.")
                 )
