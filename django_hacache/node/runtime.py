@@ -210,17 +210,7 @@ class Node:
         try:
             self._durable.write(ready, core.hard, core.table.floor, installed)
         except Exception as error:
-            # What cannot be stored must not be promised, and the core already counts on it. Whatever the
-            # cause is, going on would break promises: the process starts again from what is stored.
-            expected = isinstance(error, ReplicaError)
-            logger.critical(
-                "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
-            )
-            self._page.revoke()
-            if isinstance(error, ReplicaBroken):
-                self._replica.set_aside(error)
-            self.failed.set()
-            self._handed_over.set()
+            self._fail(error)
             return
         if ready.apply:
             self._decider.applied(core.state.applied)
@@ -239,6 +229,21 @@ class Node:
             self._role_changed()
         self._set_timer()
 
+    def _fail(self, error: Exception) -> None:
+        """End the node: what cannot be stored must not be promised, and the core already counts on it.
+
+        Whatever the cause is, going on would break promises: the process starts again from what is stored.
+        """
+        expected = isinstance(error, ReplicaError)
+        logger.critical(
+            "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
+        )
+        self._page.revoke()
+        if isinstance(error, ReplicaBroken):
+            self._replica.set_aside(error)
+        self.failed.set()
+        self._handed_over.set()
+
     def _set_timer(self) -> None:
         now = now_ms()
         wakeup = self.core.next_wakeup(now)
@@ -253,7 +258,11 @@ class Node:
         self._timer = None
         now = now_ms()
         self.core.tick(now)
-        self._upkeep.run(now)
+        try:
+            self._upkeep.run(now)
+        except ReplicaError as error:
+            self._fail(error)
+            return
         self._set_writable(now)
         self._carry_out()
 
