@@ -168,9 +168,9 @@ class Node:
         self._carry_out()
 
     async def stop(self) -> None:
-        """Hand the leadership over, take no more requests, end the host's lease."""
+        """Hand the leadership over, take no more requests, end the host's lease. One that failed just ends."""
         self._handed_over.clear()
-        if self.core.hand_over(now_ms()):
+        if not self.failed.is_set() and self.core.hand_over(now_ms()):
             logger.info("%s hands the leadership over", self.addr)
             self._kick()
             with contextlib.suppress(TimeoutError):
