@@ -241,8 +241,9 @@ class Replica:
                     environment.databases(name)
                 caches = dict(environment.caches)
                 txn = environment.begin_read()
-            with environment.errors():
-                yield ReadTransaction(environment, txn, caches)
+            yield ReadTransaction(environment, txn, caches)
+        except lmdb.Error as error:  # an OSError is the caller's own
+            raise environment.error(error) from error
         finally:
             txn.abort()
 
