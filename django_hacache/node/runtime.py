@@ -35,7 +35,7 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import grpc
@@ -373,17 +373,25 @@ class Node:
         self._carry_out()
         accepted = self.core.snapshot_begins(sender, term, now_ms())
         self._carry_out()
-        if accepted:
-            self._durable.empty()
-        return accepted
+        return accepted and self._stored(self._durable.empty)
 
     def snapshot_goes_on(self, sender: core_messages.Sender, term: int) -> bool:
         accepted = self.core.snapshot_goes_on(sender, term, now_ms())
         self._kick()
         return accepted
 
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None:
-        self._durable.install(items, now_ms())
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool:
+        return self._stored(lambda: self._durable.install(items, now_ms()))
+
+    def _stored(self, store: Callable[[], None]) -> bool:
+        """Store a part of a snapshot; False where this node cannot, and ends."""
+        if self.failed.is_set():
+            return False  # that the replica is about to be replaced may not be stored either
+        try:
+            store()
+        except ReplicaError as error:
+            self._fail(error)
+        return not self.failed.is_set()
 
     def snapshot_installed(self, installed: Installed) -> None:
         self._carry_out()

@@ -190,7 +190,7 @@ class SnapshotTarget(Protocol):
 
     def snapshot_begins(self, sender: Sender, term: int) -> bool: ...
     def snapshot_goes_on(self, sender: Sender, term: int) -> bool: ...
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None: ...
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool: ...
     def snapshot_installed(self, installed: Installed) -> None: ...
 
 
@@ -225,7 +225,9 @@ class SnapshotReceiver:
         self._next += 1
         self._moved.bytes += chunk.ByteSize()
         self._moved.entries += len(chunk.items)
-        self._target.snapshot_stores(list(chunk.items))
+        if not self._target.snapshot_stores(list(chunk.items)):
+            ack.broken = True
+            return ack
         if chunk.done:
             requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]
             self._target.snapshot_installed(Installed(chunk.last_index, chunk.last_term, requests))
