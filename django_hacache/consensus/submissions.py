@@ -166,6 +166,8 @@ class Submissions:
                 submission.req_id, submission.command, submission.level, submission.since, timeout
             )
             self._state.send(self._state.leader, message)
+        else:
+            submission.sent_at = now  # nobody takes it now: the next try is not at once
         self._watch(submission)
 
     def _first_sent(self, submission: Submission) -> None:
