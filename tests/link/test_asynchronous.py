@@ -11,6 +11,7 @@ from django_hacache.link import AsyncNodeClient
 from django_hacache.link.framing import HEADER, frame
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
+from tests.link.scripted import ScriptedNode
 
 
 @pytest.fixture
@@ -186,3 +187,18 @@ def test_a_node_that_hangs_up_in_the_middle_of_a_large_request_is_asked_again(pa
 
     run(scenario)
     assert hung_up
+
+
+def test_a_refusal_of_what_was_sent_before_says_that_the_outcome_is_unknown(path, run):
+    """A node that was killed may have sent the change on; the one that comes after it knows nothing of that."""
+    request = insert()
+    refusal = pb.Ack(
+        error=pb.Error(error="it did not happen", req_id=request.insert.req_id, code=pb.ERROR_NO_QUORUM)
+    )
+
+    async def scenario(client):
+        with pytest.raises(OutcomeUnknown):
+            await client.request(request, deadline=soon())
+
+    with ScriptedNode(path, [b"", refusal.SerializeToString()]):
+        run(scenario)
