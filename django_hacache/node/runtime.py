@@ -209,7 +209,7 @@ class Node:
             self._page.revoke()
         try:
             self._durable.write(ready, core.hard, core.table.floor, installed)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was not stored
             self._fail(error)
             return
         if ready.apply:
