@@ -223,7 +223,7 @@ class Core(Campaigner):
 
     def hand_over(self, now: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""
-        if self.role is not Role.LEADER or self.handing_over or self._successor() is None:
+        if self.role is not Role.LEADER or self.handing_over or self._successor(now) is None:
             return False
         self._handing_over_until = now + self.config.election_timeout
         self._handover_sent = False
@@ -323,7 +323,7 @@ class Core(Campaigner):
                 self._submissions.accept(now)
             if not self.config.peers and self._replication.advance_commit():
                 state.apply_committed()
-            self._go_on_handing_over()
+            self._go_on_handing_over(now)
             self._replication.replicate(now, self._submissions.awaited())
             self._leases.renew_own(now)
         else:

@@ -61,6 +61,8 @@ class Submission:
     stage: Stage = Stage.WAITING
     sent_at: int = NEVER
     maybe: bool = False
+    # It was sent or ordered before its latest way: what is refused now may have happened then.
+    again: bool = False
     index: int = 0
     term: int = 0
     outcome: bytes = b""
@@ -160,12 +162,15 @@ class Submissions:
             self._refuse(submission, Refusal.NOT_LEADER)
         elif self._state.role is Role.FOLLOWER and self._state.leader is not None:
             self._first_sent(submission)
+            submission.again = submission.maybe
             submission.stage, submission.sent_at, submission.maybe = Stage.FORWARDED, now, True
             timeout = max(submission.deadline - now, 1)
             message = Forward(
                 submission.req_id, submission.command, submission.level, submission.since, timeout
             )
             self._state.send(self._state.leader, message)
+        else:
+            submission.sent_at = now  # nobody takes it now: the next try is not at once
         self._watch(submission)
 
     def _first_sent(self, submission: Submission) -> None:
@@ -209,7 +214,7 @@ class Submissions:
                 return  # it does not accept yet: try again after a moment
             self._advance(submission, now)
         elif reply.refusal is not None:
-            self._refuse(submission, reply.refusal)
+            self._refuse(submission, Refusal.OUTCOME_UNKNOWN if submission.again else reply.refusal)
         else:
             submission.outcome, submission.index, submission.term = reply.outcome, reply.index, reply.term
             self._committed_elsewhere(submission)

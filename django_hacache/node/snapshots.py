@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.consensus.requests import Recorded
+from django_hacache.exceptions import ReplicaError
 from django_hacache.node.durable import Installed, applied_place
 from django_hacache.node.effects import MS
 from django_hacache.replica.clock import NEVER, boottime_ns
@@ -30,6 +31,8 @@ CHUNK_BYTES = 512 << 10
 WINDOW = 4
 ACK_TIMEOUT_S = 10.0
 PROGRESS_EVERY_S = 2.0
+# After a transfer that broke off: what broke it rarely passes at once, and each try costs the follower its replica.
+PAUSE_S = 0.5
 
 
 @dataclass(slots=True)
@@ -106,8 +109,10 @@ class SnapshotSender:
         index: int | None = None
         try:
             index = await self._transfer(peer, term, acks)
-        except (TimeoutError, ConnectionError) as error:
-            logger.warning("the snapshot for %s broke off: %s", peer, error or "no acknowledgement in time")
+        except (TimeoutError, ConnectionError, ReplicaError) as error:
+            why = str(error) or "no acknowledgement in time"
+            logger.warning("the snapshot for %s broke off: %s", peer, why)
+            await asyncio.sleep(PAUSE_S)
         finally:
             if self._tasks.get(peer) is asyncio.current_task():
                 del self._tasks[peer]
@@ -127,8 +132,12 @@ class SnapshotSender:
             for number, chunk in enumerate(_chunks(reading, requests)):
                 chunk.term, chunk.transfer, chunk.number = term, transfer, number
                 chunk.last_index, chunk.last_term, chunk.total_items = last_index, last_term, total
-                if not self._send(peer, pb.CacheRequest(snapshot_chunk=chunk)):
-                    raise ConnectionError("the stream is down or full")
+                request = pb.CacheRequest(snapshot_chunk=chunk)
+                while not self._send(peer, request):
+                    # With large values the stream's queue is full before the window is.
+                    if acked == number:
+                        raise ConnectionError("the stream is down or full")
+                    acked = await _next_ack(acks, transfer)
                 moved.bytes += chunk.ByteSize()
                 moved.entries += len(chunk.items)
                 while number - acked >= WINDOW:
@@ -179,7 +188,7 @@ class SnapshotTarget(Protocol):
 
     def snapshot_begins(self, sender: Sender, term: int) -> bool: ...
     def snapshot_goes_on(self, sender: Sender, term: int) -> bool: ...
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None: ...
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool: ...
     def snapshot_installed(self, installed: Installed) -> None: ...
 
 
@@ -214,7 +223,9 @@ class SnapshotReceiver:
         self._next += 1
         self._moved.bytes += chunk.ByteSize()
         self._moved.entries += len(chunk.items)
-        self._target.snapshot_stores(list(chunk.items))
+        if not self._target.snapshot_stores(list(chunk.items)):
+            ack.broken = True
+            return ack
         if chunk.done:
             requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]
             self._target.snapshot_installed(Installed(chunk.last_index, chunk.last_term, requests))
