@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django_hacache import status
-from django_hacache.status import Status
+from django_hacache.exceptions import HACacheError
+from django_hacache.status import Status, Transfer
 from tests.cluster import conftest as plain
 from tests.cluster.conftest import PYTHON, ROOT, eventually
 from tests.faults.network import Machine, Network
@@ -27,6 +28,11 @@ DEADLY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 # How far the wall clock, by which logs are written, is ahead of the monotonic one.
 AHEAD_NS = time.time_ns() - time.monotonic_ns()
+
+
+def monotonic_ns(logged: str) -> int:
+    """The time of a line of a node's log, as one of time.monotonic_ns()."""
+    return int(float(logged) * 1e9) - AHEAD_NS
 
 
 class Leadership(NamedTuple):
@@ -68,10 +74,18 @@ class Host(plain.Host):
         text = Path(f"/proc/{self.node.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1]) * 1024
 
+    def transfers(self) -> tuple[Transfer, ...]:
+        """The snapshots that this host's node sends or receives now; none where it does not answer."""
+        try:
+            seen = self.status()
+        except HACacheError:
+            return ()
+        return next(one.transfers for one in seen.hosts if one.addr == self.addr)
+
     def leaderships(self) -> list[Leadership]:
         """Every time that this host's node took over, from its log."""
         return [
-            Leadership(int(float(when) * 1e9) - AHEAD_NS, addr, int(term))
+            Leadership(monotonic_ns(when), addr, int(term))
             for when, addr, term in LED.findall(self.log.read_text())
         ]
 

@@ -8,12 +8,6 @@ from tests.faults.judge import assert_kept_its_promises, failed, lasting, no_cha
 
 
 def lanes(cluster):
-    import sys
-
-    print(
-        [[(o.addr, o.lanes) for o in host.status().hosts if o.addr == host.addr] for host in cluster.hosts],
-        file=sys.stderr,
-    )
     """How many lanes each host's node has up."""
     return [
         len(next(one for one in host.status().hosts if one.addr == host.addr).lanes) for host in cluster.hosts
