@@ -55,8 +55,8 @@ def at_random(probability: float) -> list[str]:
     return ["-m", "statistic", "--mode", "random", "--probability", str(probability)]
 
 
-def bucket() -> list[str]:
-    return ["tbf", "rate", SLOW, "burst", "16kb", "latency", "400ms"]
+def bucket(rate: str = SLOW) -> list[str]:
+    return ["tbf", "rate", rate, "burst", "16kb", "latency", "400ms"]
 
 
 def remove_leftovers() -> None:
@@ -151,11 +151,11 @@ class Network:
         self.deafen(machine)
         self.silence(machine)
 
-    def slow_down(self, machine: Machine) -> None:
-        """Give the host a link of 1 Mbit/s in both directions."""
+    def slow_down(self, machine: Machine, rate: str = SLOW) -> None:
+        """Give the host a slow link, in both directions."""
         self._slow.add(machine)
-        run(*machine.inside("tc", "qdisc", "add", "dev", LINK, "root", *bucket()))
-        self._in_bridge("tc", "qdisc", "add", "dev", machine.port, "root", *bucket())
+        run(*machine.inside("tc", "qdisc", "add", "dev", LINK, "root", *bucket(rate)))
+        self._in_bridge("tc", "qdisc", "add", "dev", machine.port, "root", *bucket(rate))
 
     def heal(self) -> None:
         for machine in self.machines:

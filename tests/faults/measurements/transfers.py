@@ -92,7 +92,7 @@ def peak_memory(host: Host) -> Iterator[list[int]]:
 def lacking(joiner: Host, count: int) -> int:
     """How many of the values the host does not serve."""
     # Workers find with their first read that the directory is another one; that read is a miss.
-    joiner.worker.get("state0")
+    joiner.worker.has_key("state0")
     return joiner.worker.differing("state", count, VALUE_BYTES)
 
 
