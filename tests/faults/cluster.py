@@ -51,6 +51,10 @@ class Host(plain.Host):
     ) -> None:
         super().__init__(directory, addr, addrs, "http", SITE | extra)
         self.machine = machine
+        # How far its wall clock is off, where it has one of its own (wall_clock.py).
+        self.clock = self.log.with_suffix(".clock")
+        self.clock.write_text("+0")
+        self.environment["FAKETIME_TIMESTAMP_FILE"] = str(self.clock)
 
     @property
     def running(self) -> bool:

@@ -6,6 +6,7 @@ machine's own network, and deleting the namespaces deletes everything.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOOLS = ("ip", "tc", "iptables")
-NAME = re.compile(r"hacache-(\d+)-\w+")
+NAME = re.compile(r"hacache-(\d+)-[\w-]+")
 LINK = "eth0"
 SLOW = "1mbit"
+# A process may have several networks at a time.
+COUNT = itertools.count(1)
 
 
 def why_impossible() -> str | None:
@@ -90,7 +93,7 @@ class Network:
     """Hosts that reach each other until told otherwise. `heal` undoes every fault, `remove` everything."""
 
     def __init__(self, size: int) -> None:
-        self._prefix = f"hacache-{os.getpid()}"
+        self._prefix = f"hacache-{os.getpid()}-{next(COUNT)}"
         self._bridge = f"{self._prefix}-bridge"
         self.machines: list[Machine] = []
         self._slow: set[Machine] = set()

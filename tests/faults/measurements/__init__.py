@@ -5,8 +5,9 @@ Every measurement also judges its history: a broken promise is a failure, whatev
 
 from __future__ import annotations
 
-from tests.faults.measurements import leaders, links, pauses, restarts, transfers
+from tests.faults.measurements import clocks, leaders, links, pauses, restarts, transfers
 from tests.faults.measurements.rows import Measurement
+from tests.faults.wall_clock import OWN_CLOCKS
 
 MEASUREMENTS: dict[str, Measurement] = {
     "kill": Measurement(leaders.kill),
@@ -24,5 +25,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "incr": Measurement(restarts.incr),
     "all": Measurement(pauses.frozen_all),
     "slow": Measurement(links.slow),
+    "clock": Measurement(clocks.clock, environment=OWN_CLOCKS),
     "snapshot": Measurement(transfers.snapshot, environment=transfers.LARGE),
 }
