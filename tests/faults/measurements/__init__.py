@@ -25,6 +25,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "incr": Measurement(restarts.incr),
     "all": Measurement(pauses.frozen_all),
     "slow": Measurement(links.slow),
+    "pause": Measurement(pauses.pause),
+    "majority": Measurement(restarts.majority),
     "clock": Measurement(clocks.clock, environment=OWN_CLOCKS),
     "snapshot": Measurement(transfers.snapshot, environment=transfers.LARGE),
 }

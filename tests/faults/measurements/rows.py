@@ -13,6 +13,7 @@ from tests.faults.recording import Plan, Recorders
 STEADY = Plan({"set": 1}, rate=100, levels=["quorum"])
 SECOND = 1e9
 ELECTION_TIMEOUT_S = 2.0
+LEASE_S = 1.0
 MIB = 1 << 20
 
 
