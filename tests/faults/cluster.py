@@ -78,6 +78,9 @@ class Host(plain.Host):
         text = Path(f"/proc/{self.node.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1]) * 1024
 
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.node.pid}/fd").iterdir()))
+
     def transfers(self) -> tuple[Transfer, ...]:
         """The snapshots that this host's node sends or receives now; none where it does not answer."""
         try:

@@ -5,7 +5,7 @@ Every measurement also judges its history: a broken promise is a failure, whatev
 
 from __future__ import annotations
 
-from tests.faults.measurements import clocks, leaders, links, pauses, restarts, transfers
+from tests.faults.measurements import clocks, leaders, links, pauses, restarts, soak, transfers
 from tests.faults.measurements.rows import Measurement
 from tests.faults.wall_clock import OWN_CLOCKS
 
@@ -20,6 +20,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "isolated": Measurement(links.cut_off("is cut off", "isolate")),
     "deaf": Measurement(links.cut_off("hears nobody", "deafen")),
     "silent": Measurement(links.cut_off("is heard by nobody", "silence")),
+    "five": Measurement(links.omission, hosts=5),
     "rolling": Measurement(restarts.rolling),
     "handover": Measurement(restarts.handover),
     "incr": Measurement(restarts.incr),
@@ -29,4 +30,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "majority": Measurement(restarts.majority),
     "clock": Measurement(clocks.clock, environment=OWN_CLOCKS),
     "snapshot": Measurement(transfers.snapshot, environment=transfers.LARGE),
+    "quiet": Measurement(pauses.quiet),
+    "soak": Measurement(soak.soak),
 }

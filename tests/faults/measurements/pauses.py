@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from tests.faults.cluster import Cluster, Host
 from tests.faults.consistency import violations
-from tests.faults.judge import assert_nothing_lost, at_leader, lasting
-from tests.faults.measurements.rows import LEASE_S, Row, ms, none, times
+from tests.faults.judge import assert_kept_its_promises, assert_nothing_lost, at_leader, failed, lasting
+from tests.faults.measurements.rows import LEASE_S, Row, ms, none, places, times, unchanged
 from tests.faults.recording import READING, WRITING, Recorders
 
 FAST = replace(READING, rate=1000)
+BLOCK_S = 0.5
 
 
 def pause(cluster: Cluster, recorders: Recorders, scale: float) -> list[Row]:
@@ -66,3 +67,26 @@ def frozen_all(cluster: Cluster, recorders: Recorders, scale: float) -> list[Row
         cluster.repair()
     what = f'a write with `ack="all"` while a follower is frozen, {len(waits)} times: longest wait'
     return [Row(what, "succeeds once its lease of 1 s has run out", ms(max(waits)), True)]
+
+
+def quiet(cluster: Cluster, recorders: Recorders, scale: float) -> list[Row]:
+    """Nothing happens for a while; then the leader's event loop stands still again and again, as under a long step."""
+    seconds, blocks = 300 * scale, times(20, scale)
+    before = places(cluster)
+    lasting(seconds)
+    idle = places(cluster)
+    leader = cluster.leader()
+    with recorders.running() as history:
+        for _ in range(blocks):
+            leader.signal(signal.SIGSTOP)
+            lasting(BLOCK_S)
+            leader.signal(signal.SIGCONT)
+            lasting(BLOCK_S)
+    blocked = places(cluster)
+    assert_kept_its_promises(cluster, history)
+    what = f"the leader's event loop blocked for {ms(BLOCK_S)}, {blocks} times"
+    return [
+        unchanged(f"nobody does anything for {seconds:.0f} s", before, idle),
+        unchanged(what, idle, blocked),
+        none(f"{what}: failed of {len(history):,} operations", len(failed(history))),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.faults.cluster import Cluster
 from tests.faults.history import History
@@ -42,6 +43,23 @@ class Measurement:
 def none(what: str, found: int) -> Row:
     """A row of something that must not happen at all."""
     return Row(what, "0", f"{found:,}", found == 0)
+
+
+class Place(NamedTuple):
+    """How often the leader changed in the life of a cluster, and its term."""
+
+    changes: int
+    term: int
+
+
+def places(cluster: Cluster) -> Place:
+    return Place(len(cluster.leaderships()), cluster.term())
+
+
+def unchanged(what: str, before: Place, after: Place) -> Row:
+    """A row of something that must neither change the leader nor cost a term."""
+    changes, terms = after.changes - before.changes, after.term - before.term
+    return Row(f"{what}: leader changes (terms)", "0 (0)", f"{changes} ({terms})", changes == terms == 0)
 
 
 def ratio(what: str, most: float, found: float) -> Row:
