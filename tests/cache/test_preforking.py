@@ -27,7 +27,15 @@ def server(served, caches):
         "DJANGO_SETTINGS_MODULE": "tests.cache.site",
         "HACACHE_TEST_LOCATION": str(served.location),
     }
-    options = ["--preload", "--workers", str(WORKERS), "--bind", f"127.0.0.1:{port}", "--log-level", "critical"]
+    options = [
+        "--preload",
+        "--workers",
+        str(WORKERS),
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "critical",
+    ]
     command = [sys.executable, "-m", "gunicorn", "tests.cache.preloaded:application", *options]
 
     def ask(_=None):

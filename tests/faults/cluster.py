@@ -119,6 +119,13 @@ class Cluster(plain.Cluster):
         self.wait()
         eventually(lambda: not any(one.fresh for one in self.hosts[0].status().hosts), 40)
 
+    def lanes(self) -> list[int]:
+        """How many lanes each host's node has up."""
+        return [
+            len(next(one for one in host.status().hosts if one.addr == host.addr).lanes)
+            for host in self.hosts
+        ]
+
     def leaderships(self) -> list[Leadership]:
         """Every change of the leader in the life of this cluster, in order."""
         return sorted(one for host in self.hosts for one in host.leaderships())

@@ -35,6 +35,7 @@ def why_impossible() -> str | None:
         run("ip", "netns", "add", name)
         inside = ["ip", "netns", "exec", name]
         run(*inside, "iptables", "-A", "INPUT", *at_random(0.5), "-j", "DROP")
+        run(*inside, "iptables", "-t", "nat", "-A", "PREROUTING", *port_to(1, 2))
         run(*inside, "tc", "qdisc", "add", "dev", "lo", "root", *bucket())
     except CommandFailed as error:
         return f"the kernel refuses: {error}"
@@ -56,6 +57,10 @@ def run(*command: str) -> str:
 
 def at_random(probability: float) -> list[str]:
     return ["-m", "statistic", "--mode", "random", "--probability", str(probability)]
+
+
+def port_to(port: int, other: int) -> list[str]:
+    return ["-p", "tcp", "--dport", str(port), "-j", "REDIRECT", "--to-ports", str(other)]
 
 
 def bucket(rate: str = SLOW) -> list[str]:
@@ -150,6 +155,16 @@ class Network:
             self._drop(machine, "-p", "tcp", "--dport", str(port))
             self._drop(machine, "-p", "tcp", "--sport", str(port))
 
+    def redirect(self, machine: Machine, port: int, other: int) -> None:
+        """New connections to a TCP port of the host get to another of its ports; its own do not."""
+        command = ["iptables", "-w", "-t", "nat", "-A", "PREROUTING", "-i", LINK]
+        run(*machine.inside(*command, *port_to(port, other)))
+
+    def stop_dropping(self) -> None:
+        """Nothing is dropped any more; what is redirected stays so."""
+        for machine in self.machines:
+            run(*machine.inside("iptables", "-w", "-F", "INPUT"))
+
     def isolate(self, machine: Machine) -> None:
         self.deafen(machine)
         self.silence(machine)
@@ -161,8 +176,9 @@ class Network:
         self._in_bridge("tc", "qdisc", "add", "dev", machine.port, "root", *bucket(rate))
 
     def heal(self) -> None:
+        self.stop_dropping()
         for machine in self.machines:
-            run(*machine.inside("iptables", "-w", "-F", "INPUT"))
+            run(*machine.inside("iptables", "-w", "-t", "nat", "-F", "PREROUTING"))
         for machine in self._slow:
             run(*machine.inside("tc", "qdisc", "delete", "dev", LINK, "root"))
             self._in_bridge("tc", "qdisc", "delete", "dev", machine.port, "root")
