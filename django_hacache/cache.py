@@ -19,17 +19,18 @@ from django.dispatch import receiver
 
 from django_hacache import process
 from django_hacache.alias import alias_of, candidates
+from django_hacache.changes import Clear
 from django_hacache.cluster import AsyncClusterWriter, ClusterWriter
 from django_hacache.conf import AckLevel, CacheOptions, cache_options, cluster_config, node_aliases
 from django_hacache.exceptions import HACacheError
-from django_hacache.operations import Operations
+from django_hacache.operations import UNABLE, Operations
 from django_hacache.replica.eviction import Limits, map_size_for
 from django_hacache.standalone import AsyncStandaloneWriter, StandaloneWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from django_hacache.changes import AsyncWriter, Steps, T, Writer
+    from django_hacache.changes import AsyncWriter, Change, Steps, T, Writer
     from django_hacache.replica.replica import Reader
 
 Ack = AckLevel | str | None
@@ -124,7 +125,7 @@ class HACache(Operations):
         ack: Ack = None,
     ) -> None:
         """Store a value."""
-        self._run(self._set(key, value, timeout, version), self._level(ack))
+        self._perform("set", self._set(key, value, timeout, version), ack)
 
     def add(
         self,
@@ -159,11 +160,11 @@ class HACache(Operations):
         ack: Ack = None,
     ) -> bool:
         """Give a key a new time to live; return whether it was there."""
-        return self._run(self._touch(key, timeout, version), self._level(ack))
+        return self._perform("touch", self._touch(key, timeout, version), ack)
 
     def delete(self, key: str, version: int | None = None, *, ack: Ack = None) -> bool:
         """Remove a key; return whether it was there."""
-        return self._run(self._delete(key, version), self._level(ack))
+        return self._perform("delete", self._delete(key, version), ack)
 
     def incr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         """Add `delta` and return the new value; the time to live stays. ValueError: the key is missing."""
@@ -201,7 +202,7 @@ class HACache(Operations):
 
     def clear(self, *, ack: Ack = None) -> None:
         """Remove everything from this cache; those of other aliases stay."""
-        self._run(self._clear(), self._level(ack))
+        self._perform("clear", Clear(), ack)
 
     def _level(self, ack: Ack) -> AckLevel:
         return self._options.ack_level if ack is None else AckLevel(ack)
@@ -210,6 +211,18 @@ class HACache(Operations):
         """The level where the answer has to come from who orders the changes."""
         level = self._level(ack)
         return AckLevel.LEADER if level is AckLevel.DIRECT else level
+
+    def _perform(self, operation: str, change: Change, ack: Ack) -> bool:
+        """Carry out one change; return whether it took effect: False where a failure is ignored."""
+        setup = self._setup
+        options = setup.options
+        level = options.ack_level if ack is None else AckLevel(ack)
+        deadline = time.monotonic() + options.write_timeout_s
+        try:
+            return setup.writer.perform(change, ack=level, deadline=deadline).effective
+        except UNABLE as error:
+            self._log_or_raise(operation, error)
+            return False
 
     def _run(self, steps: Steps[T], ack: AckLevel) -> T:
         """Run the steps of one call, which share one deadline, and return what they return."""
@@ -248,7 +261,7 @@ class HACache(Operations):
         *,
         ack: Ack = None,
     ) -> None:
-        await self._arun(self._set(key, value, timeout, version), self._level(ack))
+        await self._aperform("set", self._set(key, value, timeout, version), ack)
 
     async def aadd(
         self,
@@ -280,10 +293,10 @@ class HACache(Operations):
         *,
         ack: Ack = None,
     ) -> bool:
-        return await self._arun(self._touch(key, timeout, version), self._level(ack))
+        return await self._aperform("touch", self._touch(key, timeout, version), ack)
 
     async def adelete(self, key: str, version: int | None = None, *, ack: Ack = None) -> bool:
-        return await self._arun(self._delete(key, version), self._level(ack))
+        return await self._aperform("delete", self._delete(key, version), ack)
 
     async def aincr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         return await self._arun(self._incr(key, delta, version), self._deciding(ack))
@@ -315,7 +328,18 @@ class HACache(Operations):
         await self._arun(self._delete_many(keys, version), self._level(ack))
 
     async def aclear(self, *, ack: Ack = None) -> None:
-        await self._arun(self._clear(), self._level(ack))
+        await self._aperform("clear", Clear(), ack)
+
+    async def _aperform(self, operation: str, change: Change, ack: Ack) -> bool:
+        setup = self._setup
+        options = setup.options
+        level = options.ack_level if ack is None else AckLevel(ack)
+        deadline = time.monotonic() + options.write_timeout_s
+        try:
+            return (await setup.async_writer.perform(change, ack=level, deadline=deadline)).effective
+        except UNABLE as error:
+            self._log_or_raise(operation, error)
+            return False
 
     async def _arun(self, steps: Steps[T], ack: AckLevel) -> T:
         setup = self._setup

@@ -1,20 +1,19 @@
 """What each operation of the cache API does, written once and free of how it waits.
 
-Reads are plain methods. A write is a generator that yields changes and is sent their outcomes (see
-changes.Steps); cache.py runs it, blocking or not. Knows neither replica files nor sockets.
+Reads are plain methods. A write that is one change is a method that returns it. One that takes several is a
+generator that yields changes and is sent their outcomes (see changes.Steps). cache.py carries both out, blocking
+or not. Knows neither replica files nor sockets.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
-from django_hacache.changes import Batch, Clear, Increment, Insert, Remove, Steps, T, Touch, When, Why
+from django_hacache.changes import Batch, Increment, Insert, Remove, Steps, Touch, When, Why
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.serializers import decode, encode
 
@@ -33,35 +32,13 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 # A hundred years: longer than any boot, and far from what 64 bits of nanoseconds hold.
 TIMEOUT_MAX_S = 100 * 366 * 24 * 3600
 
-# The largest key that memcached takes, and the characters that it does not: Django warns of both.
+# The largest key that memcached takes: Django warns of larger ones.
 KEY_LENGTH_MAX = 250
-_suspect_character = re.compile(r"[\x00-\x20\x7f]").search
 
 # What IGNORE_EXCEPTIONS covers: the cache cannot work now. A wrong request stays an error.
 UNABLE = (CacheUnavailable, ReplicaError)
 
 _MISSING = object()
-
-P = ParamSpec("P")
-
-
-_Method = Callable[Concatenate["Operations", P], Steps[T]]
-
-
-def _or_nothing(nothing: T) -> Callable[[_Method[P, T]], _Method[P, T]]:
-    """Mark steps that return `nothing` where the cache cannot work and IGNORE_EXCEPTIONS is set."""
-
-    def mark(steps: _Method[P, T]) -> _Method[P, T]:
-        def marked(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> Steps[T]:
-            try:
-                return (yield from steps(self, *args, **kwargs))
-            except UNABLE as error:
-                self._log_or_raise(steps.__name__.removeprefix("_"), error)
-                return nothing
-
-        return marked
-
-    return mark
 
 
 class Operations(BaseCache):
@@ -78,9 +55,15 @@ class Operations(BaseCache):
         raise NotImplementedError
 
     def validate_key(self, key: str) -> None:
-        """Warn of keys that memcached would refuse, as Django does; one search where all is well."""
-        if len(key) > KEY_LENGTH_MAX or _suspect_character(key):
+        """Warn of keys that memcached would refuse, as Django does, which is asked about suspects only."""
+        if len(key) > KEY_LENGTH_MAX or " " in key or not key.isprintable():
             super().validate_key(key)
+
+    def make_key(self, key: str, version: int | None = None) -> str:
+        """Return the key with prefix and version, as Django does; its own way of making one without a call."""
+        if self.key_func is not default_key_func:
+            return super().make_key(key, version)
+        return f"{self.key_prefix}:{self.version if version is None else version}:{key}"
 
     # Reads
 
@@ -113,12 +96,11 @@ class Operations(BaseCache):
             self._log_or_raise("has_key", error)
             return False
 
-    # The steps of writes
+    # The changes, or the steps, of writes
 
-    @_or_nothing(None)
-    def _set(self, key: str, value: Any, timeout: float | None, version: int | None) -> Steps[None]:
+    def _set(self, key: str, value: Any, timeout: float | None, version: int | None) -> Insert | Remove:
         key = self.make_and_validate_key(key, version)
-        yield self._storing(key, self._encoded(key, value), self._ttl_ms(timeout))
+        return self._storing(key, self._encoded(key, value), self._ttl_ms(timeout))
 
     def _add(self, key: str, value: Any, timeout: float | None, version: int | None) -> Steps[bool]:
         key = self.make_and_validate_key(key, version)
@@ -142,19 +124,13 @@ class Operations(BaseCache):
         # Somebody else may have been faster.
         return self.get(key, default, version)
 
-    @_or_nothing(False)
-    def _touch(self, key: str, timeout: float | None, version: int | None) -> Steps[bool]:
+    def _touch(self, key: str, timeout: float | None, version: int | None) -> Touch | Remove:
         key = self.make_and_validate_key(key, version)
         ttl_ms = self._ttl_ms(timeout)
-        return (yield Remove(key) if ttl_ms == 0 else Touch(key, ttl_ms)).effective
+        return Remove(key) if ttl_ms == 0 else Touch(key, ttl_ms)
 
-    @_or_nothing(False)
-    def _delete(self, key: str, version: int | None) -> Steps[bool]:
-        return (yield Remove(self.make_and_validate_key(key, version))).effective
-
-    @_or_nothing(None)
-    def _clear(self) -> Steps[None]:
-        yield Clear()
+    def _delete(self, key: str, version: int | None) -> Remove:
+        return Remove(self.make_and_validate_key(key, version))
 
     def _incr(self, key: str, delta: Any, version: int | None) -> Steps[Any]:
         name = self.make_and_validate_key(key, version)
@@ -235,6 +211,8 @@ class Operations(BaseCache):
             return None
         if timeout <= 0:
             return 0
+        if type(timeout) is int and timeout < TIMEOUT_MAX_S:
+            return timeout * 1000
         return math.ceil(min(timeout, TIMEOUT_MAX_S) * 1000)
 
     def _log_or_raise(self, operation: str, error: Exception) -> None:

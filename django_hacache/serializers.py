@@ -1,7 +1,8 @@
-"""Values as bytes: one tag byte, then the body. Knows no cache and no replica.
+"""Values as bytes. Knows no cache and no replica.
 
-An exact int keeps a form of its own, so that the leader of a cluster can add to it without unpickling
-anything. Everything else is a pickle, as in Django's own backends.
+An exact int keeps a form of its own, one tag byte and its body, so that the leader of a cluster can add to it without
+unpickling anything. Everything else is a pickle, as in Django's own backends; the byte that each begins with tells it
+apart, so nothing is copied to put a tag before it or to cut one off.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 from django_hacache.exceptions import HACacheError
 
 INTEGER = 1
-PICKLE = 2
+PICKLE = pickle.PROTO[0]
 
 _INTEGER_TAG = bytes([INTEGER])
-_PICKLE_TAG = bytes([PICKLE])
+_dumps, _loads, _PROTOCOL = pickle.dumps, pickle.loads, pickle.HIGHEST_PROTOCOL
 
 
 class EncodingError(HACacheError, ValueError):
@@ -26,7 +27,7 @@ def encode(value: Any) -> bytes:
     """Return the bytes of a value. Raises whatever pickle raises where the value cannot be pickled."""
     if type(value) is int:
         return _INTEGER_TAG + integer_to_bytes(value)
-    return _PICKLE_TAG + pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    return _dumps(value, _PROTOCOL)
 
 
 def decode(data: bytes | memoryview) -> Any:
@@ -36,9 +37,8 @@ def decode(data: bytes | memoryview) -> Any:
     """
     if data:
         tag = data[0]
-        # Of a long value the replica hands out a memoryview, which is cut without a copy.
         if tag == PICKLE:
-            return pickle.loads(data[1:])
+            return _loads(data)
         if tag == INTEGER:
             return integer_from_bytes(data[1:])
     raise EncodingError(f"A stored value begins with {bytes(data[:1])!r}; {INTEGER} or {PICKLE} is expected.")

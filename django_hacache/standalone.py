@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any
 
 from django_hacache.changes import (
     DONE,
@@ -22,6 +22,8 @@ from django_hacache.replica.eviction import standalone_write
 from django_hacache.serializers import decode_integer, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django_hacache.changes import Change
     from django_hacache.conf import AckLevel
     from django_hacache.process import StandaloneSite
@@ -43,10 +45,8 @@ class StandaloneWriter:
 
         Raises ReplicaError where the replica cannot be written.
         """
-        cache = self._cache
-        return standalone_write(
-            self._site.reader, cache, self._limits, lambda txn: _apply(txn, cache, change)
-        )
+        apply = _APPLIED_BY[type(change)]
+        return standalone_write(self._site.reader, self._cache, self._limits, apply, change)
 
 
 class AsyncStandaloneWriter:
@@ -59,42 +59,17 @@ class AsyncStandaloneWriter:
         return self._writer.perform(change, ack=ack, deadline=deadline)
 
 
-def _apply(txn: WriteTransaction, cache: str, change: Change) -> Outcome:
-    match change:
-        case Insert():
-            return _insert(txn, cache, change)
-        case Remove():
-            return Outcome(txn.delete(cache, change.key))
-        case Touch():
-            return _touch(txn, cache, change)
-        case Increment():
-            return _increment(txn, cache, change)
-        case Clear():
-            txn.clear(cache)
-            return DONE
-        case Batch():
-            return Outcome(
-                effective=True, each=tuple(_apply(txn, cache, part).effective for part in change.changes)
-            )
-        case _:
-            assert_never(change)
-
-
 def _insert(txn: WriteTransaction, cache: str, change: Insert) -> Outcome:
-    if change.when is When.ABSENT and txn.item(cache, change.key) is not None:
-        return NOT_DONE
-    if change.when is When.UNCHANGED:
-        item = txn.item(cache, change.key)
-        if item is None or item.version != change.version:
+    key, value, ttl_ms, when, seen, keep_ttl = change
+    expires_at, version = _expires_at(ttl_ms), txn.next_version()
+    if when is When.ABSENT:
+        added = txn.add(cache, key, value, version=version, expires_at=expires_at)
+        return DONE if added else NOT_DONE
+    if when is When.UNCHANGED:
+        item = txn.item(cache, key)
+        if item is None or item.version != seen:
             return NOT_DONE
-    txn.set(
-        cache,
-        change.key,
-        change.value,
-        version=txn.next_version(),
-        expires_at=_expires_at(change.ttl_ms),
-        keep_ttl=change.keep_ttl,
-    )
+    txn.set(cache, key, value, version=version, expires_at=expires_at, keep_ttl=keep_ttl)
     return DONE
 
 
@@ -113,9 +88,33 @@ def _increment(txn: WriteTransaction, cache: str, change: Increment) -> Outcome:
     if number is None:
         return Outcome(effective=False, why=Why.NOT_AN_INTEGER)
     number += change.delta
-    version = txn.next_version()
-    txn.set(cache, change.key, encode(number), version=version, expires_at=NEVER, keep_ttl=True)
+    # Nothing can have changed since, so the time to live that was seen is the one to keep.
+    txn.set(cache, change.key, encode(number), version=txn.next_version(), expires_at=item.expires_at)
     return Outcome(effective=True, number=number)
+
+
+def _remove(txn: WriteTransaction, cache: str, change: Remove) -> Outcome:
+    return DONE if txn.delete(cache, change.key) else NOT_DONE
+
+
+def _clear(txn: WriteTransaction, cache: str, _change: Clear) -> Outcome:
+    txn.clear(cache)
+    return DONE
+
+
+def _batch(txn: WriteTransaction, cache: str, change: Batch) -> Outcome:
+    each = tuple(_APPLIED_BY[type(part)](txn, cache, part).effective for part in change.changes)
+    return Outcome(effective=True, each=each)
+
+
+_APPLIED_BY: dict[type[Change], Callable[[WriteTransaction, str, Any], Outcome]] = {
+    Insert: _insert,
+    Remove: _remove,
+    Touch: _touch,
+    Increment: _increment,
+    Clear: _clear,
+    Batch: _batch,
+}
 
 
 def _expires_at(ttl_ms: int | None) -> int:

@@ -45,7 +45,7 @@ def test_any_buffer_can_be_decoded():
 
 @pytest.mark.parametrize("data", [b"", b"\x00abc", b"\x09"])
 def test_unknown_encodings_are_errors(data):
-    with pytest.raises(HACacheError, match="1 or 2"):
+    with pytest.raises(HACacheError, match="1 or 128"):
         decode(data)
 
 

@@ -19,7 +19,7 @@ class CoreConfig:
     lease: int = 1000
     # Where a lease is checked it counts for this share of itself, for clocks that run at different rates.
     lease_margin: float = 0.9
-    # A commit index that no Append carried follows after this time.
+    # At the latest after this time a peer that is not needed for a majority gets entries, and each the commit index.
     commit_delay: int = 10
     # An Append or a forwarded change without an answer is sent again after this time.
     resend: int = 1000

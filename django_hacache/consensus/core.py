@@ -58,7 +58,7 @@ class Core(Campaigner):
         hard: the durable state, or `fresh_state(rng)` where there is none.
         log: the durable tail of the log.
         applied: the index up to which the replica holds the log's effects.
-        requests: the durable table of recent requests, oldest first.
+        requests: the durable table of those recent requests that the log has dropped, oldest first.
         evaluator: decides what commands do while this node leads.
         now: the time, in milliseconds of a clock that never goes back.
         rng: randomness for timeouts and identities.
@@ -130,6 +130,11 @@ class Core(Campaigner):
         """Whether this node leads and has applied everything from before its term."""
         first = self._submissions.accepts_from
         return self.role is Role.LEADER and first is not None and self._state.applied >= first
+
+    @property
+    def accept_due(self) -> bool:
+        """Whether what waited for this leader can be ordered as soon as it is told that time has passed."""
+        return self.accepts and self._submissions.accept_due()
 
     @property
     def handing_over(self) -> bool:
@@ -218,7 +223,7 @@ class Core(Campaigner):
 
     def hand_over(self, now: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""
-        if self.role is not Role.LEADER or self.handing_over or self._successor() is None:
+        if self.role is not Role.LEADER or self.handing_over or self._successor(now) is None:
             return False
         self._handing_over_until = now + self.config.election_timeout
         self._handover_sent = False
@@ -265,7 +270,8 @@ class Core(Campaigner):
         self.table.replace(requests, oldest - 1 if requests else index)
         for entry in state.log.between(index + 1, state.log.last_index):
             self.table.record(entry)
-        state.commit_to(max(state.commit, index))
+        state.commit_to(index)
+        state.apply_committed()
         self._unsettled = now
         return True
 
@@ -282,6 +288,7 @@ class Core(Campaigner):
             self._settle(self._unsettled)
             self._unsettled = None
         ready, self._state.ready = self._state.ready, Ready()
+        ready.may_wait = self.role is Role.LEADER and _only_brings_entries_to_others(ready)
         return ready
 
     def next_wakeup(self, now: int) -> int:
@@ -289,13 +296,14 @@ class Core(Campaigner):
         at = min(now + self.config.heartbeat, self._submissions.due_at)
         if self.role is Role.LEADER:
             at = min(at, self._leases.next_ping_at)
-            if self.accepts and self._submissions.accept_due():
+            if self.accept_due:
                 at = now
             if self._submissions.waits_for_leases():
                 at = min(at, self._leases.next_lease_end(now))
-            if self._replication.commit_waits():
+            if self._replication.has_more_to_send():
                 at = min(at, now + self.config.commit_delay)
         elif not self.hard.installing:
+            at = min(at, self._replication.apply_due_at)
             # What is due and may not be done yet is looked at again with the next heartbeat.
             own = self._formation.campaign_at if self.hard.fresh else self._election.deadline
             if own > now:
@@ -309,15 +317,17 @@ class Core(Campaigner):
         state = self._state
         if state.role is Role.LEADER:
             self._replication.advance_commit()
+            state.apply_committed()
             # Not before the shell has carried out what is to be applied: commands are evaluated on the replica.
             if self.accepts and not state.ready.apply:
                 self._submissions.accept(now)
-            if not self.config.peers:
-                self._replication.advance_commit()
-            self._go_on_handing_over()
-            self._replication.replicate(now)
+            if not self.config.peers and self._replication.advance_commit():
+                state.apply_committed()
+            self._go_on_handing_over(now)
+            self._replication.replicate(now, self._submissions.awaited())
             self._leases.renew_own(now)
         else:
+            self._replication.apply_now_or_soon(now, at_once=self._applies_at_once())
             self._leases.applied()
         for entry in state.ready.entries:
             self.table.record(entry)
@@ -326,6 +336,10 @@ class Core(Campaigner):
                 self._submissions.recorded(entry.req_id, entry.index, entry.outcome)
         self._submissions.progressed(now)
         self._compact()
+
+    def _applies_at_once(self) -> bool:
+        """Whether somebody waits for this follower to apply: a change of its host, or a lease."""
+        return len(self._submissions) > 0 or self._leases.waits_for_applied()
 
     def _compact(self) -> None:
         state = self._state
@@ -352,6 +366,7 @@ class Core(Campaigner):
         if ping.admitted and ping.admitted == self.hard.incarnation and self.hard.fresh:
             self._state.harden(fresh=False, forming=None)
         self._replication.commit_known(ping.commit_index)
+        self._replication.apply_now_or_soon(now, at_once=True)
         self._leases.on_ping(sender.addr, ping, now)
 
     def _on_pong(self, sender: Sender, pong: Pong, now: int) -> None:
@@ -365,7 +380,9 @@ class Core(Campaigner):
             dropped_from = self._state.log.last_index
             before = self._state.log.between(append.prev_index + 1, dropped_from) if append.entries else ()
             before = list(before)
-            self._replication.on_append(append, sender.addr, now)
+            # Without entries it says that there is nothing to wait for.
+            at_once = not append.entries or self._applies_at_once()
+            self._replication.on_append(append, sender.addr, now, apply_at_once=at_once)
             if self._state.ready.truncate_from is not None:
                 cut = self._state.ready.truncate_from
                 self.table.forget(entry for entry in before if entry.index >= cut)
@@ -391,6 +408,23 @@ class Core(Campaigner):
 
     def _on_forward_reply(self, sender: Sender, reply: ForwardReply, now: int) -> None:
         self._submissions.on_reply(sender.addr, reply, now)
+
+
+def _only_brings_entries_to_others(ready: Ready) -> bool:
+    """Whether nothing in a leader's Ready counts on the durable part."""
+    return (
+        bool(ready.entries and ready.messages)
+        and not (ready.apply or ready.completions or ready.snapshots_to or ready.role_changed)
+        and ready.hard_state is None
+        and ready.compact_to is None
+        and ready.reset_log is None
+        and ready.truncate_from is None
+        and not any(_counts_on_the_store(message) for _, message in ready.messages)
+    )
+
+
+def _counts_on_the_store(message: Message) -> bool:
+    return message.stored if isinstance(message, Append) else not isinstance(message, Ping)
 
 
 def restored(

@@ -53,7 +53,8 @@ class Election:
     def postpone(self, now: int) -> None:
         """Wait for a leader, or for another candidate, for one randomized election timeout."""
         timeout = self._config.election_timeout
-        self.deadline = now + timeout + self._rng.randrange(timeout + 1)
+        self._patience = timeout + self._rng.randrange(timeout + 1)
+        self.deadline = now + self._patience
 
     # evidence of the leader's death
 
@@ -61,7 +62,7 @@ class Election:
         self._state.leader_heard_at = now
         self._evidence_at = NEVER
         self._evidence_own = False
-        self.postpone(now)
+        self.deadline = now + self._patience
 
     def leader_seems_dead(self, now: int, *, own: bool) -> None:
         """Take evidence: our own (connection refused or reset), or that of a peer."""

@@ -30,6 +30,8 @@ class Leases:
         self._led_since = NEVER
         # The leader hands over: it grants nothing, not even to itself.
         self.given_up = False
+        # Something has happened that the leader's own lease depends on.
+        self._own_due = True
         # A grant that waits until this node has applied what the leader had committed.
         self._waiting: tuple[int, int] | None = None
 
@@ -39,6 +41,7 @@ class Leases:
         self._led_since = now
         self.next_ping_at = now
         self.given_up = False
+        self._own_due = True
         self._waiting = None
 
     def majority_answered(self, without: str | None = None) -> int:
@@ -76,6 +79,7 @@ class Leases:
         """Send the round of heartbeats that is due, and grant leases with it."""
         state = self._state
         self._seq += 1
+        self._own_due = True
         self.next_ping_at = now + self._config.heartbeat
         left = self.leader_lease_left(now)
         for peer in self._config.peers:
@@ -92,6 +96,7 @@ class Leases:
 
     def on_pong(self, progress: Progress, pong: Pong, now: int) -> None:
         progress.answered = max(progress.answered, pong.sent_at)
+        self._own_due = True
         if pong.node_time > progress.node_time:
             progress.node_time, progress.node_time_at = pong.node_time, now
         progress.applied_index = max(progress.applied_index, pong.applied_index)
@@ -127,8 +132,11 @@ class Leases:
 
     def renew_own(self, now: int) -> None:
         """The leader's own host reads under the leader's lease."""
+        if not self._own_due or self._state.applied < self._state.commit or not self._knows_commit():
+            return
+        self._own_due = False
         left = self.leader_lease_left(now)
-        if left > 0 and self._state.applied >= self._state.commit:
+        if left > 0:
             self._grant(now - self._config.lease + left if self._config.peers else now, self._config.lease)
 
     # the follower's side
@@ -146,6 +154,10 @@ class Leases:
         if self._waiting is not None and self._state.applied >= self._waiting[0]:
             self._set(self._waiting[1])
             self._waiting = None
+
+    def waits_for_applied(self) -> bool:
+        """Whether a lease was granted that holds only once this node has applied more."""
+        return self._waiting is not None
 
     def forget(self) -> None:
         """Another leader or none: a grant that waits is void, one that was given runs out by itself."""

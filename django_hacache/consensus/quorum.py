@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 def reached_by(values: Iterable[int], quorum: int) -> int:
     """The greatest value that at least `quorum` of the values reach; 0 where there are too few."""
-    ordered = sorted(values, reverse=True)
-    return ordered[quorum - 1] if len(ordered) >= quorum else 0
+    ordered = sorted(values)
+    return ordered[-quorum] if len(ordered) >= quorum else 0

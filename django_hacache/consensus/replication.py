@@ -6,16 +6,20 @@ own term by counting; while an Append to a peer is in flight new entries gather,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .messages import Append, AppendAck, Entry, Sender
 from .progress import Mode, Progress
 from .quorum import reached_by
-from .state import NodeState, Role
+from .state import ALWAYS_LATER, NodeState, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .config import CoreConfig
+
+# So many committed entries are not left waiting by a follower.
+APPLY_AT_ONCE = 256
 
 
 class Replication:
@@ -23,6 +27,11 @@ class Replication:
         self._config = config
         self._state = state
         self.progress: dict[str, Progress] = {}
+        # The Appends of this turn, by their place and the limit of their size.
+        self._sent: dict[tuple[int, int], Append] = {}
+        self._stores_first = False
+        # When a follower applies at the latest what is committed.
+        self.apply_due_at = ALWAYS_LATER
         # The last index that surely equals the log of the leader of that term.
         self._verified = (0, 0)
 
@@ -62,20 +71,31 @@ class Replication:
         state.ready.entries.append(entry)
         return entry
 
-    def replicate(self, now: int) -> None:
-        """Send to every peer what it lacks and may be sent now."""
+    def replicate(self, now: int, awaited: Collection[str] | None) -> None:
+        """Send to every peer what it lacks and may be sent now.
+
+        A majority gets it at once, of which as many as possible are `awaited`: hosts with changes of their own on
+        the way. The others get all that has gathered after `commit_delay`, and the same where the majority does not
+        answer within that time. None: all are awaited.
+        """
+        spare = self._spare(now, awaited)
+        # A host that waits for its change learns a round trip earlier that it is committed.
+        self._stores_first = self._config.quorum == 2 and awaited is not None and len(awaited) > 0
         for peer, progress in self.progress.items():
+            if progress.mode is Mode.SNAPSHOT:
+                continue
+            if peer in spare and now - progress.sent_at < self._config.commit_delay:
+                continue
+            if progress.in_flight is not None:
+                if now - progress.sent_at < self._config.resend:
+                    continue
+                # Lost, or a slow link: go back to what it surely has.
+                progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)
             self._replicate_to(peer, progress, now)
+        self._sent.clear()
 
     def _replicate_to(self, peer: str, progress: Progress, now: int) -> None:
         state, config = self._state, self._config
-        if progress.mode is Mode.SNAPSHOT:
-            return
-        if progress.in_flight is not None:
-            if now - progress.sent_at < config.resend:
-                return
-            # Lost, or a slow link: go back to what it surely has.
-            progress.next_index = max(progress.match_index + 1, state.log.base_index + 1)
         behind = progress.next_index <= state.log.last_index
         commit_due = progress.sent_commit < state.commit and now - progress.sent_at >= config.commit_delay
         if not (behind or commit_due or progress.mode is Mode.PROBE):
@@ -89,14 +109,43 @@ class Replication:
             return
         # A probe that may be refused carries nothing heavy.
         limit = config.append_bytes if progress.mode is Mode.REPLICATE else 1
-        entries = state.log.batch_from(progress.next_index, limit) if behind else ()
-        ages = tuple(max(now - entry.born, 0) for entry in entries)
-        commit = state.commit
-        state.send(peer, Append(state.term, prev_index, prev_term, commit, entries, ages))
+        append = self._append_after(prev_index, prev_term, limit, now)
+        state.send(peer, append)
         progress.in_flight = prev_index
         progress.sent_at = now
-        progress.sent_commit = commit
-        progress.next_index += len(entries)
+        progress.sent_commit = append.commit_index
+        progress.next_index += len(append.entries)
+
+    def _spare(self, now: int, awaited: Collection[str] | None) -> Collection[str]:
+        """The peers without which a majority is likely to answer soon."""
+        needed = self._config.quorum - 1
+        if awaited is None or needed == len(self.progress):
+            return ()
+        quick = [
+            peer
+            for peer, progress in self.progress.items()
+            if progress.mode is Mode.REPLICATE
+            and progress.counts()
+            and (progress.in_flight is None or now - progress.sent_at < self._config.commit_delay)
+        ]
+        if len(quick) <= needed:
+            return ()
+        # Whoever is furthest stays the one that is asked first.
+        quick.sort(key=lambda peer: (peer in awaited, self.progress[peer].match_index), reverse=True)
+        return [peer for peer in quick[needed:] if peer not in awaited]
+
+    def _append_after(self, prev_index: int, prev_term: int, limit: int, now: int) -> Append:
+        """What follows `prev_index`: one message for all peers that are at the same place."""
+        append = self._sent.get((prev_index, limit))
+        if append is None:
+            state = self._state
+            entries = state.log.batch_from(prev_index + 1, limit)
+            ages = tuple(max(now - entry.born, 0) for entry in entries)
+            append = Append(
+                state.term, prev_index, prev_term, state.commit, entries, ages, self._stores_first
+            )
+            self._sent[prev_index, limit] = append
+        return append
 
     def _begin_snapshot(self, peer: str, progress: Progress) -> None:
         progress.mode = Mode.SNAPSHOT
@@ -138,10 +187,13 @@ class Replication:
             progress.mode = Mode.PROBE
             progress.next_index = max(min(ack.match_index + 1, ack.prev_index), progress.match_index + 1, 1)
 
-    def commit_waits(self) -> bool:
-        """Whether a peer that is not busy has yet to hear of the commit index."""
+    def has_more_to_send(self) -> bool:
+        """Whether a peer that is not busy has yet to get an entry, or to hear of the commit index."""
+        last, commit = self._state.log.last_index, self._state.commit
         return any(
-            p.mode is Mode.REPLICATE and p.in_flight is None and p.sent_commit < self._state.commit
+            p.in_flight is None
+            and p.mode is Mode.REPLICATE
+            and (p.sent_commit < commit or p.next_index <= last)
             for p in self.progress.values()
         )
 
@@ -172,18 +224,21 @@ class Replication:
         """The log begins anew: what equalled a leader's log before says nothing."""
         self._verified = (0, 0)
 
-    def on_append(self, append: Append, leader: str, now: int) -> None:
-        """Accept, refuse, and answer. The caller has made sure that the term is ours."""
+    def on_append(self, append: Append, leader: str, now: int, *, apply_at_once: bool) -> None:
+        """Accept, refuse, and answer. The caller has made sure that the term is ours.
+
+        Without `apply_at_once` what is committed may wait for more of it: see `apply_due_at`.
+        """
         state = self._state
         assert state.role is not Role.LEADER, "a term has one leader"
         known = state.log.term_at(append.prev_index)
         if append.prev_index < state.log.base_index:
             # Part of it is in the replica already, committed and so equal.
-            self._accept_and_acknowledge(append, leader, now)
+            self._accept_and_acknowledge(append, leader, now, apply_at_once=apply_at_once)
         elif known != append.prev_term:
             self._acknowledge(leader, append, False, self._hint(append, known))
         else:
-            self._accept_and_acknowledge(append, leader, now)
+            self._accept_and_acknowledge(append, leader, now, apply_at_once=apply_at_once)
 
     def commit_known(self, index: int) -> None:
         """The leader of this term has committed up to `index`: so is what surely equals its log."""
@@ -191,12 +246,31 @@ class Replication:
         if term == self._state.term:
             self._state.commit_to(min(index, verified))
 
-    def _accept_and_acknowledge(self, append: Append, leader: str, now: int) -> None:
+    def _accept_and_acknowledge(self, append: Append, leader: str, now: int, *, apply_at_once: bool) -> None:
         match = self._accept(append, now)
         term, verified = self._verified
         self._verified = (append.term, max(match, verified) if term == append.term else match)
         self.commit_known(append.commit_index)
+        if append.stored:
+            self._count_two(append.term, match)
+        self.apply_now_or_soon(now, at_once=apply_at_once)
         self._acknowledge(leader, append, True, match)
+
+    def _count_two(self, term: int, match: int) -> None:
+        """The leader has stored everything up to `match`, and this node has: commit it by the leader's own rule."""
+        state = self._state
+        counts = self._config.quorum == 2 and not state.hard.fresh
+        if counts and match > state.commit and state.log.term_at(match) == term:
+            state.commit_to(match)
+
+    def apply_now_or_soon(self, now: int, *, at_once: bool) -> None:
+        """Apply what is committed, or leave it for a moment: many entries cost little more than one."""
+        state = self._state
+        if at_once or now >= self.apply_due_at or state.commit - state.applied >= APPLY_AT_ONCE:
+            state.apply_committed()
+            self.apply_due_at = ALWAYS_LATER
+        elif state.applied < state.commit and self.apply_due_at == ALWAYS_LATER:
+            self.apply_due_at = now + self._config.commit_delay
 
     def _hint(self, append: Append, known: int | None) -> int:
         """The last index that may match: before our log's end, before the term that conflicts."""
@@ -225,9 +299,10 @@ class Replication:
                 state.ready.entries = [e for e in state.ready.entries if e.index < entry.index]
                 cut = state.ready.truncate_from
                 state.ready.truncate_from = entry.index if cut is None else min(cut, entry.index)
-            born = replace(entry, born=now - age)
-            log.append(born)
-            state.ready.entries.append(born)
+            # Written out: dataclasses.replace() takes three times as long.
+            kept = Entry(entry.index, entry.term, entry.effect, entry.req_id, entry.outcome, now - age)
+            log.append(kept)
+            state.ready.entries.append(kept)
         return match
 
     def _acknowledge(self, leader: str, append: Append, success: bool, match: int) -> None:

@@ -57,5 +57,6 @@ class RequestTable:
         self._recorded.clear()
         self.floor = 0
 
-    def items(self) -> list[tuple[str, Recorded]]:
-        return list(self._recorded.items())
+    def items(self, last: int | None = None) -> list[tuple[str, Recorded]]:
+        """What is recorded of the entries up to `last`, or of all, oldest first."""
+        return [one for one in self._recorded.items() if last is None or one[1].index <= last]

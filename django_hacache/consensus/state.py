@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .messages import Entry, Generation, Message, Refusal, Sender
 
 NEVER = -(1 << 62)  # earlier than any time
+ALWAYS_LATER = 1 << 62
 
 
 class Role(Enum):
@@ -56,8 +57,14 @@ class Ready:
 
     All of the durable part goes into one transaction. Only after it is committed may messages leave and
     completions be told: a vote or an acknowledgement that could be forgotten is a lie.
+
+    With `may_wait` the durable part is nothing but new entries of a leader, and all that leaves is sent to bring them
+    to others. It may be stored together with that of the next Ready, before it (Raft thesis, section 10.2.1): an
+    entry that a leader loses with its process was committed by nobody, since it is stored with its commit at the
+    latest.
     """
 
+    may_wait: bool = False
     # durable
     empty_replica: bool = False
     reset_log: tuple[int, int] | None = None
@@ -74,6 +81,18 @@ class Ready:
     snapshots_to: list[str] = field(default_factory=list)
     completions: list[Completion] = field(default_factory=list)
     role_changed: bool = False
+
+    @property
+    def has_durable_part(self) -> bool:
+        return bool(
+            self.entries
+            or self.apply
+            or self.empty_replica
+            or self.reset_log is not None
+            or self.truncate_from is not None
+            or self.compact_to is not None
+            or self.hard_state is not None
+        )
 
 
 @dataclass(slots=True)
@@ -127,11 +146,11 @@ class NodeState:
         self.ready.hard_state = self.hard
 
     def commit_to(self, index: int) -> None:
-        """Commit up to `index`, and apply it unless a snapshot is about to replace the replica."""
-        if index <= self.commit and self.applied == self.commit:
-            return
         self.commit = max(self.commit, index)
-        if not self.hard.installing and self.applied < self.commit:
+
+    def apply_committed(self) -> None:
+        """Apply what is committed, unless a snapshot is about to replace the replica."""
+        if self.applied < self.commit and not self.hard.installing:
             self.ready.apply.extend(self.log.between(self.applied + 1, self.commit))
             self.applied = self.commit
 

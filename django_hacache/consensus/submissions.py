@@ -12,17 +12,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .messages import AckLevel, Forward, ForwardReply, Refusal
-from .state import NEVER, Completion, NodeState, Role
+from .state import ALWAYS_LATER, NEVER, Completion, NodeState, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from .config import CoreConfig
     from .leases import Leases
     from .replication import Replication
     from .requests import RequestTable
-
-ALWAYS_LATER = -NEVER
 
 
 class Evaluator(Protocol):
@@ -63,6 +61,8 @@ class Submission:
     stage: Stage = Stage.WAITING
     sent_at: int = NEVER
     maybe: bool = False
+    # It was sent or ordered before its latest way: what is refused now may have happened then.
+    again: bool = False
     index: int = 0
     term: int = 0
     outcome: bytes = b""
@@ -88,6 +88,9 @@ class Submissions:
         self._size_of = size_of
         self._pending: dict[tuple[str | None, str], Submission] = {}
         self._bytes = 0
+        # How many of them are at level all, and how many came from each peer.
+        self._at_all = 0
+        self._origins: dict[str, int] = {}
         # Only what is ordered or applying can be completed by progress: in index order by insertion.
         self._ordered: dict[tuple[str | None, str], Submission] = {}
         # The index of this leader's first entry; it answers once that is applied. None: it does not accept.
@@ -102,6 +105,10 @@ class Submissions:
     @property
     def pending_bytes(self) -> int:
         return self._bytes
+
+    def awaited(self) -> Collection[str] | None:
+        """The peers whose changes are on the way here; None where every host is waited for."""
+        return None if self._at_all else self._origins
 
     # taking changes
 
@@ -120,6 +127,9 @@ class Submissions:
             return False
         self._pending[key] = submission
         self._bytes += submission.size
+        self._at_all += submission.level is AckLevel.ALL
+        if submission.origin is not None:
+            self._origins[submission.origin] = self._origins.get(submission.origin, 0) + 1
         self._advance(submission, now)
         return True
 
@@ -152,12 +162,15 @@ class Submissions:
             self._refuse(submission, Refusal.NOT_LEADER)
         elif self._state.role is Role.FOLLOWER and self._state.leader is not None:
             self._first_sent(submission)
+            submission.again = submission.maybe
             submission.stage, submission.sent_at, submission.maybe = Stage.FORWARDED, now, True
             timeout = max(submission.deadline - now, 1)
             message = Forward(
                 submission.req_id, submission.command, submission.level, submission.since, timeout
             )
             self._state.send(self._state.leader, message)
+        else:
+            submission.sent_at = now  # nobody takes it now: the next try is not at once
         self._watch(submission)
 
     def _first_sent(self, submission: Submission) -> None:
@@ -201,7 +214,7 @@ class Submissions:
                 return  # it does not accept yet: try again after a moment
             self._advance(submission, now)
         elif reply.refusal is not None:
-            self._refuse(submission, reply.refusal)
+            self._refuse(submission, Refusal.OUTCOME_UNKNOWN if submission.again else reply.refusal)
         else:
             submission.outcome, submission.index, submission.term = reply.outcome, reply.index, reply.term
             self._committed_elsewhere(submission)
@@ -215,6 +228,7 @@ class Submissions:
         self._ordered[submission.origin, submission.req_id] = submission
         if self._state.log.term_at(submission.index) == submission.term:
             self._state.commit_to(submission.index)
+            self._state.apply_committed()
 
     def progressed(self, now: int) -> None:
         """Complete what has reached its level by now."""
@@ -246,7 +260,7 @@ class Submissions:
             self._complete(submission)
 
     def waits_for_leases(self) -> bool:
-        return any(s.level is AckLevel.ALL for s in self._ordered.values())
+        return self._at_all > 0
 
     # the course of time
 
@@ -347,5 +361,10 @@ class Submissions:
         if self._pending.get(key) is submission:
             del self._pending[key]
             self._bytes -= submission.size
+            self._at_all -= submission.level is AckLevel.ALL
+            if submission.origin is not None:
+                self._origins[submission.origin] -= 1
+                if not self._origins[submission.origin]:
+                    del self._origins[submission.origin]
         if self._ordered.get(key) is submission:
             del self._ordered[key]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from django_hacache.exceptions import LinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 HEADER = Struct(">I")
+HEADER_BYTES = HEADER.size
 
 # What announces more than this is not our protocol: the connection ends.
 FRAME_BYTES_MAX = 256 * 1024 * 1024
@@ -32,7 +33,7 @@ def payload_length(header: bytes | bytearray | memoryview) -> int:
     (length,) = HEADER.unpack_from(header)
     if length > FRAME_BYTES_MAX:
         raise LinkError(f"A frame announces {length} bytes; at most {FRAME_BYTES_MAX} are possible.")
-    return int(length)
+    return length  # type: ignore[no-any-return]  # struct does not say
 
 
 class FrameReader:
@@ -49,11 +50,20 @@ class FrameReader:
         self._skip = 0
         self._skipped = 0
 
-    def feed(self, data: bytes) -> Iterator[bytes | Oversize]:
-        """Take the bytes that arrived and yield the payloads that are complete now.
+    def feed(self, data: bytes) -> Iterable[bytes | Oversize]:
+        """Take the bytes that arrived and return the payloads that are complete now.
 
-        Raises LinkError where the bytes are not frames; the reader is of no use afterwards.
+        Raises LinkError, at once or while the payloads are taken, where the bytes are not frames; the reader is of
+        no use afterwards.
         """
+        # The ordinary case first: nothing waits, and one whole frame has come.
+        if len(data) >= HEADER_BYTES and not self._buffer and not self._skip:
+            length = payload_length(data)
+            if len(data) == HEADER_BYTES + length and length <= self._payload_bytes_max:
+                return (data[HEADER_BYTES:],)
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> Iterator[bytes | Oversize]:
         buffer = self._buffer
         if self._skip:
             taken = min(self._skip, len(data))
@@ -63,9 +73,9 @@ class FrameReader:
             data = data[taken:]
             yield Oversize(self._skipped)
         buffer += data
-        while len(buffer) >= HEADER.size:
+        while len(buffer) >= HEADER_BYTES:
             length = payload_length(buffer)
-            end = HEADER.size + length
+            end = HEADER_BYTES + length
             if length > self._payload_bytes_max:
                 yield from self._begin_skipping(length)
                 if self._skip:
@@ -73,12 +83,12 @@ class FrameReader:
             elif len(buffer) < end:
                 return
             else:
-                payload = bytes(memoryview(buffer)[HEADER.size : end])
+                payload = bytes(memoryview(buffer)[HEADER_BYTES:end])
                 del buffer[:end]
                 yield payload
 
     def _begin_skipping(self, length: int) -> Iterator[Oversize]:
-        end = HEADER.size + length
+        end = HEADER_BYTES + length
         self._skip = max(0, end - len(self._buffer))
         self._skipped = length
         del self._buffer[:end]

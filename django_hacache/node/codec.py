@@ -56,6 +56,19 @@ def sender_to_wire(sender: core.Sender) -> pb.Sender:
     )
 
 
+class SenderReader:
+    """Reads who sent a message. A peer signs all its messages alike, so the latest reading mostly does."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, tuple[pb.Sender, core.Sender]] = {}
+
+    def read(self, sender: pb.Sender) -> core.Sender:
+        known = self._latest.get(sender.addr)
+        if known is None or known[0] != sender:
+            known = self._latest[sender.addr] = (sender, sender_from_wire(sender))
+        return known[1]
+
+
 def sender_from_wire(sender: pb.Sender) -> core.Sender:
     return core.Sender(
         sender.addr, sender.incarnation, generation_from_wire(sender, "generation"), sender.fresh
@@ -163,6 +176,7 @@ def _append_to_wire(message: core.Append) -> pb.Append:
         prev_term=message.prev_term,
         commit_index=message.commit_index,
         entries=[entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages, strict=True)],
+        stored=message.stored,
     )
 
 
@@ -174,6 +188,7 @@ def _append_of(message: pb.Append) -> core.Append:
         message.commit_index,
         tuple(entry_of(entry) for entry in message.entries),
         tuple(entry.age_ms for entry in message.entries),
+        message.stored,
     )
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from django_hacache.consensus.state import Ready
     from django_hacache.replica.journal import Journal, JournalReader
     from django_hacache.replica.replica import Replica
-    from django_hacache.replica.transaction import WriteTransaction
 
 HARD = "hard"
 BASE = "base"
@@ -75,9 +74,8 @@ def _load(replica: Replica, rng: Random) -> Found:
         applied = applied_place(journal)[0]
         floor = int.from_bytes(journal.get_meta(FLOOR) or b"", "big")
         entries = [_entry_of(raw) for _, raw in journal.entries()]
-        return Found(
-            _hard_of(stored), Log(base_index, base_term, entries), applied, recorded_requests(journal), floor
-        )
+        log = Log(base_index, base_term, entries)
+        return Found(_hard_of(stored), log, applied, recorded_requests(journal), floor)
 
 
 def applied_place(journal: JournalReader) -> tuple[int, int]:
@@ -87,7 +85,7 @@ def applied_place(journal: JournalReader) -> tuple[int, int]:
 
 
 def recorded_requests(journal: JournalReader) -> list[tuple[str, Recorded]]:
-    """The replicated table of recent requests, oldest first."""
+    """Those of the recent requests that the log has dropped, oldest first."""
     return [_recorded_of(index, raw) for index, raw in journal.requests()]
 
 
@@ -96,19 +94,27 @@ class Durable:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        # Entries of Readies that could wait; they go before everything else of the next transaction.
+        self._unstored: list[Entry] = []
+        self._identified = False
 
     def write(
         self, ready: Ready, hard: HardState, requests_floor: int, installed: Installed | None = None
     ) -> None:
-        """Store the durable part of `ready`; returns when it is committed.
+        """Store the durable part of `ready`, unless it may wait; returns when it is committed.
 
         A new node stores its identity with the first thing that it stores. `installed` is the end of a snapshot
         that `ready` follows from. Raises ReplicaError, and nothing is stored then.
         """
-        if not _has_durable_part(ready):
+        if ready.may_wait:
+            self._unstored += ready.entries
+            return
+        if not ready.has_durable_part:
             return
         with self._replica.write() as transaction:
             journal = transaction.journal
+            if self._unstored and ready.reset_log is None:
+                journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in self._unstored)
             if ready.empty_replica:
                 transaction.empty()
                 journal.clear_requests()
@@ -116,38 +122,25 @@ class Durable:
             if ready.reset_log is not None:
                 journal.truncate_from(0)
                 journal.put_meta(BASE, PLACE.pack(*ready.reset_log))
+                journal.put_meta(FLOOR, requests_floor.to_bytes(8, "big"))
             if ready.truncate_from is not None:
                 journal.truncate_from(ready.truncate_from)
             if installed is not None:
                 self._complete(journal, installed)
             journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in ready.entries)
-            self._apply(transaction, journal, ready.apply, requests_floor)
+            for entry in ready.apply:
+                effects.apply(transaction, entry)
+            if ready.apply:
+                last = ready.apply[-1]
+                journal.put_meta(APPLIED, PLACE.pack(last.index, last.term))
             if ready.compact_to is not None:
-                self._compact(journal, ready)
+                _compact(journal, ready.compact_to, ready.compact_term, requests_floor)
             if ready.hard_state is not None:
                 journal.put_meta(HARD, _hard_to_bytes(ready.hard_state))
-            elif journal.get_meta(HARD) is None:
+            elif not self._identified and journal.get_meta(HARD) is None:
                 journal.put_meta(HARD, _hard_to_bytes(hard))
-
-    def _apply(
-        self, transaction: WriteTransaction, journal: Journal, entries: list[Entry], floor: int
-    ) -> None:
-        for entry in entries:
-            effects.apply(transaction, entry)
-            if entry.req_id:
-                record = pb.RecentRequest(req_id=entry.req_id, outcome=entry.outcome)
-                journal.put_request(entry.index, record.SerializeToString())
-        if entries:
-            journal.put_meta(APPLIED, PLACE.pack(entries[-1].index, entries[-1].term))
-            if floor:
-                journal.delete_requests_to(floor)
-                journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
-
-    @staticmethod
-    def _compact(journal: Journal, ready: Ready) -> None:
-        assert ready.compact_to is not None
-        journal.compact_to(ready.compact_to)
-        journal.put_meta(BASE, PLACE.pack(ready.compact_to, ready.compact_term))
+        self._identified = True
+        self._unstored.clear()
 
     # snapshots that arrive
 
@@ -172,22 +165,24 @@ class Durable:
 
     @staticmethod
     def _complete(journal: Journal, installed: Installed) -> None:
+        journal.clear_requests()
         for req_id, recorded in installed.requests:
             record = pb.RecentRequest(req_id=req_id, outcome=recorded.outcome)
             journal.put_request(recorded.index, record.SerializeToString())
         journal.put_meta(APPLIED, PLACE.pack(installed.index, installed.term))
 
 
-def _has_durable_part(ready: Ready) -> bool:
-    return bool(
-        ready.empty_replica
-        or ready.reset_log is not None
-        or ready.truncate_from is not None
-        or ready.entries
-        or ready.apply
-        or ready.compact_to is not None
-        or ready.hard_state is not None
-    )
+def _compact(journal: Journal, index: int, term: int, floor: int) -> None:
+    """Drop the log up to `index`. The table of recent requests is in the log; what it loses here is kept apart."""
+    journal.delete_requests_to(floor)
+    for at, raw in journal.entries_between(floor + 1, index):
+        entry = pb.LogEntry.FromString(raw[BORN.size :])
+        if entry.req_id:
+            record = pb.RecentRequest(req_id=entry.req_id, outcome=entry.outcome)
+            journal.put_request(at, record.SerializeToString())
+    journal.compact_to(index)
+    journal.put_meta(BASE, PLACE.pack(index, term))
+    journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
 
 
 def _entry_to_bytes(entry: Entry) -> bytes:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import socket
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,6 +37,8 @@ CONNECT_S = 5.0
 # A stranger costs a file descriptor until it has said who it is; there are never more of them than this.
 STRANGERS_MAX = 128
 KEEPALIVE_S = 0.25
+# While heartbeats arrive, something comes several times in this time.
+LIVELY_S = 0.3
 # A lane on which nothing came for so long is of no use, whatever the reason: the stream takes over.
 SILENCE_S = 1.0
 RETRY_S_MAX = 5.0
@@ -110,6 +113,11 @@ class _Pipe(asyncio.Protocol):
         self._said = True
         transport.write(frame(payload))
         return True
+
+    @property
+    def lively(self) -> bool:
+        """Whether something came a moment ago. A lane that lost a packet is silent for a while."""
+        return self._loop.time() - self._heard_at < LIVELY_S
 
     def _keep_alive(self) -> None:
         if self._transport is None:
@@ -196,11 +204,12 @@ class LaneServer:
         Raises ConfigurationError where CACHE_LANE_PORT is taken.
         """
         tls = self._config.tls
+        port = self._config.lane_port or 0
         try:
+            where = {"host": host, "port": port} if host else {"sock": _on_every_interface(port)}
             self._server = await asyncio.get_running_loop().create_server(
                 lambda: InboundLane(self),
-                host,
-                self._config.lane_port or 0,
+                **where,
                 ssl=None if tls is None else credentials.server_context(tls),
                 ssl_handshake_timeout=None if tls is None else HELLO_S,
             )
@@ -243,6 +252,14 @@ class LaneServer:
         if lane in self._lanes:
             self._lanes.discard(lane)
             self.events.lane_closed(lane)
+
+
+def _on_every_interface(port: int) -> socket.socket:
+    """One socket for IPv6 and IPv4, as gRPC's: two would each have a free port of their own."""
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # IPv6 may be switched off
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - as the stream's port
 
 
 class _OutboundPipe(_Pipe):
@@ -321,7 +338,15 @@ class Lane:
 
     def send(self, request: pb.CacheRequest) -> bool:
         """Send a request; False where the lane is down and it has to go another way."""
-        return self.up and self._pipe is not None and self._pipe.write(request.SerializeToString())
+        return self.send_encoded(request.SerializeToString())
+
+    @property
+    def lively(self) -> bool:
+        return self._pipe is not None and self._pipe.lively
+
+    def send_encoded(self, request: bytes) -> bool:
+        """The same for one that is encoded already."""
+        return self.up and self._pipe is not None and self._pipe.write(request)
 
     async def _run(self) -> None:
         wait = KEEPALIVE_S

@@ -6,10 +6,11 @@ is not known here, only what it can travel as: a request on what this node opene
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django_hacache.consensus import messages as core_messages
 from django_hacache.node import codec
+from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from django_hacache.node.lane import InboundLane, Lane
     from django_hacache.node.peers import PeerStream
     from django_hacache.node.service import InboundStream
-    from django_hacache.wire import cache_pb2 as pb
 
 HEARTBEATS = (core_messages.Ping, core_messages.Pong, core_messages.Probe, core_messages.ProbeReply)
+AnyMessage = TypeVar("AnyMessage", pb.Ack, pb.CacheRequest)
 
 
 class Routes:
@@ -37,6 +38,10 @@ class Routes:
         self._lanes = lanes
         self._sender = sender
         self._signature: tuple[core_messages.Sender, pb.Sender] | None = None
+        # The latest Append as it was sent, and by whom.
+        self._appended: tuple[core_messages.Append, core_messages.Sender, pb.CacheRequest, bytes] | None = (
+            None
+        )
         # What each peer opened, the latest last: answers go there.
         self._inbound_streams: dict[str, list[InboundStream]] = {}
         self._inbound_lanes: dict[str, list[InboundLane]] = {}
@@ -66,36 +71,47 @@ class Routes:
 
     def send(self, peer: str, message: core_messages.Message) -> None:
         """Send a message of the core. It may be lost: the protocol sends again what matters."""
-        heartbeat = isinstance(message, HEARTBEATS)
-        ack, request = codec.to_ack(message, self._addr), None
-        if ack is not None:
-            self._sign(ack)
-            if self._ack_over_lane(peer, ack) and not heartbeat:
-                return
-        if ack is None or heartbeat:
-            request = codec.to_request(message, self._addr)
-        if request is not None:
-            self._sign(request)
-            if self._lanes[peer].send(request) and not heartbeat:
-                return
-        self._over_streams(peer, message, ack, request, heartbeat=heartbeat)
+        if isinstance(message, core_messages.Append):
+            self._send_append(peer, message)
+        elif isinstance(message, HEARTBEATS):
+            self._send_heartbeat(peer, message)
+        else:
+            self._send_either_way(peer, message)
 
-    def _over_streams(
-        self,
-        peer: str,
-        message: core_messages.Message,
-        ack: pb.Ack | None,
-        request: pb.CacheRequest | None,
-        *,
-        heartbeat: bool,
-    ) -> None:
-        answered = ack is not None and self._ack_over_stream(peer, ack, urgent=heartbeat)
-        if answered and not heartbeat:
+    def _send_either_way(self, peer: str, message: core_messages.Message) -> None:
+        ack = self._signed(codec.to_ack(message, self._addr))
+        if ack is not None and self._ack_over_lane(peer, ack):
             return
-        if request is None and (request := codec.to_request(message, self._addr)) is not None:
-            self._sign(request)
+        request = self._signed(codec.to_request(message, self._addr))
+        if request is not None and self._lanes[peer].send(request):
+            return
+        if ack is not None and self._ack_over_stream(peer, ack):
+            return
         if request is not None:
-            self._streams[peer].send(request, urgent=heartbeat)
+            self._streams[peer].send(request)
+
+    def _send_append(self, peer: str, append: core_messages.Append) -> None:
+        """The same message often goes to several peers: it is encoded once."""
+        sender = self._sender()
+        if self._appended is None or self._appended[0] is not append or self._appended[1] != sender:
+            request = self._signed(codec.to_request(append, self._addr))
+            assert request is not None, "an Append travels as a request"
+            self._appended = (append, sender, request, request.SerializeToString())
+        _, _, request, encoded = self._appended
+        if not self._lanes[peer].send_encoded(encoded):
+            self._streams[peer].send(request)
+
+    def _send_heartbeat(self, peer: str, message: core_messages.Message) -> None:
+        """Over two connections, the lanes where both work; over both streams, too, where one is down or silent."""
+        ack = self._signed(codec.to_ack(message, self._addr))
+        request = self._signed(codec.to_request(message, self._addr))
+        assert ack is not None and request is not None, "a heartbeat travels both ways"  # noqa: PT018
+        lane = self._lanes[peer]
+        over_own = lane.send(request) and lane.lively
+        over_theirs = self._ack_over_lane(peer, ack) and self._inbound_lanes[peer][-1].lively
+        if not (over_own and over_theirs):
+            self._streams[peer].send(request, urgent=True)
+            self._ack_over_stream(peer, ack, urgent=True)
 
     def send_request(self, peer: str, request: pb.CacheRequest) -> bool:
         """Send over the stream what may be large or slow; False where it is down or full."""
@@ -105,15 +121,20 @@ class Routes:
     def send_ack(self, peer: str, ack: pb.Ack) -> bool:
         """Answer over the stream that the peer opened; False where there is none."""
         self._sign(ack)
-        return self._ack_over_stream(peer, ack, urgent=False)
+        return self._ack_over_stream(peer, ack)
 
     def _ack_over_lane(self, peer: str, ack: pb.Ack) -> bool:
         lanes = self._inbound_lanes.get(peer, ())
         return lanes[-1].send(ack) if lanes else False
 
-    def _ack_over_stream(self, peer: str, ack: pb.Ack, *, urgent: bool) -> bool:
+    def _ack_over_stream(self, peer: str, ack: pb.Ack, *, urgent: bool = False) -> bool:
         streams = self._inbound_streams.get(peer, ())
         return streams[-1].send(ack, urgent=urgent) if streams else False
+
+    def _signed(self, message: AnyMessage | None) -> AnyMessage | None:
+        if message is not None:
+            self._sign(message)
+        return message
 
     def _sign(self, message: pb.Ack | pb.CacheRequest) -> None:
         sender = self._sender()

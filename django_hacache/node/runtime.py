@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from django_hacache.consensus import messages as core_messages
@@ -35,7 +35,7 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import grpc
@@ -49,6 +49,8 @@ logger = logging.getLogger("django_hacache.node")
 WRITABLE_MS = 1000
 REQUEST_SLACK_BYTES = 8 << 20
 HANDOVER_S = 3.0
+# What is due may be done later by this: to find out when the next thing is due takes longer than many a step.
+SOON_MS = 10
 STREAMS_END_S = 0.5
 LOG_BYTES = 64 << 20
 FORWARD_LEVEL = core_messages.AckLevel.LEADER
@@ -84,7 +86,8 @@ class Node:
         self._page = page
         self.failed = asyncio.Event()
         self._handed_over = asyncio.Event()
-        rng = SystemRandom()
+        # Waits and names come from it, no secrets; SystemRandom asks the kernel each time.
+        rng = Random(SystemRandom().getrandbits(256))  # noqa: S311
         me = config.me()
         self.addr = me.addr
         others = [host for host in config.hosts if host.addr != me.addr]
@@ -113,6 +116,7 @@ class Node:
         self._peers = {host.addr: PeerStream(config, me, host, self, rng) for host in others}
         self._lanes = {host.addr: Lane(config, me, host, self, rng) for host in others}
         self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
+        self._senders = codec.SenderReader()
         self._lane_server = LaneServer(config, frozenset(self._peers), self)
         self.report_view = Report(
             self.core,
@@ -136,7 +140,9 @@ class Node:
         self._link = LinkServer(socket, self._from_worker, max_request_bytes=largest)
         self._service = Service(config, frozenset(self._peers), self, max_request_bytes=largest)
         self._server: grpc.aio.Server | None = None
-        self._snapshots = SnapshotSender(replica, self._routes.send_request, self._snapshot_ended)
+        self._snapshots = SnapshotSender(
+            replica, self._routes.send_request, self._snapshot_ended, self.core.table.items
+        )
         self._receiver = SnapshotReceiver(self)
         self._upkeep = Upkeep(self.core, replica, self._decider, limits_within(caches, capacity))
         self._scheduled = False
@@ -166,9 +172,9 @@ class Node:
         self._carry_out()
 
     async def stop(self) -> None:
-        """Hand the leadership over, take no more requests, end the host's lease."""
+        """Hand the leadership over, take no more requests, end the host's lease. One that failed just ends."""
         self._handed_over.clear()
-        if self.core.hand_over(now_ms()):
+        if not self.failed.is_set() and self.core.hand_over(now_ms()):
             logger.info("%s hands the leadership over", self.addr)
             self._kick()
             with contextlib.suppress(TimeoutError):
@@ -207,18 +213,8 @@ class Node:
             self._page.revoke()
         try:
             self._durable.write(ready, core.hard, core.table.floor, installed)
-        except Exception as error:
-            # What cannot be stored must not be promised, and the core already counts on it. Whatever the
-            # cause is, going on would break promises: the process starts again from what is stored.
-            expected = isinstance(error, ReplicaError)
-            logger.critical(
-                "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
-            )
-            self._page.revoke()
-            if isinstance(error, ReplicaBroken):
-                self._replica.set_aside(error)
-            self.failed.set()
-            self._handed_over.set()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was not stored
+            self._fail(error)
             return
         if ready.apply:
             self._decider.applied(core.state.applied)
@@ -237,8 +233,25 @@ class Node:
             self._role_changed()
         self._set_timer()
 
+    def _fail(self, error: Exception) -> None:
+        """End the node: what cannot be stored must not be promised, and the core already counts on it.
+
+        Whatever the cause is, going on would break promises: the process starts again from what is stored.
+        """
+        expected = isinstance(error, ReplicaError)
+        logger.critical(
+            "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
+        )
+        self._page.revoke()
+        if isinstance(error, ReplicaBroken):
+            self._replica.set_aside(error)
+        self.failed.set()
+        self._handed_over.set()
+
     def _set_timer(self) -> None:
         now = now_ms()
+        if now < self._wakes_at <= now + SOON_MS and not self.core.accept_due:
+            return  # it looks again then
         wakeup = self.core.next_wakeup(now)
         if self._timer is not None:
             if wakeup >= self._wakes_at:
@@ -249,9 +262,14 @@ class Node:
 
     def _tick(self) -> None:
         self._timer = None
+        self._wakes_at = 0
         now = now_ms()
         self.core.tick(now)
-        self._upkeep.run(now)
+        try:
+            self._upkeep.run(now)
+        except ReplicaError as error:
+            self._fail(error)
+            return
         self._set_writable(now)
         self._carry_out()
 
@@ -349,7 +367,7 @@ class Node:
 
     def _to_core(self, sender: pb.Sender, message: core_messages.Message | None) -> None:
         if message is not None:
-            self.core.receive(codec.sender_from_wire(sender), message, now_ms())
+            self.core.receive(self._senders.read(sender), message, now_ms())
             self._kick()
 
     # snapshots
@@ -362,17 +380,25 @@ class Node:
         self._carry_out()
         accepted = self.core.snapshot_begins(sender, term, now_ms())
         self._carry_out()
-        if accepted:
-            self._durable.empty()
-        return accepted
+        return accepted and self._stored(self._durable.empty)
 
     def snapshot_goes_on(self, sender: core_messages.Sender, term: int) -> bool:
         accepted = self.core.snapshot_goes_on(sender, term, now_ms())
         self._kick()
         return accepted
 
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None:
-        self._durable.install(items, now_ms())
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool:
+        return self._stored(lambda: self._durable.install(items, now_ms()))
+
+    def _stored(self, store: Callable[[], None]) -> bool:
+        """Store a part of a snapshot; False where this node cannot, and ends."""
+        if self.failed.is_set():
+            return False  # that the replica is about to be replaced may not be stored either
+        try:
+            store()
+        except ReplicaError as error:
+            self._fail(error)
+        return not self.failed.is_set()
 
     def snapshot_installed(self, installed: Installed) -> None:
         self._carry_out()

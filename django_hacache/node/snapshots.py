@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.consensus.requests import Recorded
 from django_hacache.exceptions import ReplicaError
-from django_hacache.node.durable import Installed, applied_place, recorded_requests
+from django_hacache.node.durable import Installed, applied_place
 from django_hacache.node.effects import MS
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.wire import cache_pb2 as pb
@@ -41,6 +41,8 @@ PROGRESS_EVERY_S = 2.0
 # same, and beside it the slowest writes take about twice their time.
 RESTS = 3
 SHORTEST_REST_S = 0.002
+# After a transfer that broke off: what broke it rarely passes at once, and each try costs the follower its replica.
+PAUSE_S = 0.5
 
 
 class BrokenOff(Exception):
@@ -81,8 +83,10 @@ class SnapshotSender:
         replica: Replica,
         send: Callable[[str, pb.CacheRequest], bool],
         ended: Callable[[str, int | None], None],
+        requests: Callable[[int], list[tuple[str, Recorded]]],
     ) -> None:
         self._replica = replica
+        self._requests = requests
         self._send = send
         self._ended = ended
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -121,6 +125,7 @@ class SnapshotSender:
             index = await self._transfer(peer, term, acks)
         except (BrokenOff, ReplicaError) as error:
             logger.warning("the snapshot for %s broke off: %s", peer, error)
+            await asyncio.sleep(PAUSE_S)
         finally:
             if self._tasks.get(peer) is asyncio.current_task():
                 del self._tasks[peer]
@@ -132,14 +137,19 @@ class SnapshotSender:
         window, pace = Window(transfer, acks), Pace()
         with self._replica.snapshot() as reading:
             last_index, last_term = applied_place(reading.journal)
+            requests = self._requests(last_index)
             total = sum(reading.usage(cache).entries for cache in reading.caches())
             logger.info("sending %s a snapshot at index %d, %d entries", peer, last_index, total)
             moved = self._moved[peer] = Moved(peer, False, total, shown)
-            for number, (chunk, size) in enumerate(_chunks(reading)):
+            for number, (chunk, size) in enumerate(_chunks(reading, requests)):
                 chunk.term, chunk.transfer, chunk.number = term, transfer, number
                 chunk.last_index, chunk.last_term, chunk.total_items = last_index, last_term, total
-                if not self._send(peer, pb.CacheRequest(snapshot_chunk=chunk)):
-                    raise BrokenOff("the stream is down or full")
+                request = pb.CacheRequest(snapshot_chunk=chunk)
+                while not self._send(peer, request):
+                    # Large values fill the stream's queue before they fill the window.
+                    if window.is_empty:
+                        raise BrokenOff("the stream is down or full")
+                    await window.next_ack()
                 moved.bytes += size
                 moved.entries += len(chunk.items)
                 window.sent(size)
@@ -165,6 +175,10 @@ class Window:
         self._bytes = 0
         self._acked = 0
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._sizes
+
     def sent(self, size: int) -> None:
         self._sizes.append(size)
         self._bytes += size
@@ -172,14 +186,15 @@ class Window:
     async def room(self) -> None:
         """Wait until a further chunk may leave."""
         while self._bytes >= WINDOW_BYTES:
-            await self._next_ack()
+            await self.next_ack()
 
     async def empty(self) -> None:
         """Wait until everything is stored."""
         while self._sizes:
-            await self._next_ack()
+            await self.next_ack()
 
-    async def _next_ack(self) -> None:
+    async def next_ack(self) -> None:
+        """Wait until more is stored."""
         try:
             async with asyncio.timeout(ACK_TIMEOUT_S):
                 ack = await self._acks.get()
@@ -217,7 +232,9 @@ class Pace:
         self._owed = max(self._owed - (self._began - self._stopped), 0.0)
 
 
-def _chunks(reading: ReadTransaction) -> Iterator[tuple[pb.SnapshotChunk, int]]:
+def _chunks(
+    reading: ReadTransaction, requests: list[tuple[str, Recorded]]
+) -> Iterator[tuple[pb.SnapshotChunk, int]]:
     """The chunks of a picture, each with its bytes of keys and values."""
     chunk, size = pb.SnapshotChunk(), 0
     for cache in reading.caches():
@@ -230,7 +247,7 @@ def _chunks(reading: ReadTransaction) -> Iterator[tuple[pb.SnapshotChunk, int]]:
                 yield chunk, size
                 chunk, size = pb.SnapshotChunk(), 0
     chunk.done = True
-    for req_id, recorded in recorded_requests(reading.journal):
+    for req_id, recorded in requests:
         chunk.requests.add(req_id=req_id, outcome=recorded.outcome, index=recorded.index)
     yield chunk, size
 
@@ -240,7 +257,7 @@ class SnapshotTarget(Protocol):
 
     def snapshot_begins(self, sender: Sender, term: int) -> bool: ...
     def snapshot_goes_on(self, sender: Sender, term: int) -> bool: ...
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None: ...
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool: ...
     def snapshot_installed(self, installed: Installed) -> None: ...
 
 
@@ -276,7 +293,9 @@ class SnapshotReceiver:
         # Not ByteSize: that is a serialization.
         self._moved.bytes += sum(len(item.key) + len(item.value) for item in chunk.items)
         self._moved.entries += len(chunk.items)
-        self._target.snapshot_stores(list(chunk.items))
+        if not self._target.snapshot_stores(list(chunk.items)):
+            ack.broken = True
+            return ack
         if chunk.done:
             requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]
             self._target.snapshot_installed(Installed(chunk.last_index, chunk.last_term, requests))

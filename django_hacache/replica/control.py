@@ -103,9 +103,13 @@ class ControlPage:
         The order matters to a worker that is frozen anywhere in between: the deadline is one of this epoch
         because the epoch is compared after it, and it is not past because the clock is read last of all.
         """
+        return self.held_at(epoch) > 0
+
+    def held_at(self, epoch: int) -> int:
+        """The boot-time instant (ns) at which the lease of `epoch` was found to hold, 0 where it was not: see holds."""
         words = self._words
         deadline = words[_DEADLINE]
-        return words[_EPOCH] == epoch and deadline > boottime_ns()
+        return now if words[_EPOCH] == epoch and deadline > (now := boottime_ns()) else 0
 
     def grant(self, deadline_ns: int) -> None:
         """Let the host read until `deadline_ns` (boot time); a lease that had run out begins a new epoch."""

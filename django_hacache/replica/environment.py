@@ -19,18 +19,7 @@ import lmdb
 
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
-from django_hacache.replica.layout import (
-    ENTRIES,
-    EXPIRY,
-    HOST,
-    LOG,
-    MAX_CACHES,
-    MAX_DATABASES,
-    META,
-    ORDER,
-    REQUESTS,
-    cache_name_bytes,
-)
+from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,14 +75,6 @@ def set_aside(directory: Path, broken: Identity | None, reason: Exception) -> No
         path.with_name(f"{FILE_NAME}-lock").unlink(missing_ok=True)
 
 
-class CacheDatabases(NamedTuple):
-    """The three databases of one cache."""
-
-    entries: lmdb._Database
-    order: lmdb._Database
-    expiry: lmdb._Database
-
-
 class FixedDatabases(NamedTuple):
     """The databases that every replica has, whatever caches it holds."""
 
@@ -110,7 +91,8 @@ class Environment:
         self.directory = directory
         self.path = directory / FILE_NAME
         self.writable = writable
-        self.caches: dict[str, CacheDatabases] = {}
+        # The database of each cache that this process has come across.
+        self.caches: dict[str, lmdb._Database] = {}
         self._opening = threading.Lock()
         self._remapping = threading.Lock()
         rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
@@ -163,12 +145,11 @@ class Environment:
             self.path.with_name(name).chmod(PRIVATE_FILE)
 
     def _open_fixed(self) -> FixedDatabases:
-        names = (META, LOG, REQUESTS, HOST)
         with self.errors():
             if not self.writable:
-                return FixedDatabases(*(self.lmdb.open_db(name, create=False) for name in names))
+                return FixedDatabases(*(self.lmdb.open_db(name, create=False) for name in FIXED))
             with self.lmdb.begin(write=True) as txn:
-                return FixedDatabases(*(self.lmdb.open_db(name, txn=txn) for name in names))
+                return FixedDatabases(*(self.lmdb.open_db(name, txn=txn) for name in FIXED))
 
     def leak(self) -> None:
         """In a forked child: make sure that the environment is never closed, not even when Python exits.
@@ -236,14 +217,17 @@ class Environment:
         with self.errors():
             return self.lmdb.begin()
 
-    def begin_write(self) -> lmdb.Transaction[bytes]:
-        """The write transaction: there is one at a time, over all processes."""
+    def begin_write(self) -> lmdb.Transaction[memoryview]:
+        """The write transaction: there is one at a time, over all processes.
+
+        What it reads are views, valid until its next change: looking at large entries copies nothing.
+        """
         try:
-            return self.lmdb.begin(write=True)
+            return self.begin(None, None, True, True)
         except lmdb.Error as error:
             self.recover(error)
         with self.errors():
-            return self.lmdb.begin(write=True)
+            return self.lmdb.begin(write=True, buffers=True)
 
     def recover(self, error: lmdb.Error) -> None:
         """Do what makes the failed call worth one more try, or raise ReplicaError where nothing does."""
@@ -283,35 +267,30 @@ class Environment:
         rows = (line.split() for line in self.lmdb.readers().splitlines()[1:])
         return any(row[0] == str(os.getpid()) and row[-1] != "-" for row in rows if len(row) == 3)
 
-    def databases(self, cache: str) -> CacheDatabases | None:
-        """The databases of a cache; None while no process has written to it."""
+    def database(self, cache: str) -> lmdb._Database | None:
+        """The database of a cache; None while no process has written to it."""
         found = self.caches.get(cache)
         return found or self._open_existing(cache)
 
-    def _open_existing(self, cache: str) -> CacheDatabases | None:
-        name = cache_name_bytes(cache)
+    def _open_existing(self, cache: str) -> lmdb._Database | None:
+        name = ENTRIES + cache_name_bytes(cache)
         with self.begin_read() as txn:
-            if txn.get(ENTRIES + name) is None:
+            if txn.get(name) is None:
                 return None
         with self.errors():
             if not self.writable:
                 # LMDB registers a new handle at the transaction's end and does not lock that.
                 with self._opening:
-                    found = CacheDatabases(
-                        *(self.lmdb.open_db(kind + name, create=False) for kind in (ENTRIES, ORDER, EXPIRY))
-                    )
+                    found = self.lmdb.open_db(name, create=False)
             else:
                 with self.begin_write() as txn:
                     found = self.open_in(txn, cache)
         return self.caches.setdefault(cache, found)
 
-    def open_in(self, txn: lmdb.Transaction[bytes], cache: str) -> CacheDatabases:
-        """The databases of a cache, created where missing; valid after `txn`, a write, only if it commits."""
-        name = cache_name_bytes(cache)
+    def open_in(self, txn: lmdb.Transaction[memoryview], cache: str) -> lmdb._Database:
+        """The database of a cache, created where missing; valid after `txn`, a write, only if it commits."""
         with self.errors():
-            return CacheDatabases(
-                *(self.lmdb.open_db(kind + name, txn=txn) for kind in (ENTRIES, ORDER, EXPIRY))
-            )
+            return self.lmdb.open_db(ENTRIES + cache_name_bytes(cache), txn=txn)
 
 
 @contextmanager

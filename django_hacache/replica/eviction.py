@@ -1,4 +1,8 @@
-"""Which entries have to go: expired ones first, then the oldest. Bounded work a call, never a scan.
+"""Which entries have to go: expired ones first, then old ones. Bounded work a call, never a scan, and no index.
+
+A hand (hand.py) goes round the entries, EXPIRED_LOOKS_A_STEP with every WRITES_A_STEP writes. So a round takes a
+quarter as many writes as there are entries, and what has expired is a third of what lives at most. Beyond the
+limits one of LOOKS_A_KEY entries that the hand comes to goes, the oldest: of a small cache the very oldest.
 
 Only chooses keys and, standalone, removes them; in a cluster the leader chooses and every replica removes
 the same ones.
@@ -6,35 +10,37 @@ the same ones.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django_hacache.exceptions import ReplicaFull
 from django_hacache.replica.clock import boottime_ns
-from django_hacache.replica.layout import EXPIRY_KEY, HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import lmdb
-
-    from django_hacache.replica.environment import CacheDatabases
+    from django_hacache.replica.hand import Hand
     from django_hacache.replica.replica import Replica
-    from django_hacache.replica.transaction import WriteTransaction
+    from django_hacache.replica.transaction import Usage, WriteTransaction
 
 MAX_SURPLUS_KEYS = 4096
-EXPIRED_KEYS_A_STEP = 64
+EXPIRED_LOOKS_A_STEP = 32
 WRITES_A_STEP = 8
+LOOKS_A_KEY = 8
+MIN_LOOKS = 64
 LARGE_SHARE = 512  # of the size limit: eight smaller writes are a slack of 1.6 %
-ENTRY_OVERHEAD_BYTES = HEADER_BYTES + 48
-"""About what LMDB's nodes and the index entries add to a key and a value."""
+NODE_BYTES = 10
+"""What LMDB adds to a key and a value."""
 
 HEADROOM_BYTES = 1024 * 1024
 """What is kept free in the file on a file system that is full: removing takes pages before it frees any."""
 
 MAP_HEADROOM_BYTES = 64 * 1024 * 1024
 
+SHARES_TO_FREE = (0, 64, 8, 2, 1)
+"""What a write that finds no room frees before it is tried again: at first nothing, then one in so many entries."""
+
+_Change = TypeVar("_Change")
 _Result = TypeVar("_Result")
 
 
@@ -52,89 +58,93 @@ def map_size_for(size_limits: int) -> int:
     return 4 * size_limits + MAP_HEADROOM_BYTES
 
 
-def expired(txn: lmdb.Transaction[bytes], databases: CacheDatabases, now_ns: int, limit: int) -> list[bytes]:
-    """Up to `limit` replica keys that have expired at `now_ns`, from the expiry index."""
-    end = EXPIRY_KEY.pack(now_ns, 2**64 - 1)
-    keys: list[bytes] = []
-    with txn.cursor(db=databases.expiry) as cursor:
-        more = cursor.first()
-        while more and len(keys) < limit and cursor.key() <= end:
-            keys.append(cursor.value())
-            more = cursor.next()
-    return keys
+class Surplus(NamedTuple):
+    """What has to go: so many entries and so many bytes, but at most `bound` entries."""
+
+    entries: int
+    bytes: int
+    bound: int
+    looks: int  # of so many entries the oldest
 
 
-def surplus(
-    txn: lmdb.Transaction[bytes], databases: CacheDatabases, entries: int, limits: Limits, size: int
-) -> list[bytes]:
-    """The oldest replica keys that have to go, oldest first; the newest entry always stays.
+def surplus(used: Usage, limits: Limits, size: int) -> Surplus | None:
+    """What has to go of a cache that takes `used`; None where nothing has to.
 
     With more than `max_entries` one of `cull_frequency` entries goes, as Django documents, and with 0 all of
-    them. Besides, the oldest entries go that hold `size` bytes. At most MAX_SURPLUS_KEYS a call (with
-    CULL_FREQUENCY 0: all): the next call goes on.
+    them. Besides, `size` bytes go. At most MAX_SURPLUS_KEYS a call (with CULL_FREQUENCY 0: all): the next call
+    goes on.
     """
     count = 0
-    if limits.max_entries is not None and entries > limits.max_entries:
+    if limits.max_entries is not None and used.entries > limits.max_entries:
         if limits.cull_frequency == 0:
-            count = entries
+            count = used.entries
         else:
-            count = max(entries // limits.cull_frequency, entries - limits.max_entries)
+            count = max(used.entries // limits.cull_frequency, used.entries - limits.max_entries)
             count = min(count, MAX_SURPLUS_KEYS)
-    if count <= 0 and size <= 0:
-        return []
-    keys: list[bytes] = []
     bound = max(count, MAX_SURPLUS_KEYS if size > 0 else 0)
-    with txn.cursor(db=databases.order) as cursor:
-        more = cursor.first()
-        while more and len(keys) < bound and (len(keys) < count or size > 0):
-            key = cursor.value()
-            more = cursor.next()
-            if not more:
-                break
-            keys.append(key)
-            if size > 0:
-                size -= len(txn.get(key, b"", db=databases.entries)) + len(key) + ENTRY_OVERHEAD_BYTES
+    if bound == 0:
+        return None
+    of_usual_size = size * used.entries // max(used.bytes, 1) + 1
+    return Surplus(count, size, bound, LOOKS_A_KEY * max(count, min(of_usual_size, bound)))
+
+
+def oldest(hand: Hand, wanted: Surplus) -> list[bytes]:
+    """The replica keys of what is wanted, of the entries that the hand comes to next, oldest first.
+
+    The very oldest of a large cache is not known, only the oldest of those looked at. What has expired goes first,
+    and the newest stays.
+    """
+    now_ns = boottime_ns()
+    seen = hand.look(max(wanted.looks, MIN_LOOKS))
+    seen.sort(key=lambda one: 0 if 0 < one.expires_at <= now_ns else one.version)
+    keys: list[bytes] = []
+    size = wanted.bytes
+    for one in seen[:-1]:
+        if len(keys) >= wanted.bound or (len(keys) >= wanted.entries and size <= 0):
+            break
+        keys.append(one.key)
+        size -= one.size + NODE_BYTES
     return keys
 
 
 def standalone_write(
-    replica: Replica, cache: str, limits: Limits, change: Callable[[WriteTransaction], _Result]
+    replica: Replica,
+    cache: str,
+    limits: Limits,
+    apply: Callable[[WriteTransaction, str, _Change], _Result],
+    change: _Change,
 ) -> _Result:
-    """Run `change` in a write transaction and keep the cache within its limits.
+    """Apply `change` in a write transaction and keep the cache within its limits.
 
     Each eighth write of all processes reclaims, and each one that is large or has a count to keep: looking
     costs as much as writing.
 
-    Where the map or the file system is full, the oldest entries make room and `change` runs again, in a new
+    Where the map or the file system is full, old entries make room and `change` is applied again, in a new
     transaction: it must not act outside it. Raises ReplicaFull where even an empty cache leaves no room.
     """
-    try:
-        return _write_once(replica, cache, limits, change)
-    except ReplicaFull:
-        pass
-    for share in (64, 8, 2, 1):
-        _make_room(replica, cache, share)
-        with suppress(ReplicaFull):
-            return _write_once(replica, cache, limits, change)
-    return _write_once(replica, cache, limits, change)
-
-
-def _write_once(
-    replica: Replica, cache: str, limits: Limits, change: Callable[[WriteTransaction], _Result]
-) -> _Result:
-    with replica.write() as transaction:
-        result = change(transaction)
-        step_is_due = (
-            transaction.id % WRITES_A_STEP == 0 or transaction.inserted * LARGE_SHARE > limits.size_limit
-        )
-        if step_is_due or limits.max_entries is not None:
-            reclaim(transaction, cache, limits)
-    return result
+    for share in SHARES_TO_FREE:
+        if share:
+            _make_room(replica, cache, share)
+        try:
+            with replica.write() as transaction:
+                result = apply(transaction, cache, change)
+                if (
+                    transaction.id % WRITES_A_STEP == 0
+                    or transaction.inserted * LARGE_SHARE > limits.size_limit
+                    or limits.max_entries is not None
+                ):
+                    reclaim(transaction, cache, limits)
+        except ReplicaFull:
+            if share == 1:
+                raise
+        else:
+            return result
+    raise AssertionError("the last share is 1")
 
 
 def reclaim(transaction: WriteTransaction, cache: str, limits: Limits) -> None:
     """One bounded step: remove what has expired, then what is above the limits."""
-    gone = transaction.expired(cache, boottime_ns(), EXPIRED_KEYS_A_STEP)
+    gone = transaction.expired(cache, boottime_ns(), EXPIRED_LOOKS_A_STEP)
     if gone:
         transaction.remove_keys(cache, gone)
     gone = transaction.surplus(cache, limits)
@@ -150,9 +160,11 @@ def _make_room(replica: Replica, cache: str, share: int) -> None:
         return
     step, left = 64, max(replica.usage(cache).entries // share, 1)
     while left > 0:
+        count = min(step, left)
         try:
             with replica.write() as transaction:
-                left -= max(transaction.remove_keys(cache, transaction.oldest(cache, min(step, left))), 1)
+                gone = transaction.oldest(cache, Surplus(count, 0, count, LOOKS_A_KEY * count))
+                left -= max(transaction.remove_keys(cache, gone), 1)
         except ReplicaFull:
             if step == 1:
                 return

@@ -1,10 +1,8 @@
 """How keys, entries and database names are laid out in LMDB. Knows bytes only, opens nothing.
 
-Each cache has three databases:
-
-- entries: replica key -> expires_at, version (little endian u64 each), value
-- order:   version (big endian, so sorted) -> replica key; the order of eviction
-- expiry:  expires_at, version (big endian) -> replica key; only for entries that expire
+Each cache has one database: replica key -> expires_at, version (little endian u64 each), value. There is no
+index beside it: what has expired and what is old is found by looking at a few entries with each write (see
+eviction.py). An index of either kind would cost every write as much as the entry itself.
 """
 
 from __future__ import annotations
@@ -23,15 +21,19 @@ HASHED = b"\xff"
 
 HEADER = Struct("<QQ")
 HEADER_BYTES = HEADER.size
-ORDER_KEY = Struct(">Q")
-EXPIRY_KEY = Struct(">QQ")
+NUMBER_KEY = Struct(">Q")
+"""A number as a key: big endian, so that LMDB keeps them in order."""
 
-ENTRIES, ORDER, EXPIRY = b"entries:", b"order:", b"expiry:"
+FORMAT = b"\x02"
+"""Names this layout: a replica of another one is void, as one of another boot."""
+
+ENTRIES = b"entries:"
 META, LOG, REQUESTS = b"journal.meta", b"journal.log", b"journal.requests"
 HOST = b"replica.host"
+FIXED = (META, LOG, REQUESTS, HOST)
 
 MAX_CACHES = 64
-MAX_DATABASES = 3 * MAX_CACHES + 8
+MAX_DATABASES = MAX_CACHES + len(FIXED)
 MAX_NAME_BYTES = 255
 
 
@@ -47,7 +49,9 @@ class Entry(NamedTuple):
 def replica_key(key: str) -> bytes:
     """The bytes under which `key` is stored: its UTF-8, or a marked SHA-256 where LMDB could not hold it."""
     encoded = key.encode()
-    return encoded if 0 < len(encoded) <= MAX_KEY_BYTES else HASHED + sha256(encoded).digest()
+    if 0 < len(encoded) <= MAX_KEY_BYTES:
+        return encoded
+    return HASHED + sha256(encoded).digest()
 
 
 def cache_name_bytes(cache: str) -> bytes:

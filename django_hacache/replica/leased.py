@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.replica import Replica
+from django_hacache.replica.replica import Replica, live_value
 from django_hacache.replica.transaction import Item, Usage
 
 if TYPE_CHECKING:
@@ -59,12 +59,13 @@ class LeasedReader:
         if epoch != self._verified and not self._verify(opened, epoch):
             return None
         try:
-            value = replica.get(cache, key)
+            raw = replica.raw(cache, key)
         except ReplicaError as error:
             self._check(error)
             return None
-        if control.holds(epoch):
-            return value
+        now_ns = control.held_at(epoch)
+        if now_ns:
+            return None if raw is None else live_value(raw, now_ns)
         self._verified = -1
         self._check()
         return None

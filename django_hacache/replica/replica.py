@@ -15,8 +15,8 @@ import lmdb
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.environment import FILE_NAME, Environment, identity_of, set_aside
-from django_hacache.replica.layout import HEADER, HEADER_BYTES, MAX_KEY_BYTES, replica_key
-from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, item_of, names
+from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, replica_key
+from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,8 +29,17 @@ READER_CHECK_EVERY = 5  # maintenances
 VIEW_BYTES = 64 * 1024
 """Values from this size on are handed out as a memoryview of the bytes read, to save a second copy."""
 
-_BOOT = b"boot_id"
+_OF = b"boot_id"
+"""The mark that says of which layout and boot the replica is."""
+
 _header = HEADER.unpack_from
+
+
+def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
+    """The value of what is stored as `raw`, None where it has expired at `now_ns`: an instant after it was read."""
+    if 0 < _header(raw)[0] <= now_ns:
+        return None
+    return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
 
 
 class Reader(Protocol):
@@ -53,7 +62,7 @@ class Replica:
         self.writable = writable
         self._map_size = map_size
         self._keeps_journal = keeps_journal
-        self._boot = boot
+        self._of = FORMAT + boot
         self._maintaining = threading.Lock()
         self._maintenances = 0
         self._next_maintenance = 0
@@ -71,9 +80,10 @@ class Replica:
     ) -> Replica:
         """Open the replica in `directory`; with `writable` create what is missing.
 
-        A replica from before the last boot is void: a writer empties it, journal included. A writer moves a
-        file that LMDB cannot read aside and starts empty. When the directory is wiped under a writer it
-        starts empty again, unless it `keeps_journal`: then its writes raise, since a node must not forget.
+        A replica from before the last boot, or of another layout, is void: a writer empties it, journal
+        included. A writer moves a file that LMDB cannot read aside and starts empty. When the directory is
+        wiped under a writer it starts empty again, unless it `keeps_journal`: then its writes raise, since a
+        node must not forget.
 
         `map_size` in bytes (see eviction.map_size_for); `boot` names another boot than the current one.
         Raises ReplicaError naming the directory.
@@ -107,19 +117,22 @@ class Replica:
 
     def _ensure_of_this_boot(self, environment: Environment) -> None:
         with environment.errors(), environment.begin_read() as txn:
-            current = txn.get(_BOOT, db=environment.fixed.host) == self._boot
+            current = txn.get(_OF, db=environment.fixed.host) == self._of
         if not current and not self.writable:
-            raise ReplicaError(f"the replica in {self.directory} is from before this machine was booted")
+            raise ReplicaError(
+                f"the replica in {self.directory} is from before this machine was booted, or of another version"
+            )
         if not current:
             self._void(environment)
 
     def _void(self, environment: Environment) -> None:
-        """Empty a replica of another boot: its boot-time instants mean nothing in this one."""
+        """Empty a replica of another boot or layout: its boot-time instants or its bytes mean nothing here."""
         with WriteTransaction(environment) as transaction:
-            if transaction.host_mark(_BOOT) != self._boot:  # else another process was faster
+            if transaction.host_mark(_OF) != self._of:  # else another process was faster
+                transaction.forget_other_formats()
                 transaction.empty()
                 transaction.journal.erase()
-                transaction.set_host_mark(_BOOT, self._boot)
+                transaction.set_host_mark(_OF, self._of)
 
     def set_aside(self, reason: ReplicaBroken) -> None:
         """Close what was found broken and move it away; this object is of no use after that."""
@@ -149,25 +162,15 @@ class Replica:
         py-lmdb's `buffers=True` and decoding inside the transaction were measured slower for ordinary values:
         a memoryview costs more than copying half a kilobyte.
         """
-        environment = self._environment
-        encoded = key.encode()
-        if not 0 < len(encoded) <= MAX_KEY_BYTES:
-            encoded = replica_key(key)
-        try:
-            with environment.begin(environment.caches[cache].entries) as txn:
-                raw = txn.get(encoded)
-        except (KeyError, lmdb.Error) as error:
-            raw = self._raw_after(error, cache, encoded)
-        if raw is None:
-            return None
-        if (expires_at := _header(raw)[0]) and not is_live(expires_at):
-            return None
-        return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
+        raw = self.raw(cache, key)
+        return None if raw is None else live_value(raw, boottime_ns())
 
-    def _raw(self, cache: str, encoded: bytes) -> bytes | None:
+    def raw(self, cache: str, key: str) -> bytes | None:
+        """Header and value of the stored entry, expired or not."""
         environment = self._environment
+        encoded = replica_key(key)
         try:
-            with environment.begin(environment.caches[cache].entries) as txn:
+            with environment.begin(environment.caches[cache]) as txn:
                 return txn.get(encoded)
         except (KeyError, lmdb.Error) as error:
             return self._raw_after(error, cache, encoded)
@@ -177,31 +180,32 @@ class Replica:
         environment = self._environment
         if isinstance(error, lmdb.Error):
             environment.recover(error)
-        databases = environment.databases(cache)
-        if databases is None:
+        database = environment.database(cache)
+        if database is None:
             return None
         with environment.errors(), environment.begin_read() as txn:
-            return txn.get(encoded, db=databases.entries)
+            return txn.get(encoded, db=database)
 
     def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]:
         """The live ones of `keys`, all read in one transaction: a consistent picture."""
         environment = self._environment
-        databases = environment.databases(cache)
+        database = environment.database(cache)
+        if database is None:
+            return {}
+        names = {replica_key(key): key for key in keys}
+        with environment.errors(), environment.begin_read() as txn, txn.cursor(database) as cursor:
+            stored = cursor.getmulti(names)
+        now_ns = boottime_ns()
         found: dict[str, bytes | memoryview] = {}
-        if databases is None:
-            return found
-        with environment.errors(), environment.begin_read() as txn:
-            for key in keys:
-                raw = txn.get(replica_key(key), db=databases.entries)
-                if raw is not None and is_live(_header(raw)[0]):
-                    found[key] = (
-                        raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
-                    )
+        for encoded, raw in stored:
+            value = live_value(raw, now_ns)
+            if value is not None:
+                found[names[encoded]] = value
         return found
 
     def has(self, cache: str, key: str) -> bool:
         """Whether there is a live entry."""
-        raw = self._raw(cache, replica_key(key))
+        raw = self.raw(cache, key)
         return raw is not None and is_live(_header(raw)[0])
 
     def item(self, cache: str, key: str) -> Item | None:
@@ -211,7 +215,7 @@ class Replica:
 
     def present(self, cache: str, key: str) -> Item | None:
         """The stored entry, expired or not."""
-        raw = self._raw(cache, replica_key(key))
+        raw = self.raw(cache, key)
         return None if raw is None else item_of(raw)
 
     def usage(self, cache: str) -> Usage:
@@ -222,7 +226,7 @@ class Replica:
     @contextmanager
     def _read(self, cache: str) -> Iterator[ReadTransaction]:
         environment = self._environment
-        environment.databases(cache)
+        environment.database(cache)
         with environment.errors(), environment.begin_read() as txn:
             yield ReadTransaction(environment, txn, environment.caches)
 
@@ -233,16 +237,17 @@ class Replica:
         The pages it sees are not reused meanwhile: the file grows by what is written during a long snapshot.
         """
         environment = self._environment
-        txn, caches = environment.begin_read(), dict(environment.caches)
+        txn, known = environment.begin_read(), dict(environment.caches)
         try:
-            while missing := [name for name in names(txn) if name not in caches]:
+            while missing := [name for name in caches(txn) if name not in known]:
                 txn.abort()
                 for name in missing:
-                    environment.databases(name)
-                caches = dict(environment.caches)
+                    environment.database(name)
+                known = dict(environment.caches)
                 txn = environment.begin_read()
-            with environment.errors():
-                yield ReadTransaction(environment, txn, caches)
+            yield ReadTransaction(environment, txn, known)
+        except lmdb.Error as error:  # an OSError is the caller's own
+            raise environment.error(error) from error
         finally:
             txn.abort()
 
@@ -253,7 +258,8 @@ class Replica:
         has no room, ReplicaError for anything else; the replica stays usable after both. A thread that is in
         a write transaction must not begin another one.
         """
-        self.recheck()
+        if boottime_ns() >= self._next_maintenance:
+            self.recheck()
         return WriteTransaction(self._environment)
 
     def recheck(self) -> None:

@@ -7,23 +7,16 @@ decides only what readers and conditions see.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from django_hacache.exceptions import ReplicaError
 from django_hacache.replica import eviction
-from django_hacache.replica.clock import NEVER, is_live
+from django_hacache.replica.clock import is_live
 from django_hacache.replica.environment import PAGE_BYTES
+from django_hacache.replica.hand import Hand
 from django_hacache.replica.journal import Journal, JournalReader
-from django_hacache.replica.layout import (
-    ENTRIES,
-    EXPIRY_KEY,
-    HEADER,
-    HEADER_BYTES,
-    ORDER_KEY,
-    Entry,
-    replica_key,
-)
+from django_hacache.replica.layout import ENTRIES, FIXED, HEADER, HEADER_BYTES, NUMBER_KEY, Entry, replica_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,9 +25,12 @@ if TYPE_CHECKING:
 
     import lmdb
 
-    from django_hacache.replica.environment import CacheDatabases, Environment
-    from django_hacache.replica.eviction import Limits
+    from django_hacache.replica.environment import Environment
+    from django_hacache.replica.eviction import Limits, Surplus
 
+_header = HEADER.pack
+
+HAND = b"hand:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
 
@@ -58,13 +54,16 @@ class ReadTransaction:
     """One consistent picture of all caches and the journal."""
 
     def __init__(
-        self, environment: Environment, txn: lmdb.Transaction[bytes], caches: dict[str, CacheDatabases]
+        self,
+        environment: Environment,
+        txn: lmdb.Transaction[bytes | memoryview],
+        caches: dict[str, lmdb._Database],
     ) -> None:
         self.environment = environment
         self._txn = txn
         self._caches = caches
 
-    def _databases(self, cache: str) -> CacheDatabases | None:
+    def _database(self, cache: str) -> lmdb._Database | None:
         return self._caches.get(cache)
 
     @property
@@ -74,12 +73,12 @@ class ReadTransaction:
 
     def caches(self) -> list[str]:
         """The names of all caches that were ever written to, sorted."""
-        return names(self._txn)
+        return caches(self._txn)
 
     def present(self, cache: str, key: str) -> Item | None:
         """The entry that is stored, expired or not."""
-        databases = self._databases(cache)
-        raw = self._txn.get(replica_key(key), db=databases.entries) if databases else None
+        database = self._database(cache)
+        raw = self._txn.get(replica_key(key), None, database) if database else None
         return None if raw is None else item_of(raw)
 
     def item(self, cache: str, key: str) -> Item | None:
@@ -89,30 +88,25 @@ class ReadTransaction:
 
     def usage(self, cache: str) -> Usage:
         """What the cache takes; costs the same however full it is."""
-        databases = self._databases(cache)
-        return usage(self._txn, databases) if databases else Usage(0, 0)
+        database = self._database(cache)
+        return usage(self._txn, database) if database else Usage(0, 0)
 
     def items(self, cache: str) -> Iterator[Entry]:
-        """All stored entries of a cache, oldest version first. Valid while the transaction lasts."""
-        databases = self._databases(cache)
-        if databases is None:
+        """All stored entries of a cache in the order of their keys. Valid while the transaction lasts."""
+        database = self._database(cache)
+        if database is None:
             return
-        with self._txn.cursor(db=databases.order) as cursor:
-            for _, key in cursor:
-                raw = self._txn.get(key, db=databases.entries)
-                if raw is None:
-                    raise ReplicaError(
-                        f"{self.environment.path}: an entry of cache {cache!r} has an order but no value"
-                    )
+        with self._txn.cursor(db=database) as cursor:
+            for key, raw in cursor:
                 expires_at, version = HEADER.unpack_from(raw)
-                yield Entry(key, raw[HEADER_BYTES:], version, expires_at)
+                yield Entry(bytes(key), bytes(raw[HEADER_BYTES:]), version, expires_at)
 
     def digest(self) -> bytes:
         """SHA-256 over (cache, key, value, version) of everything present: equal for equal replicas."""
         total = sha256()
         for cache in self.caches():
             for entry in self.items(cache):
-                for part in (cache.encode(), entry.key, entry.value, ORDER_KEY.pack(entry.version)):
+                for part in (cache.encode(), entry.key, entry.value, NUMBER_KEY.pack(entry.version)):
                     total.update(len(part).to_bytes(8, "big"))
                     total.update(part)
         return total.digest()
@@ -121,12 +115,19 @@ class ReadTransaction:
 class WriteTransaction(ReadTransaction):
     """The one write transaction. As a context manager it commits at the end and aborts on an exception."""
 
+    _txn: lmdb.Transaction[memoryview]
+    _opened: dict[str, lmdb._Database] | None = None
+    _versions = 0
+    inserted = 0
+    """Bytes of values."""
+
     def __init__(self, environment: Environment) -> None:
-        super().__init__(environment, environment.begin_write(), environment.caches)
-        self.id: int = self._txn.id()
-        self.inserted = 0  # bytes of values
-        self._opened: dict[str, CacheDatabases] = {}
-        self._versions = 0
+        # What the base class notes, without a call: this is on the way of every write. So LMDB's methods are
+        # called with positional arguments here: naming one takes longer than a frame of Python.
+        self.environment = environment
+        self._txn = txn = environment.begin_write()
+        self._caches = environment.caches
+        self.id: int = txn.id()
 
     def __enter__(self) -> Self:
         return self
@@ -147,10 +148,14 @@ class WriteTransaction(ReadTransaction):
         if type(error).__module__.partition(".")[0] == "lmdb" and isinstance(error, Exception):
             raise self.environment.error(error) from error
 
-    def _databases(self, cache: str) -> CacheDatabases:
-        found = self._caches.get(cache) or self._opened.get(cache)
+    def _database(self, cache: str) -> lmdb._Database:
+        found = self._caches.get(cache)
         if found is None:
-            found = self._opened[cache] = self.environment.open_in(self._txn, cache)
+            if self._opened is None:
+                self._opened = {}
+            found = self._opened.get(cache)
+            if found is None:
+                found = self._opened[cache] = self.environment.open_in(self._txn, cache)
         return found
 
     @property
@@ -160,7 +165,8 @@ class WriteTransaction(ReadTransaction):
 
     def host_mark(self, name: bytes) -> bytes | None:
         """What this host noted of the replica itself: of no meaning to other hosts."""
-        return self._txn.get(name, db=self.environment.fixed.host)
+        value = self._txn.get(name, db=self.environment.fixed.host)
+        return None if value is None else bytes(value)
 
     def set_host_mark(self, name: bytes, value: bytes) -> None:
         """Note something of the replica itself."""
@@ -174,91 +180,103 @@ class WriteTransaction(ReadTransaction):
     def set(
         self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
     ) -> None:
-        """Store `value`; with `keep_ttl` a present entry's `expires_at` stays.
-
-        A version may name one key of a cache only: ReplicaError otherwise.
-        """
-        self._put(cache, replica_key(key), value, version, expires_at, keep_ttl=keep_ttl)
+        """Store `value`; with `keep_ttl` a present entry's `expires_at` stays."""
+        encoded = replica_key(key)
+        if keep_ttl and (found := self._header(cache, encoded)) is not None:
+            expires_at = found[0]
+        self.inserted += len(value)
+        database = self._caches.get(cache) or self._database(cache)
+        self._txn.put(encoded, _header(expires_at, version) + value, True, True, False, database)
 
     def put_raw(self, cache: str, key: bytes, value: bytes, *, version: int, expires_at: int) -> None:
-        """Store an entry of a snapshot under its replica key."""
-        self._put(cache, key, value, version, expires_at, keep_ttl=False)
-
-    def _put(
-        self, cache: str, key: bytes, value: bytes, version: int, expires_at: int, *, keep_ttl: bool
-    ) -> None:
-        txn, databases = self._txn, self._databases(cache)
+        """Store an entry under its replica key."""
         self.inserted += len(value)
-        old = txn.get(key, db=databases.entries)
-        if old is not None:
-            old_expires_at, old_version = HEADER.unpack_from(old)
-            self._remove_from_indexes(databases, old_version, old_expires_at)
-            if keep_ttl:
-                expires_at = old_expires_at
-        if not txn.put(ORDER_KEY.pack(version), key, overwrite=False, db=databases.order):
-            raise ReplicaError(f"version {version} of cache {cache!r} already names another key")
-        txn.put(key, HEADER.pack(expires_at, version) + value, db=databases.entries)
-        if expires_at != NEVER:
-            txn.put(EXPIRY_KEY.pack(expires_at, version), key, db=databases.expiry)
+        self._txn.put(key, _header(expires_at, version) + value, db=self._database(cache))
 
-    def _remove_from_indexes(self, databases: CacheDatabases, version: int, expires_at: int) -> None:
-        self._txn.delete(ORDER_KEY.pack(version), db=databases.order)
-        if expires_at != NEVER:
-            self._txn.delete(EXPIRY_KEY.pack(expires_at, version), db=databases.expiry)
+    def add(self, cache: str, key: str, value: bytes, *, version: int, expires_at: int) -> bool:
+        """Store `value` unless there is a live entry; whether it was stored."""
+        encoded, data = replica_key(key), _header(expires_at, version) + value
+        database = self._caches.get(cache) or self._database(cache)
+        if not self._txn.put(encoded, data, True, False, False, database):
+            found = self._header(cache, encoded)
+            if found is not None and is_live(found[0]):
+                return False
+            self._txn.put(encoded, data, db=database)
+        self.inserted += len(value)
+        return True
+
+    def _header(self, cache: str, key: bytes) -> tuple[int, int] | None:
+        """When the present entry expires, and its version."""
+        raw = self._txn.get(key, None, self._caches.get(cache) or self._database(cache))
+        if raw is None:
+            return None
+        expires_at, version = HEADER.unpack_from(raw)
+        return expires_at, version
 
     def touch(self, cache: str, key: str, *, version: int, expires_at: int) -> bool:
         """Give a present entry, expired or not, a new `expires_at` and `version`; False without one."""
         found = self.present(cache, key)
         if found is None:
             return False
-        self._put(cache, replica_key(key), found.value, version, expires_at, keep_ttl=False)
+        self.put_raw(cache, replica_key(key), found.value, version=version, expires_at=expires_at)
         return True
 
     def delete(self, cache: str, key: str) -> bool:
         """Remove an entry; True where a live one was there (a present expired one goes too)."""
-        expires_at = self._remove(self._databases(cache), replica_key(key))
-        return expires_at is not None and is_live(expires_at)
+        encoded = replica_key(key)
+        found = self._header(cache, encoded)
+        if found is None:
+            return False
+        self._txn.delete(encoded, b"", self._database(cache))
+        return is_live(found[0])
 
     def remove_keys(self, cache: str, keys: Iterable[bytes]) -> int:
         """Remove entries by replica key; how many were present."""
-        databases = self._databases(cache)
-        return sum(self._remove(databases, key) is not None for key in keys)
-
-    def _remove(self, databases: CacheDatabases, key: bytes) -> int | None:
-        raw = self._txn.pop(key, db=databases.entries)
-        if raw is None:
-            return None
-        expires_at, version = HEADER.unpack_from(raw)
-        self._remove_from_indexes(databases, version, expires_at)
-        return int(expires_at)
+        delete, database = self._txn.delete, self._database(cache)
+        return sum(delete(key, db=database) for key in keys)
 
     def clear(self, cache: str) -> None:
         """Empty one cache."""
-        for database in self._databases(cache):
-            self._txn.drop(database, delete=False)
+        self._txn.drop(self._database(cache), delete=False)
 
     def empty(self) -> None:
         """Empty every cache; the journal stays."""
         for cache in self.caches():
             self.clear(cache)
 
-    def expired(self, cache: str, now_ns: int, limit: int) -> list[bytes]:
-        """Up to `limit` replica keys that have expired at `now_ns`, the longest expired first."""
-        return eviction.expired(self._txn, self._databases(cache), now_ns, limit)
+    def forget_other_formats(self) -> None:
+        """Remove the databases that this version does not know."""
+        for name in names(self._txn):
+            if name not in FIXED and not name.startswith(ENTRIES):
+                self._txn.drop(self.environment.lmdb.open_db(name, txn=self._txn))
 
-    def oldest(self, cache: str, limit: int) -> list[bytes]:
-        """Up to `limit` replica keys, the oldest version first."""
-        with self._txn.cursor(db=self._databases(cache).order) as cursor:
-            return [key for key, _ in zip(cursor.iternext(keys=False), range(limit), strict=False)]
+    def expired(self, cache: str, now_ns: int, looks: int) -> list[bytes]:
+        """The replica keys that have expired at `now_ns`, of the `looks` entries that the hand comes to next."""
+        with self._hand(cache) as hand:
+            return hand.expired(now_ns, looks)
 
     def surplus(self, cache: str, limits: Limits) -> list[bytes]:
-        """The oldest replica keys that have to go for the cache to be within `limits` (eviction.surplus)."""
-        databases = self._databases(cache)
-        used = usage(self._txn, databases)
+        """Old replica keys that have to go for the cache to be within `limits` (see eviction.surplus)."""
+        used = self.usage(cache)
         size = max(used.bytes - limits.size_limit, self.missing_headroom())
         if size > 0:
             size = max(size, 2 * self.inserted)
-        return eviction.surplus(self._txn, databases, used.entries, limits, size)
+        wanted = eviction.surplus(used, limits, size)
+        return [] if wanted is None else self.oldest(cache, wanted)
+
+    def oldest(self, cache: str, wanted: Surplus) -> list[bytes]:
+        """Old replica keys: what is wanted of the entries that the hand comes to next."""
+        with self._hand(cache) as hand:
+            return eviction.oldest(hand, wanted)
+
+    @contextmanager
+    def _hand(self, cache: str) -> Iterator[Hand]:
+        """The hand of a cache, for the length of a step: where it stands is kept with the replica."""
+        mark = HAND + cache.encode()
+        with self._txn.cursor(db=self._database(cache)) as cursor:
+            hand = Hand(cursor, self.host_mark(mark) or b"")
+            yield hand
+        self.set_host_mark(mark, hand.place)
 
     def missing_headroom(self) -> int:
         """Bytes that have to be freed so that the next writes find room on a nearly full file system."""
@@ -269,28 +287,25 @@ class WriteTransaction(ReadTransaction):
         return eviction.HEADROOM_BYTES - growth - (self.environment.file_bytes() - used)
 
 
-def item_of(raw: bytes) -> Item:
+def item_of(raw: bytes | memoryview) -> Item:
     """The item that is stored as `raw`."""
     expires_at, version = HEADER.unpack_from(raw)
-    return Item(raw[HEADER_BYTES:], version, expires_at)
+    return Item(bytes(raw[HEADER_BYTES:]), version, expires_at)
 
 
-def usage(txn: lmdb.Transaction[bytes], databases: CacheDatabases) -> Usage:
-    """The pages of a cache's three databases, and its entries."""
-    pages = entries = 0
-    for database in databases:
-        stat = txn.stat(database)
-        pages += stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]
-        entries = entries or stat["entries"]
-    return Usage(entries, pages * PAGE_BYTES)
+def usage(txn: lmdb.Transaction[bytes | memoryview], database: lmdb._Database) -> Usage:
+    """The pages of a cache's database, and its entries."""
+    stat = txn.stat(database)
+    pages = stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]
+    return Usage(stat["entries"], pages * PAGE_BYTES)
 
 
-def names(txn: lmdb.Transaction[bytes]) -> list[str]:
-    """The names of the caches that have databases."""
-    found = []
+def names(txn: lmdb.Transaction[bytes | memoryview]) -> list[bytes]:
+    """The names of all databases, sorted."""
     with txn.cursor() as cursor:
-        more = cursor.set_range(ENTRIES)
-        while more and cursor.key().startswith(ENTRIES):
-            found.append(cursor.key()[len(ENTRIES) :].rstrip(b"\0").decode())  # LMDB 1.0 ends names with NUL
-            more = cursor.next()
-    return found
+        return [bytes(name).rstrip(b"\0") for name in cursor.iternext(values=False)]  # LMDB 1.0 adds a NUL
+
+
+def caches(txn: lmdb.Transaction[bytes | memoryview]) -> list[str]:
+    """The names of the caches that have a database, sorted."""
+    return [name.removeprefix(ENTRIES).decode() for name in names(txn) if name.startswith(ENTRIES)]

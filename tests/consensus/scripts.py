@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django_hacache.consensus.messages import AckLevel, Append, LeaderReq, LeaderReqAck
+from django_hacache.consensus.state import Role
 
 
 def a_voter_restarts_between_two_candidates(cluster) -> None:
@@ -252,3 +253,35 @@ def a_snapshot_is_overtaken_by_the_log(cluster) -> None:
     cluster.run(500)
     assert cluster.invariants.equal(list(cluster.hosts.values()))
     assert other.may_read()
+
+
+def a_generation_that_nobody_joined_speaks_late(cluster) -> None:
+    """Its leader entered it alone and crashed; its number is the greater one. Of the two in the next, one restarts."""
+    lonely, next_candidate, voter = cluster.hosts.values()
+    lonely.core._formation._floor += 1_000_000
+    late = []
+
+    def hold(source, target, message):
+        if source == lonely.addr and lonely.core.role is Role.LEADER:
+            late.append((target, lonely.core.sender(), message))
+            return False
+        # So that the next candidate knows nothing of the number that the voter has voted for.
+        hidden = (source, target) == (lonely.addr, next_candidate.addr) or source == voter.addr
+        return not (hidden and isinstance(message, LeaderReq))
+
+    cluster.filters.append(hold)
+    assert cluster.run_while(lambda: not late, at_most=15_000)
+    lonely.crash()
+    assert cluster.run_while(lambda: not next_candidate.core.accepts, at_most=15_000)
+    assert lonely.disk.hard.generation > next_candidate.core.hard.generation
+    cluster.write(next_candidate, "k", 1)
+    next_candidate.crash()
+    cluster.connection_refused(voter.addr, next_candidate.addr)
+    for target, sender, message in late:
+        if target == voter.addr:
+            voter.receive(sender, message)
+    cluster.filters.clear()
+    for host in (lonely, next_candidate):
+        cluster.restart(host)
+    cluster.settle()
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]

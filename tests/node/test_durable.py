@@ -86,20 +86,40 @@ def test_a_compacted_log_begins_where_it_was_compacted_to(restart):
     assert found.applied == 3
 
 
-def test_what_was_applied_is_in_the_replica_and_in_the_table_of_requests(restart):
+def test_what_was_applied_is_in_the_replica_and_its_requests_are_in_the_log(restart):
     applied = [entry(1, req_id="first"), entry(2, value=b"second"), entry(3, key="b", req_id="third")]
     replica, found = restart(Ready(entries=applied, apply=applied))
     assert (replica.get("c", "key"), replica.get("c", "b")) == (b"second", b"value")
     assert found.applied == 3
+    assert found.requests == []
+    assert [one.req_id for one in entries_of(found)] == ["first", "", "third"]
+
+
+def test_requests_that_the_log_drops_are_kept_apart_down_to_the_floor(restart):
+    applied = [entry(index, req_id=str(index)) for index in range(1, 6)]
+    _, found = restart(
+        Ready(entries=applied, apply=applied),
+        Ready(compact_to=2, compact_term=1),
+        Ready(compact_to=4, compact_term=1),
+        floor=1,
+    )
     outcome = applied[0].outcome
-    assert found.requests == [("first", Recorded(1, outcome)), ("third", Recorded(3, outcome))]
+    assert found.requests == [(str(index), Recorded(index, outcome)) for index in (2, 3, 4)]
+    assert [one.req_id for one in entries_of(found)] == ["5"]
+    assert found.requests_floor == 1
 
 
-def test_requests_below_the_floor_are_forgotten_and_the_floor_is_not(restart):
-    applied = [entry(index, req_id=str(index)) for index in range(1, 5)]
-    _, found = restart(Ready(entries=applied, apply=applied), floor=2)
-    assert [req_id for req_id, _ in found.requests] == ["3", "4"]
-    assert found.requests_floor == 2
+def test_entries_that_may_wait_are_stored_with_what_comes_next_and_before_it(restart):
+    waiting = Ready(may_wait=True, entries=[entry(2), entry(3)])
+    _, found = restart(Ready(entries=[entry(1)], hard_state=HARD), waiting)
+    assert found.log.last_index == 1
+    _, found = restart(waiting, Ready(truncate_from=3, entries=[entry(3, term=2)]))
+    assert [(one.index, one.term) for one in entries_of(found)] == [(1, 1), (2, 1), (3, 2)]
+
+
+def test_entries_that_waited_are_gone_where_the_log_begins_anew(restart):
+    _, found = restart(Ready(may_wait=True, entries=[entry(1)]), Ready(reset_log=(9, 2), hard_state=HARD))
+    assert (found.log.base_index, found.log.last_index) == (9, 9)
 
 
 def test_nothing_of_a_batch_that_failed_is_stored(open_replica, rng):

@@ -9,6 +9,7 @@ import pytest
 from django_hacache.consensus.messages import Sender
 from django_hacache.node import snapshots
 from django_hacache.node.durable import Installed
+from django_hacache.node.outbox import Outbox
 from django_hacache.node.snapshots import WINDOW_BYTES, SnapshotReceiver, SnapshotSender
 from django_hacache.replica.clock import NEVER
 from django_hacache.wire import cache_pb2 as pb
@@ -30,7 +31,9 @@ class Follower:
         self.arrived = asyncio.Queue()
         self.waiting = self.most = 0
         self.ended = asyncio.get_running_loop().create_future()
-        self.sender = SnapshotSender(replica, self.take, lambda peer, index: self.ended.set_result(index))
+        self.sender = SnapshotSender(
+            replica, self.take, lambda _, index: self.ended.set_result(index), lambda _: []
+        )
         self.sender.start(PEER, 1)
 
     def take(self, peer, request):
@@ -100,14 +103,34 @@ def test_a_transfer_whose_chunks_nobody_acknowledges_breaks_off(replica, monkeyp
     assert "broke off: no acknowledgement" in caplog.text
 
 
-def test_a_transfer_whose_stream_is_full_breaks_off(replica, monkeypatch, caplog):
+def test_a_transfer_over_a_stream_that_is_down_is_told_in_a_line(replica, monkeypatch, caplog):
     monkeypatch.setattr(Follower, "take", lambda self, peer, request: False)
 
     async def transfer():
         return await Follower(replica).ended
 
     assert asyncio.run(transfer()) is None
-    assert "broke off: the stream is down" in caplog.text
+    warnings = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    assert warnings == [f"the snapshot for {PEER} broke off: the stream is down or full"]
+
+
+def test_values_that_fill_the_queue_of_the_stream_are_waited_for(replica):
+    fill(replica, *[2 * snapshots.CHUNK_BYTES] * 12)
+
+    async def transfer():
+        follower = Follower(replica)
+        # Room for one chunk, and for what is being written.
+        outbox = Outbox(pb.CacheRequest, limit=2 * snapshots.CHUNK_BYTES, bundles=True)
+        follower.sender._send = lambda peer, request: outbox.put(request)
+        entries, done = 0, False
+        while not done:
+            request = await outbox.get()
+            follower.take(PEER, request)
+            _, more, done = await follower.store()
+            entries += more
+        return entries, await follower.ended
+
+    assert asyncio.run(transfer()) == (12, 0)
 
 
 class Target:
@@ -124,6 +147,7 @@ class Target:
 
     def snapshot_stores(self, items):
         self.stored += [item.key for item in items]
+        return b"does not fit" not in self.stored
 
     def snapshot_installed(self, installed: Installed):
         self.installed.append(installed)
@@ -175,4 +199,12 @@ def test_a_chunk_that_is_missing_or_comes_twice_breaks_the_transfer(order):
     chunks = chunks_of("a", 3)
     target, broken, _ = received(*(chunks[number] for number in order))
     assert broken[-1]
+    assert target.installed == []
+
+
+def test_a_chunk_that_cannot_be_stored_breaks_the_transfer():
+    chunks = chunks_of("a", 2)
+    chunks[1].items[0].key = b"does not fit"
+    target, broken, _ = received(*chunks)
+    assert broken == [False, True]
     assert target.installed == []

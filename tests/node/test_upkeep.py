@@ -73,7 +73,8 @@ class Leader:
 
     def stored(self):
         with self.replica.snapshot() as reading:
-            return [entry.key.decode() for entry in reading.items("c")]
+            entries = sorted(reading.items("c"), key=lambda entry: entry.version)
+        return [entry.key.decode() for entry in entries]
 
 
 @pytest.fixture

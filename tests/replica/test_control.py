@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 import stat
 
-from django_hacache.replica import clock
+from django_hacache.replica import control
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 
@@ -31,7 +31,7 @@ def test_a_granted_lease_holds_until_its_deadline(directory, monkeypatch):
     node.grant(deadline)
     assert worker.holds(worker.epoch)
     assert worker.deadline_ns == deadline
-    monkeypatch.setattr(clock, "_now_ns", lambda _: deadline)
+    monkeypatch.setattr(control, "boottime_ns", lambda: deadline)
     assert not worker.holds(worker.epoch)
 
 

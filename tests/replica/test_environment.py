@@ -7,9 +7,12 @@ import signal
 import stat
 import threading
 
+import lmdb
 import pytest
 
 from django_hacache.exceptions import ReplicaError, ReplicaFull
+from django_hacache.replica.clock import boot_id
+from django_hacache.replica.environment import FILE_NAME
 from django_hacache.replica.eviction import Limits, standalone_write
 from django_hacache.replica.replica import Replica
 from tests.replica.conftest import MAP_SIZE
@@ -77,6 +80,33 @@ def test_a_directory_of_somebody_else_is_refused(directory, monkeypatch, writabl
 def test_reading_where_nothing_is_names_the_directory(directory):
     with pytest.raises(ReplicaError, match=str(directory)):
         open_replica(directory, writable=False)
+
+
+def test_a_replica_of_another_layout_is_void_and_leaves_nothing_behind(directory):
+    directory.mkdir(mode=0o700)
+    old = lmdb.open(str(directory / FILE_NAME), subdir=False, map_size=MAP_SIZE, max_dbs=8)
+    with old.begin(write=True) as txn:
+        for name in (b"entries:default", b"order:default", b"expiry:default"):
+            txn.put(b"k", bytes(16) + b"value", db=old.open_db(name, txn=txn))
+        txn.put(b"hard", b"1", db=old.open_db(b"journal.meta", txn=txn))
+        txn.put(b"boot_id", boot_id(), db=old.open_db(b"replica.host", txn=txn))
+    old.close()
+    replica = open_replica(directory)
+    assert replica.get("default", "k") is None
+    put(replica, "k")
+    with replica.snapshot() as picture:
+        assert picture.caches() == ["default"]
+        assert picture.journal.get_meta("hard") is None
+    replica.close()
+    with lmdb.open(str(directory / FILE_NAME), subdir=False, readonly=True) as raw, raw.begin() as txn:
+        names = set(txn.cursor().iternext(values=False))
+    assert names == {
+        b"entries:default",
+        b"journal.log",
+        b"journal.meta",
+        b"journal.requests",
+        b"replica.host",
+    }
 
 
 def test_a_replica_from_before_a_reboot_is_void_with_its_journal(directory):
@@ -342,12 +372,12 @@ def test_a_full_file_system_is_an_error_and_not_a_crash(small_tmpfs):
 def test_a_standalone_set_never_fails_because_the_file_system_is_full(small_tmpfs, size):
     replica = open_replica(small_tmpfs)
     limits = Limits(size_limit=256 * MEBIBYTE, max_entries=None, cull_frequency=3)
+
+    def put_in(transaction, cache, key):
+        transaction.set(cache, key, bytes(size), version=transaction.next_version(), expires_at=0)
+
     for number in range(10 * MEBIBYTE // (size + 300)):
-
-        def change(transaction, key=f"k{number}"):
-            transaction.set("default", key, bytes(size), version=transaction.next_version(), expires_at=0)
-
-        standalone_write(replica, "default", limits, change)
+        standalone_write(replica, "default", limits, put_in, f"k{number}")
         assert replica.get("default", f"k{number}") == bytes(size)
     replica.close()
 

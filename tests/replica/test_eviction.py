@@ -7,7 +7,9 @@ import pytest
 
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.eviction import (
+    EXPIRED_LOOKS_A_STEP,
     MAX_SURPLUS_KEYS,
+    MIN_LOOKS,
     WRITES_A_STEP,
     Limits,
     map_size_for,
@@ -21,11 +23,13 @@ MEBIBYTE = 1024 * 1024
 UNLIMITED = Limits(size_limit=2**40, max_entries=None, cull_frequency=3)
 
 
-def store(replica, key, value, limits, expires_at=NEVER):
-    def change(transaction):
-        transaction.set("default", key, value, version=transaction.next_version(), expires_at=expires_at)
+def put_in(transaction, cache, entry):
+    key, value, expires_at = entry
+    transaction.set(cache, key, value, version=transaction.next_version(), expires_at=expires_at)
 
-    standalone_write(replica, "default", limits, change)
+
+def store(replica, key, value, limits, expires_at=NEVER):
+    standalone_write(replica, "default", limits, put_in, (key, value, expires_at))
 
 
 def surplus(replica, limits):
@@ -97,7 +101,7 @@ def test_standalone_max_entries_is_never_exceeded(replica):
 def test_standalone_usage_stays_under_the_size_limit_within_a_small_slack(replica, size):
     limits = Limits(2 * MEBIBYTE, None, 3)
     value = os.urandom(size)
-    for number in range(min(6 * MEBIBYTE // (size + 150), 20_000)):
+    for number in range(6 * MEBIBYTE // (size + 80)):
         store(replica, f"k{number}", value, limits)
         assert replica.get("default", f"k{number}") == value
     assert replica.usage("default").bytes <= limits.size_limit * 1.1
@@ -113,14 +117,70 @@ def test_a_value_as_large_as_the_limit_evicts_the_others_and_stays(replica):
     assert replica.usage("default").entries == 1
 
 
-def test_expired_entries_are_found_in_the_order_of_their_expiry(replica):
+def test_expired_entries_are_found_among_those_that_are_looked_at(replica):
     for key, expires_at in (("a", 30), ("b", 10), ("c", 20), ("d", NEVER), ("e", boottime_ns() * 2)):
         put(replica, key, expires_at=expires_at)
     with replica.write() as transaction:
         assert transaction.expired("default", 9, 10) == []
         assert transaction.expired("default", 20, 10) == [b"b", b"c"]
-        assert transaction.expired("default", boottime_ns(), 10) == [b"b", b"c", b"a"]
-        assert transaction.expired("default", boottime_ns(), 1) == [b"b"]
+        assert transaction.expired("default", boottime_ns(), 10) == [b"a", b"b", b"c"]
+        assert transaction.expired("default", boottime_ns(), 1) == [b"a"]
+
+
+def test_the_next_look_goes_on_where_the_last_one_ended(replica, directory):
+    for number in range(10):
+        put(replica, f"k{number}", expires_at=1)
+    with replica.write() as transaction:
+        assert transaction.expired("default", boottime_ns(), 4) == keys(0, 1, 2, 3)
+    replica.close()
+    again = Replica.open(directory, writable=True, map_size=64 * MEBIBYTE)
+    with again.write() as transaction:
+        assert transaction.delete("default", "k4") is False
+        assert transaction.expired("default", boottime_ns(), 4) == keys(5, 6, 7, 8)
+        assert transaction.expired("default", boottime_ns(), 4) == keys(9)
+        assert transaction.expired("default", boottime_ns(), 4) == keys(0, 1, 2, 3)
+    again.close()
+
+
+def test_each_cache_has_a_place_of_its_own_to_go_on_from(replica):
+    for cache in ("one", "two"):
+        for number in range(3):
+            put(replica, f"k{number}", cache=cache, expires_at=1)
+    with replica.write() as transaction:
+        assert transaction.expired("one", boottime_ns(), 2) == keys(0, 1)
+        assert transaction.expired("two", boottime_ns(), 1) == keys(0)
+        assert transaction.expired("one", boottime_ns(), 2) == keys(2)
+
+
+def test_in_an_empty_cache_nothing_is_found(replica):
+    with replica.write() as transaction:
+        assert transaction.expired("default", boottime_ns(), 4) == []
+        assert transaction.surplus("default", Limits(1, None, 3)) == []
+
+
+def test_the_oldest_of_a_small_cache_are_found_wherever_the_last_look_ended(replica):
+    fill(replica, 9)
+    with replica.write() as transaction:
+        transaction.expired("default", boottime_ns(), 5)
+    assert surplus(replica, Limits(MEBIBYTE, 8, 3)) == keys(0, 1, 2)
+
+
+def test_of_a_large_cache_the_oldest_of_those_looked_at_go(replica):
+    with replica.write() as transaction:
+        for number in reversed(range(1000)):
+            version = transaction.next_version()
+            transaction.set("default", f"k{number:04}", b"v", version=version, expires_at=NEVER)
+    limits = Limits(MEBIBYTE, 999, 500)
+    assert surplus(replica, limits) == [b"k%04d" % number for number in (MIN_LOOKS - 1, MIN_LOOKS - 2)]
+    assert surplus(replica, limits) == [
+        b"k%04d" % number for number in (2 * MIN_LOOKS - 1, 2 * MIN_LOOKS - 2)
+    ]
+
+
+def test_what_has_expired_goes_before_what_is_older(replica):
+    fill(replica, 9)
+    put(replica, "dead", expires_at=1)
+    assert surplus(replica, Limits(MEBIBYTE, 9, 9)) == [b"dead"]
 
 
 def test_standalone_writes_reclaim_expired_entries_a_few_at_a_time(replica):
@@ -128,11 +188,11 @@ def test_standalone_writes_reclaim_expired_entries_a_few_at_a_time(replica):
         for number in range(1000):
             transaction.set("default", f"k{number}", b"v", version=transaction.next_version(), expires_at=1)
     counts = []
-    for _ in range(20 * WRITES_A_STEP):
+    for _ in range((1000 // EXPIRED_LOOKS_A_STEP + 3) * WRITES_A_STEP):
         store(replica, "new", b"v", UNLIMITED)
         counts.append(replica.usage("default").entries)
     assert counts[-1] == 1
-    assert max(before - after for before, after in pairwise(counts)) <= 64
+    assert max(before - after for before, after in pairwise(counts)) <= EXPIRED_LOOKS_A_STEP
 
 
 def test_expired_entries_go_before_live_ones(replica):

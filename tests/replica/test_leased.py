@@ -110,13 +110,13 @@ def test_a_worker_frozen_between_value_and_lease_check_returns_nothing(replica, 
     child = process(f"""
 reader = LeasedReader(directory, map_size={MAP_SIZE})
 replica = reader._opened[1]
-read = replica.get
+read = replica.raw
 def read_then_freeze(cache, key):
-    value = read(cache, key)
-    say(value)
+    raw = read(cache, key)
+    say(raw[16:])
     heard()
-    return value
-replica.get = read_then_freeze
+    return raw
+replica.raw = read_then_freeze
 say(reader.get("default", "k"))
 """)
     assert child.stdout.readline() == "b'old'\n"

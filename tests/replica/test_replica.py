@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hacache.exceptions import ReplicaError
-from django_hacache.replica import clock
+from django_hacache.replica import replica as module
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.layout import MAX_CACHES, MAX_KEY_BYTES, replica_key
 from django_hacache.replica.replica import VIEW_BYTES, Replica
@@ -134,10 +134,12 @@ def test_a_key_that_has_not_expired_is_returned(replica):
 
 def test_a_key_expires_when_the_boot_clock_says_so(replica, monkeypatch):
     put(replica, "k", expires_at=1000)
-    monkeypatch.setattr(clock, "_now_ns", lambda _: 999)
+    monkeypatch.setattr(module, "boottime_ns", lambda: 999)
     assert replica.get("default", "k") == b"value"
-    monkeypatch.setattr(clock, "_now_ns", lambda _: 1000)
+    assert replica.get_many("default", ["k"]) == {"k": b"value"}
+    monkeypatch.setattr(module, "boottime_ns", lambda: 1000)
     assert replica.get("default", "k") is None
+    assert replica.get_many("default", ["k"]) == {}
 
 
 def test_a_jump_of_the_wall_clock_changes_nothing(replica, monkeypatch):
@@ -207,13 +209,6 @@ def test_versions_grow_with_every_write(replica):
     assert seen == sorted(set(seen))
 
 
-def test_a_version_that_names_two_keys_is_refused(replica):
-    put(replica, "a", version=7)
-    put(replica, "a", b"again", version=7)
-    with pytest.raises(ReplicaError, match="version 7"):
-        put(replica, "b", version=7)
-
-
 def test_a_snapshot_stays_as_it_was_while_writes_go_on(replica):
     for number in range(300):
         put(replica, f"k{number}", b"old")
@@ -228,7 +223,7 @@ def test_a_snapshot_stays_as_it_was_while_writes_go_on(replica):
         assert picture.digest() == before
         assert picture.caches() == ["default"]
     assert {entry.value for entry in first + rest} == {b"old"}
-    assert [entry.key for entry in first + rest] == [f"k{number}".encode() for number in range(300)]
+    assert [entry.key for entry in first + rest] == sorted(f"k{number}".encode() for number in range(300))
 
 
 def test_a_snapshot_installed_elsewhere_gives_an_equal_replica(replica, directory):
@@ -292,7 +287,7 @@ def test_no_key_can_take_the_place_of_a_hashed_one(key):
 
 CHANGES = st.lists(
     st.tuples(
-        st.sampled_from(["set", "keep", "touch", "delete", "clear"]),
+        st.sampled_from(["set", "keep", "add", "touch", "delete", "clear"]),
         st.sampled_from(["a", "b", "c"]),
         st.sampled_from([NEVER, 5, 10**18]),
     ),
@@ -301,25 +296,37 @@ CHANGES = st.lists(
 
 
 @given(CHANGES)
-def test_the_indexes_always_match_the_entries(tmp_path_factory, changes):
+def test_a_replica_holds_what_a_dictionary_would(tmp_path_factory, changes):
     replica = Replica.open(tmp_path_factory.mktemp("r") / "location", writable=True, map_size=MAP_SIZE)
+    expected = {}
     with replica.write() as transaction:
         for version, (what, key, expires_at) in enumerate(changes, 1):
-            if what in {"set", "keep"}:
-                transaction.set(
-                    "c", key, b"v", version=version, expires_at=expires_at, keep_ttl=what == "keep"
-                )
-            elif what == "touch":
-                transaction.touch("c", key, version=version, expires_at=expires_at)
-            elif what == "delete":
-                transaction.delete("c", key)
-            else:
-                transaction.clear("c")
-        entries = list(transaction.items("c"))
-        assert len(entries) == transaction.usage("c").entries
-        assert [entry.version for entry in entries] == sorted(entry.version for entry in entries)
-        expiring = sorted(
-            (entry.expires_at, entry.version, entry.key) for entry in entries if entry.expires_at
-        )
-        assert transaction.expired("c", 2**63, 100) == [key for *_, key in expiring]
+            found = expected.get(key)
+            new = (key.encode(), b"%d" % version, version, expires_at)
+            match what:
+                case "set":
+                    transaction.set("c", key, new[1], version=version, expires_at=expires_at)
+                    expected[key] = new
+                case "keep":
+                    transaction.set("c", key, new[1], version=version, expires_at=expires_at, keep_ttl=True)
+                    expected[key] = (*new[:3], found[3]) if found else new
+                case "add":
+                    absent = found is None or found[3] == 5
+                    assert transaction.add("c", key, new[1], version=version, expires_at=expires_at) == absent
+                    expected[key] = new if absent else found
+                case "touch":
+                    assert transaction.touch("c", key, version=version, expires_at=expires_at) == bool(found)
+                    if found:
+                        expected[key] = (*found[:2], version, expires_at)
+                case "delete":
+                    assert transaction.delete("c", key) == (found is not None and found[3] != 5)
+                    expected.pop(key, None)
+                case "clear":
+                    transaction.clear("c")
+                    expected.clear()
+        assert list(transaction.items("c")) == [expected[key] for key in sorted(expected)]
+        assert transaction.usage("c").entries == len(expected)
+        assert transaction.expired("c", 10, 10) == [
+            key.encode() for key in sorted(expected) if expected[key][3] == 5
+        ]
     replica.close()

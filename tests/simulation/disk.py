@@ -7,7 +7,7 @@ from random import Random
 
 from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.messages import Entry, Generation
-from django_hacache.consensus.requests import Recorded
+from django_hacache.consensus.requests import Recorded, RequestTable
 from django_hacache.consensus.state import HardState, Ready
 
 from .kv import Contents
@@ -19,8 +19,8 @@ class Snapshot:
     def __init__(self, disk: Disk, term: int) -> None:
         self.index, self.term = disk.applied, term
         self.contents = disk.contents.copy()
-        self.requests = list(disk.requests.items())
-        self.floor = disk.requests_floor
+        table = disk.requests_up_to_applied()
+        self.requests, self.floor = table.items(), table.floor
 
 
 class Disk:
@@ -34,8 +34,10 @@ class Disk:
         self.requests_floor = 0
         self._request_table = request_table
 
-    def persist(self, ready: Ready) -> None:
-        """One transaction, in the order that Ready documents."""
+    def persist(self, ready: Ready, unstored: list[Entry]) -> None:
+        """One transaction, in the order that Ready documents; `unstored` is what earlier ones could wait for."""
+        if ready.reset_log is None:
+            self._append(unstored)
         if ready.empty_replica:
             self.empty()
             self.applied = 0
@@ -44,21 +46,33 @@ class Disk:
             self.entries.clear()
         if ready.truncate_from is not None:
             del self.entries[ready.truncate_from - self.base[0] - 1 :]
-        for entry in ready.entries:
-            assert entry.index == self.base[0] + len(self.entries) + 1, "the stored log has a gap"
-            self.entries.append(entry)
+        self._append(ready.entries)
         for entry in ready.apply:
             assert entry.index == self.applied + 1, f"applied {entry.index} after {self.applied}"
             self.applied = entry.index
             self.contents.apply(entry.effect)
-            self._record(entry)
         if ready.compact_to is not None and ready.compact_to > self.base[0]:
             term = self.term_at(ready.compact_to)
             assert term is not None, "compaction past the end of the log"
+            for entry in self.entries[: ready.compact_to - self.base[0]]:
+                self._record(entry)
             del self.entries[: ready.compact_to - self.base[0]]
             self.base = (ready.compact_to, term)
         if ready.hard_state is not None:
             self.hard = ready.hard_state
+
+    def _append(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            assert entry.index == self.base[0] + len(self.entries) + 1, "the stored log has a gap"
+            self.entries.append(entry)
+
+    def requests_up_to_applied(self) -> RequestTable:
+        """The table of recent requests: those that the log has dropped, and those in it."""
+        table = RequestTable(self._request_table, self.requests.items())
+        table.floor = self.requests_floor
+        for entry in self.entries[: self.applied - self.base[0]]:
+            table.record(entry)
+        return table
 
     def _record(self, entry: Entry) -> None:
         if not entry.req_id:

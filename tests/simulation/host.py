@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core, restored
-from django_hacache.consensus.messages import AckLevel, Sender
+from django_hacache.consensus.messages import AckLevel, Entry, Sender
 from django_hacache.consensus.state import NEVER, Ready
 
 from .disk import Disk, Snapshot
@@ -70,6 +70,8 @@ class Host:
         # The control page: workers read by it even while the node is paused or dead.
         self.lease_until = NEVER
         self.incoming: int | None = None
+        # Entries of the process that are not stored yet: a Ready said that they may wait.
+        self.unstored: list[Entry] = []
         # An armed crash falls at the next step that leaves something durable.
         self.armed: str | None = None
 
@@ -91,6 +93,7 @@ class Host:
         self.process += 1
         self.lease_until = NEVER
         self.incoming = None
+        self.unstored.clear()
         self.evaluator = Overlay(self)
         self.core = restored(
             self.config,
@@ -199,7 +202,7 @@ class Host:
         """Carry a Ready out, as its fields say and in their order; `at_once`: whatever the disk is like."""
         self.batched = False
         ready = self.core.take_ready()
-        durable = bool(ready.entries or ready.apply or ready.hard_state or ready.empty_replica)
+        durable = ready.has_durable_part and not ready.may_wait
         if self.armed == "before" and durable:
             self.cluster.trace(self, "crashes before its step is durable")
             self.crash()
@@ -220,7 +223,12 @@ class Host:
             self.publish(ready)
 
     def persist(self, ready: Ready) -> None:
-        self.disk.persist(ready)
+        if ready.may_wait:
+            self.unstored += ready.entries
+            return
+        if ready.has_durable_part:
+            self.disk.persist(ready, self.unstored)
+            self.unstored.clear()
         for entry in ready.apply:
             self.evaluator.applied(entry.effect, entry.index)
 

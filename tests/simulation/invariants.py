@@ -90,8 +90,15 @@ class Invariants:
             self._lost.append(host.disk)
         self._seen.pop(host.addr, None)
 
-    def fresh_hosts(self) -> int:
-        return sum(host.disk.hard.fresh for host in self._cluster.hosts.values())
+    def without_state(self) -> set[str]:
+        """Hosts that hold nothing of the generation that lives: fresh ones, and those in one that came to nothing."""
+        led = reversed(self.generations_led)
+        lives = next((generation for generation in led if self.histories[generation].order), None)
+        return {
+            host.addr
+            for host in self._cluster.hosts.values()
+            if host.disk.hard.fresh or lives not in (None, host.disk.hard.generation)
+        }
 
     # a step
 
