@@ -77,6 +77,46 @@ def an_old_vote_comes_late(cluster) -> None:
     cluster.run(50)
 
 
+def a_candidate_comes_back_with_an_old_term(cluster) -> None:
+    """It froze while its requests for votes were on their way; the others have a leader of a later term. Five nodes."""
+    old = cluster.settle()
+    candidate, *rest = cluster.followers()
+    cluster.write(old, "k", 1, AckLevel.ALL)
+    held = []
+
+    def hold(source, target, message):
+        asks = isinstance(message, LeaderReq) and not message.pre_vote and source == candidate.addr
+        if asks:
+            held.append((target, candidate.core.sender(), message))
+        return not asks
+
+    cluster.filters.append(hold)
+    old.crash()
+    assert cluster.run_while(lambda: not any(host.core.accepts for host in rest) and not held, at_most=15_000)
+    if not held:  # another one was faster: it asks all the same
+        candidate.core._campaign(candidate.clock(), pre_vote=False)
+        candidate.step()
+    candidate.pause()
+    # The others have another one for this term, and for the next.
+    for _ in range(2):
+        assert cluster.run_while(lambda: not any(host.core.accepts for host in rest), at_most=15_000)
+        new = next(host for host in rest if host.core.accepts)
+        cluster.write(new, "k", 2)
+        new.hand_over()
+        cluster.run(500)
+    new = cluster.leader()
+    term = new.core.hard.term
+    assert all(message.term < term for _, _, message in held)
+    for target, sender, message in held:
+        if cluster.hosts[target].core is not None:
+            cluster.hosts[target].receive(sender, message)
+    candidate.resume()
+    cluster.run(3 * cluster.plan.election_timeout)
+    assert cluster.leader() is new
+    assert new.core.hard.term == term
+    assert cluster.value(candidate, "k") == 2
+
+
 def a_leader_is_frozen_across_an_election(cluster) -> None:
     """It wakes with a write of its own on hand, and its workers go on reading all the time."""
     old = cluster.settle()

@@ -55,6 +55,8 @@ class Host:
             log_bytes=plan.log_bytes,
             append_bytes=plan.append_bytes,
             request_table=plan.request_table,
+            pending_requests=plan.pending_requests,
+            pending_bytes=plan.pending_bytes,
             resend=500,
         )
         self.disk = Disk(rng, plan.request_table)

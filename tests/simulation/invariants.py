@@ -146,6 +146,10 @@ class Invariants:
             unapplied = sum(entry.size for entry in log.between(core.state.applied + 1, log.last_index))
             self._require(log.bytes - unapplied <= plan.log_bytes, host.addr, "log has", log.bytes, "bytes")
         self._require(len(core.table) <= plan.request_table, host.addr, "request table", len(core.table))
+        waiting = core.pending <= plan.pending_requests and core.pending_bytes <= plan.pending_bytes
+        self._require(
+            waiting, host.addr, "has", core.pending, "changes of", core.pending_bytes, "bytes waiting"
+        )
 
     def _log_matching(self, host: Host, history: History, ready: Ready) -> None:
         log = host.core.state.log
