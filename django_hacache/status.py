@@ -14,7 +14,7 @@ from django_hacache import process
 from django_hacache.conf import cluster_config, node_aliases
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
-from django_hacache.exceptions import HACacheError, RequestRefused
+from django_hacache.exceptions import HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.eviction import map_size_for
 
@@ -167,7 +167,10 @@ def read_status(location: Path, *, timeout_s: float) -> Status:
     Status with an error. Raises ConfigurationError where the settings are wrong.
     """
     if not cluster_config().ha_mode:
-        return Status(Mode.STANDALONE, str(location), caches=_local_caches(location))
+        try:
+            return Status(Mode.STANDALONE, str(location), caches=_local_caches(location))
+        except ReplicaError as error:
+            return Status(Mode.STANDALONE, str(location), error=str(error))
     try:
         return _ask_node(location, timeout_s)
     except HACacheError as error:

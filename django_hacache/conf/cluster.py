@@ -70,8 +70,8 @@ class ClusterConfig:
     hostname: str  # "host:port" where HOSTNAME_OVERWRITE says it, else the operating system's host name
     auth_token: str = field(repr=False)
     tls: TLS | None
-    buf_server: int  # messages
-    buf_client: int  # messages
+    buf_server: int  # unanswered requests of a client
+    buf_client: int  # MiB that wait for a peer
     keepalive_interval_s: float
     keepalive_timeout_s: float
     reconnect_lower_ms: int

@@ -94,6 +94,7 @@ class Campaigner(Member):
         state = self._state
         if request.forming is None and (self.hard.fresh or sender.fresh):
             return
+        self._formation.saw(request.forming)
         may_form = (
             request.forming is not None
             and self._formation.allowed(now)
@@ -148,14 +149,20 @@ class Campaigner(Member):
 
     # handing over
 
-    def _successor(self) -> str | None:
-        counted = [(p.match_index, peer) for peer, p in self._replication.progress.items() if p.counts()]
-        return max(counted)[1] if counted else None
+    def _successor(self, now: int) -> str | None:
+        """The peer with the longest log, of those that answer: one that is frozen takes nothing over."""
+        lately = now - 3 * self.config.heartbeat
+        counted = [
+            (p.answered >= lately, p.match_index, peer)
+            for peer, p in self._replication.progress.items()
+            if p.counts()
+        ]
+        return max(counted)[2] if counted else None
 
-    def _go_on_handing_over(self) -> None:
+    def _go_on_handing_over(self, now: int) -> None:
         if self._handing_over_until is None or self._handover_sent:
             return
-        successor = self._successor()
+        successor = self._successor(now)
         progress = self._replication.progress.get(successor or "")
         if progress is not None and progress.match_index == self._state.log.last_index:
             self._handover_sent = True

@@ -223,7 +223,7 @@ class Core(Campaigner):
 
     def hand_over(self, now: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""
-        if self.role is not Role.LEADER or self.handing_over or self._successor() is None:
+        if self.role is not Role.LEADER or self.handing_over or self._successor(now) is None:
             return False
         self._handing_over_until = now + self.config.election_timeout
         self._handover_sent = False
@@ -288,7 +288,7 @@ class Core(Campaigner):
             self._settle(self._unsettled)
             self._unsettled = None
         ready, self._state.ready = self._state.ready, Ready()
-        ready.may_wait = self.role is Role.LEADER and _only_brings_entries_to_others(ready)
+        ready.may_wait = self.role is Role.LEADER and _counts_on_nothing_stored(ready)
         return ready
 
     def next_wakeup(self, now: int) -> int:
@@ -323,7 +323,7 @@ class Core(Campaigner):
                 self._submissions.accept(now)
             if not self.config.peers and self._replication.advance_commit():
                 state.apply_committed()
-            self._go_on_handing_over()
+            self._go_on_handing_over(now)
             self._replication.replicate(now, self._submissions.awaited())
             self._leases.renew_own(now)
         else:
@@ -410,17 +410,20 @@ class Core(Campaigner):
         self._submissions.on_reply(sender.addr, reply, now)
 
 
-def _only_brings_entries_to_others(ready: Ready) -> bool:
-    """Whether nothing in a leader's Ready counts on the durable part."""
+def _counts_on_nothing_stored(ready: Ready) -> bool:
+    """Whether a leader's Ready holds nothing durable but entries, and nothing leaves that counts on them."""
     return (
-        bool(ready.entries and ready.messages)
-        and not (ready.apply or ready.completions or ready.snapshots_to or ready.role_changed)
+        not (ready.apply or ready.completions or ready.snapshots_to or ready.role_changed)
         and ready.hard_state is None
         and ready.compact_to is None
         and ready.reset_log is None
         and ready.truncate_from is None
-        and all(isinstance(message, Append | Ping) for _, message in ready.messages)
+        and not any(_counts_on_the_store(message) for _, message in ready.messages)
     )
+
+
+def _counts_on_the_store(message: Message) -> bool:
+    return message.stored if isinstance(message, Append) else not isinstance(message, Ping)
 
 
 def restored(

@@ -36,7 +36,9 @@ class Formation:
         self._state = state
         self._rng = rng
         self._floor = generation_floor
-        self._highest = state.hard.generation.number if state.hard.generation else 0
+        self._highest = 0
+        for generation in (state.hard.generation, state.hard.forming):
+            self.saw(generation)
         self._majority_fresh_since = NEVER
         self._majority_elsewhere_since = NEVER
         self._promised_at = NEVER
@@ -44,8 +46,12 @@ class Formation:
         self.campaign_at = NEVER
 
     def met(self, sender: Sender) -> None:
-        if sender.generation is not None:
-            self._highest = max(self._highest, sender.generation.number)
+        self.saw(sender.generation)
+
+    def saw(self, generation: Generation | None) -> None:
+        """Note a generation that there is, or that a candidate asks to form: a later one has a greater number."""
+        if generation is not None:
+            self._highest = max(self._highest, generation.number)
 
     def _fresh_hosts(self, now: int) -> int:
         """Hosts that are fresh for all we know now, this one included."""

@@ -119,12 +119,22 @@ class Member:
             return True
         if hard.generation is not None and generation <= hard.generation:
             return False
+        if not self._has_committed(message):
+            return False
         if self.role is Role.LEADER and not self._leases.lost_quorum(now):
             return False
         if self._election.leader_is_live(now):
             return False
         self._start_over(generation, term=0, vote="", fresh=True)
         return True
+
+    @staticmethod
+    def _has_committed(message: Message | None) -> bool:
+        """Whether a leader's message shows that a majority entered its generation, so that ours has none any more.
+
+        A candidate may have entered it alone, while the others formed the one that lives.
+        """
+        return isinstance(message, Ping | Append) and message.commit_index > 0
 
     def _start_over(self, generation: Generation | None, *, term: int, vote: str, fresh: bool) -> None:
         """Enter a generation with nothing in the replica and in the log."""

@@ -61,9 +61,13 @@ class Submission:
     stage: Stage = Stage.WAITING
     sent_at: int = NEVER
     maybe: bool = False
+    # It was sent or ordered before its latest way: what is refused now may have happened then.
+    again: bool = False
     index: int = 0
     term: int = 0
     outcome: bytes = b""
+    # It was asked for again after it had its place in the order.
+    repeated: bool = False
 
 
 class Submissions:
@@ -160,12 +164,15 @@ class Submissions:
             self._refuse(submission, Refusal.NOT_LEADER)
         elif self._state.role is Role.FOLLOWER and self._state.leader is not None:
             self._first_sent(submission)
+            submission.again = submission.maybe
             submission.stage, submission.sent_at, submission.maybe = Stage.FORWARDED, now, True
             timeout = max(submission.deadline - now, 1)
             message = Forward(
                 submission.req_id, submission.command, submission.level, submission.since, timeout
             )
             self._state.send(self._state.leader, message)
+        else:
+            submission.sent_at = now  # nobody takes it now: the next try is not at once
         self._watch(submission)
 
     def _first_sent(self, submission: Submission) -> None:
@@ -183,6 +190,7 @@ class Submissions:
             self._table.record(entry)
         else:
             index, outcome = known
+            submission.repeated = True
         submission.stage, submission.maybe = Stage.ORDERED, True
         submission.index, submission.outcome = index, outcome
         submission.term = self._state.log.term_at(index) or 0
@@ -209,7 +217,7 @@ class Submissions:
                 return  # it does not accept yet: try again after a moment
             self._advance(submission, now)
         elif reply.refusal is not None:
-            self._refuse(submission, reply.refusal)
+            self._refuse(submission, Refusal.OUTCOME_UNKNOWN if submission.again else reply.refusal)
         else:
             submission.outcome, submission.index, submission.term = reply.outcome, reply.index, reply.term
             self._committed_elsewhere(submission)
@@ -326,11 +334,12 @@ class Submissions:
     # the ends
 
     def _complete(self, submission: Submission) -> None:
+        """Tell whoever waits; a node that has applied the change, as it says, has told its worker already."""
         self._drop(submission)
         if submission.origin is None:
             completion = Completion(submission.token, submission.outcome, submission.index)
             self._state.ready.completions.append(completion)
-        else:
+        elif submission.repeated or not self._replication.has_applied(submission.origin, submission.index):
             reply = ForwardReply(
                 submission.req_id,
                 submission.index,

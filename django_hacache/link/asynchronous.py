@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.link.address import socket_address
-from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S, RECEIVE_BYTES
+from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S, RECEIVE_BYTES, certain
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
 from django_hacache.wire import cache_pb2 as pb
 
@@ -48,12 +48,13 @@ class AsyncNodeClient:
         sent = False
         pause = PAUSE_MIN_S
         while True:
+            again = sent
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     connection = self._connected()
                     answer = await connection.send(req_id, data)
                     sent = True
-                    return await answer
+                    ack = await answer
             except OSError as error:  # TimeoutError is one
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
@@ -61,6 +62,8 @@ class AsyncNodeClient:
                     if sent:
                         raise OutcomeUnknown(f"{where} did not answer in time ({error}).") from error
                     raise CacheUnavailable(f"{where} could not be reached in time ({error}).") from error
+            else:
+                return certain(ack) if again else ack
             await asyncio.sleep(min(pause, remaining))
             pause = min(2 * pause, PAUSE_MAX_S)
 
@@ -123,8 +126,11 @@ class _Connection:
             try:
                 await self._send_all(data)
             except BaseException as error:
-                # Half a frame may be out: nothing can follow it.
-                del self.in_flight[req_id]
+                # Half a frame may be out: nothing can follow it. The connection may be lost already, and the
+                # request be gone with it.
+                self.in_flight.pop(req_id, None)
+                if not answer.cancel():
+                    answer.exception()
                 self.lose(
                     error if isinstance(error, OSError) else ConnectionResetError("A send was cut off.")
                 )

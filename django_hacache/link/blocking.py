@@ -26,6 +26,9 @@ RECEIVE_BYTES = 64 * 1024
 # Up to here one copy is cheaper than a second system call.
 COPY_BYTES_MAX = 64 * 1024
 
+# What a node answers where a change did not happen, for all it knows.
+UNDONE = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY})
+
 
 class NodeClient:
     """A blocking connection to the node of this host, made when it is first needed. For one thread."""
@@ -47,16 +50,17 @@ class NodeClient:
 
         deadline: when to give up, as time.monotonic() tells the time (seconds).
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
-        answer came.
+        answer came, or the answer to a later one is that it did not happen.
         """
         payload = request.SerializeToString()
         sent = False
         pause = PAUSE_MIN_S
         while True:
+            again = sent
             try:
                 self._send(payload, deadline)
                 sent = True
-                return self._receive(deadline)
+                ack = self._receive(deadline)
             except (OSError, LinkError) as error:
                 # The answer that may still come belongs to no later request: this connection is done.
                 self.close()
@@ -66,6 +70,8 @@ class NodeClient:
             except BaseException:
                 self.close()
                 raise
+            else:
+                return certain(ack) if again else ack
             time.sleep(min(pause, remaining))
             pause = min(2 * pause, PAUSE_MAX_S)
 
@@ -149,6 +155,19 @@ def _send_frame(connection: socket.socket, payload: bytes) -> None:
     else:
         connection.sendall(HEADER.pack(len(payload)))
         connection.sendall(payload)
+
+
+def certain(ack: pb.Ack) -> pb.Ack:
+    """Return the answer to a request that was sent before. Raises OutcomeUnknown where it is a refusal.
+
+    Who refuses it now speaks for itself: what became of the first one, on its way through another process, it
+    does not know.
+    """
+    if ack.error.code in UNDONE:
+        raise OutcomeUnknown(
+            f"The request was sent before, it may have happened then. Now: {ack.error.error}"
+        )
+    return ack
 
 
 def _given_up(address: str, error: Exception, *, sent: bool) -> CacheUnavailable:

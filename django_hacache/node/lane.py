@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import socket
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
@@ -203,11 +204,12 @@ class LaneServer:
         Raises ConfigurationError where CACHE_LANE_PORT is taken.
         """
         tls = self._config.tls
+        port = self._config.lane_port or 0
         try:
+            where = {"host": host, "port": port} if host else {"sock": _on_every_interface(port)}
             self._server = await asyncio.get_running_loop().create_server(
                 lambda: InboundLane(self),
-                host,
-                self._config.lane_port or 0,
+                **where,
                 ssl=None if tls is None else credentials.server_context(tls),
                 ssl_handshake_timeout=None if tls is None else HELLO_S,
             )
@@ -250,6 +252,14 @@ class LaneServer:
         if lane in self._lanes:
             self._lanes.discard(lane)
             self.events.lane_closed(lane)
+
+
+def _on_every_interface(port: int) -> socket.socket:
+    """One socket for IPv6 and IPv4, as gRPC's: two would each have a free port of their own."""
+    if socket.has_dualstack_ipv6():
+        with contextlib.suppress(OSError):  # IPv6 may be switched off
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - as the stream's port
 
 
 class _OutboundPipe(_Pipe):

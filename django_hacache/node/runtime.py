@@ -35,7 +35,7 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import grpc
@@ -172,9 +172,9 @@ class Node:
         self._carry_out()
 
     async def stop(self) -> None:
-        """Hand the leadership over, take no more requests, end the host's lease."""
+        """Hand the leadership over, take no more requests, end the host's lease. One that failed just ends."""
         self._handed_over.clear()
-        if self.core.hand_over(now_ms()):
+        if not self.failed.is_set() and self.core.hand_over(now_ms()):
             logger.info("%s hands the leadership over", self.addr)
             self._kick()
             with contextlib.suppress(TimeoutError):
@@ -213,18 +213,8 @@ class Node:
             self._page.revoke()
         try:
             self._durable.write(ready, core.hard, core.table.floor, installed)
-        except Exception as error:
-            # What cannot be stored must not be promised, and the core already counts on it. Whatever the
-            # cause is, going on would break promises: the process starts again from what is stored.
-            expected = isinstance(error, ReplicaError)
-            logger.critical(
-                "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
-            )
-            self._page.revoke()
-            if isinstance(error, ReplicaBroken):
-                self._replica.set_aside(error)
-            self.failed.set()
-            self._handed_over.set()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was not stored
+            self._fail(error)
             return
         if ready.apply:
             self._decider.applied(core.state.applied)
@@ -243,6 +233,21 @@ class Node:
             self._role_changed()
         self._set_timer()
 
+    def _fail(self, error: Exception) -> None:
+        """End the node: what cannot be stored must not be promised, and the core already counts on it.
+
+        Whatever the cause is, going on would break promises: the process starts again from what is stored.
+        """
+        expected = isinstance(error, ReplicaError)
+        logger.critical(
+            "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
+        )
+        self._page.revoke()
+        if isinstance(error, ReplicaBroken):
+            self._replica.set_aside(error)
+        self.failed.set()
+        self._handed_over.set()
+
     def _set_timer(self) -> None:
         now = now_ms()
         if now < self._wakes_at <= now + SOON_MS and not self.core.accept_due:
@@ -260,7 +265,11 @@ class Node:
         self._wakes_at = 0
         now = now_ms()
         self.core.tick(now)
-        self._upkeep.run(now)
+        try:
+            self._upkeep.run(now)
+        except ReplicaError as error:
+            self._fail(error)
+            return
         self._set_writable(now)
         self._carry_out()
 
@@ -371,17 +380,25 @@ class Node:
         self._carry_out()
         accepted = self.core.snapshot_begins(sender, term, now_ms())
         self._carry_out()
-        if accepted:
-            self._durable.empty()
-        return accepted
+        return accepted and self._stored(self._durable.empty)
 
     def snapshot_goes_on(self, sender: core_messages.Sender, term: int) -> bool:
         accepted = self.core.snapshot_goes_on(sender, term, now_ms())
         self._kick()
         return accepted
 
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> None:
-        self._durable.install(items, now_ms())
+    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool:
+        return self._stored(lambda: self._durable.install(items, now_ms()))
+
+    def _stored(self, store: Callable[[], None]) -> bool:
+        """Store a part of a snapshot; False where this node cannot, and ends."""
+        if self.failed.is_set():
+            return False  # that the replica is about to be replaced may not be stored either
+        try:
+            store()
+        except ReplicaError as error:
+            self._fail(error)
+        return not self.failed.is_set()
 
     def snapshot_installed(self, installed: Installed) -> None:
         self._carry_out()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django_hacache.replica.layout import NUMBER_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     import lmdb
 
@@ -32,13 +32,15 @@ class JournalReader:
         """The whole log, as (index, entry) in the order of the indexes."""
         return _numbered(self._txn, self._log)
 
-    def entries_between(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
-        """The entries with first <= index <= last, as (index, entry). Valid while the transaction lasts."""
+    def entries_between(self, first: int, last: int) -> list[tuple[int, bytes]]:
+        """The entries with first <= index <= last, as (index, entry)."""
+        found = []
         with self._txn.cursor(db=self._log) as cursor:
             more = cursor.set_range(NUMBER_KEY.pack(first))
             while more and (index := NUMBER_KEY.unpack(cursor.key())[0]) <= last:
-                yield index, bytes(cursor.value())
+                found.append((index, bytes(cursor.value())))
                 more = cursor.next()
+        return found
 
     def requests(self) -> list[tuple[int, bytes]]:
         """The whole request table, as (sequence, record) in the order of the sequence."""

@@ -245,8 +245,9 @@ class Replica:
                     environment.database(name)
                 known = dict(environment.caches)
                 txn = environment.begin_read()
-            with environment.errors():
-                yield ReadTransaction(environment, txn, known)
+            yield ReadTransaction(environment, txn, known)
+        except lmdb.Error as error:  # an OSError is the caller's own
+            raise environment.error(error) from error
         finally:
             txn.abort()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -62,7 +63,26 @@ def spin(cache, key: str, stop: str) -> list[object]:
     return seen
 
 
-OWN = {"fill": fill, "count": count, "spin": spin}
+BATCH = 100
+
+
+def _value(number: int, size: int) -> bytes:
+    return random.Random(number).randbytes(size)
+
+
+def store(cache, prefix: str, count: int, size: int) -> None:
+    """Set that many keys to values of `size` bytes that nothing compresses."""
+    for start in range(0, count, BATCH):
+        numbers = range(start, min(start + BATCH, count))
+        cache.set_many({f"{prefix}{number}": _value(number, size) for number in numbers}, None)
+
+
+def differing(cache, prefix: str, count: int, size: int) -> int:
+    """How many of what `store` has set are not there, or are not what was set."""
+    return sum(cache.get(f"{prefix}{number}") != _value(number, size) for number in range(count))
+
+
+OWN = {"fill": fill, "count": count, "spin": spin, "store": store, "differing": differing}
 
 if __name__ == "__main__":
     main()

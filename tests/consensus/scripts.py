@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django_hacache.consensus.messages import AckLevel, Append, LeaderReq, LeaderReqAck
+from django_hacache.consensus.state import Role
 
 
 def a_voter_restarts_between_two_candidates(cluster) -> None:
@@ -74,6 +75,46 @@ def an_old_vote_comes_late(cluster) -> None:
     for sender, message in late:
         candidate.receive(sender, message)
     cluster.run(50)
+
+
+def a_candidate_comes_back_with_an_old_term(cluster) -> None:
+    """It froze while its requests for votes were on their way; the others have a leader of a later term. Five nodes."""
+    old = cluster.settle()
+    candidate, *rest = cluster.followers()
+    cluster.write(old, "k", 1, AckLevel.ALL)
+    held = []
+
+    def hold(source, target, message):
+        asks = isinstance(message, LeaderReq) and not message.pre_vote and source == candidate.addr
+        if asks:
+            held.append((target, candidate.core.sender(), message))
+        return not asks
+
+    cluster.filters.append(hold)
+    old.crash()
+    assert cluster.run_while(lambda: not any(host.core.accepts for host in rest) and not held, at_most=15_000)
+    if not held:  # another one was faster: it asks all the same
+        candidate.core._campaign(candidate.clock(), pre_vote=False)
+        candidate.step()
+    candidate.pause()
+    # The others have another one for this term, and for the next.
+    for _ in range(2):
+        assert cluster.run_while(lambda: not any(host.core.accepts for host in rest), at_most=15_000)
+        new = next(host for host in rest if host.core.accepts)
+        cluster.write(new, "k", 2)
+        new.hand_over()
+        cluster.run(500)
+    new = cluster.leader()
+    term = new.core.hard.term
+    assert all(message.term < term for _, _, message in held)
+    for target, sender, message in held:
+        if cluster.hosts[target].core is not None:
+            cluster.hosts[target].receive(sender, message)
+    candidate.resume()
+    cluster.run(3 * cluster.plan.election_timeout)
+    assert cluster.leader() is new
+    assert new.core.hard.term == term
+    assert cluster.value(candidate, "k") == 2
 
 
 def a_leader_is_frozen_across_an_election(cluster) -> None:
@@ -212,3 +253,35 @@ def a_snapshot_is_overtaken_by_the_log(cluster) -> None:
     cluster.run(500)
     assert cluster.invariants.equal(list(cluster.hosts.values()))
     assert other.may_read()
+
+
+def a_generation_that_nobody_joined_speaks_late(cluster) -> None:
+    """Its leader entered it alone and crashed; its number is the greater one. Of the two in the next, one restarts."""
+    lonely, next_candidate, voter = cluster.hosts.values()
+    lonely.core._formation._floor += 1_000_000
+    late = []
+
+    def hold(source, target, message):
+        if source == lonely.addr and lonely.core.role is Role.LEADER:
+            late.append((target, lonely.core.sender(), message))
+            return False
+        # So that the next candidate knows nothing of the number that the voter has voted for.
+        hidden = (source, target) == (lonely.addr, next_candidate.addr) or source == voter.addr
+        return not (hidden and isinstance(message, LeaderReq))
+
+    cluster.filters.append(hold)
+    assert cluster.run_while(lambda: not late, at_most=15_000)
+    lonely.crash()
+    assert cluster.run_while(lambda: not next_candidate.core.accepts, at_most=15_000)
+    assert lonely.disk.hard.generation > next_candidate.core.hard.generation
+    cluster.write(next_candidate, "k", 1)
+    next_candidate.crash()
+    cluster.connection_refused(voter.addr, next_candidate.addr)
+    for target, sender, message in late:
+        if target == voter.addr:
+            voter.receive(sender, message)
+    cluster.filters.clear()
+    for host in (lonely, next_candidate):
+        cluster.restart(host)
+    cluster.settle()
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]

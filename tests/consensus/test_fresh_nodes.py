@@ -125,7 +125,7 @@ def test_what_a_node_said_before_it_started_over_is_unsaid(stage):
     request = LeaderReq(1, hard.term + 1, 1000, hard.term)
     core.receive(other.core.sender(), request, now)
     later = Generation(hard.generation.number + 1, "later")
-    core.receive(Sender(other.addr, "another", later, False), Ping(1, 1, 1, 0), now)
+    core.receive(Sender(other.addr, "another", later, False), Ping(1, 1, 1, 1), now)
     ready = core.take_ready()
     assert core.hard.fresh
     assert core.hard.generation == later
@@ -171,3 +171,29 @@ def test_a_change_of_an_earlier_generation_is_looked_up_in_the_new_one(stage):
     cluster.run(10_000)
     assert forwards[0].since > 20
     assert forwards[-1].since < 20
+
+
+def test_a_generation_is_later_than_the_one_that_its_voters_had_voted_for(stage):
+    """Or whoever entered that one alone would not join the leader that it meets when it comes back."""
+    cluster = stage()
+    lonely, *rest = cluster.hosts.values()
+    lonely.core._formation._floor += 1_000_000
+
+    def crash_it_when_it_leads(source, target, m):
+        if source == lonely.addr and isinstance(m, LeaderReq):
+            lonely.armed = "after"
+        return True
+
+    cluster.filters.append(crash_it_when_it_leads)
+    assert cluster.run_while(lambda: not any(host.core.accepts for host in rest), at_most=10_000)
+    leader = next(host for host in rest if host.core.accepts)
+    assert not lonely.disk.hard.fresh
+    assert lonely.disk.hard.generation < leader.disk.hard.generation
+    cluster.write(leader, "k", 1)
+    # It has its directory, and in that nothing of the generation that lives: nobody else's may be lost now.
+    assert cluster.invariants.without_state() == {lonely.addr}
+    cluster.filters.clear()
+    cluster.restart(lonely)
+    cluster.settle()
+    assert not cluster.invariants.without_state()
+    assert cluster.value(lonely, "k") == 1

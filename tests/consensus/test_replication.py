@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_hacache.consensus.messages import AckLevel, Append, Refusal
+from django_hacache.consensus.messages import AckLevel, Append, Forward, ForwardReply, Refusal
 from tests.simulation.kv import Command
 
 
@@ -140,3 +140,23 @@ def test_an_entry_of_an_earlier_term_is_committed_only_by_one_of_the_leaders_own
 
 def _fields(hard) -> dict:
     return {name: getattr(hard, name) for name in type(hard).__slots__}
+
+
+def test_a_change_that_was_sent_before_and_is_refused_as_busy_may_have_happened(stage):
+    """It was ordered by a leader whose answer got lost; the one that it is sent to again has no room for it."""
+    cluster = stage()
+    leader = cluster.settle()
+    follower = cluster.followers()[0]
+    cluster.filters.append(lambda _source, _target, message: not isinstance(message, ForwardReply | Append))
+    forwards = []
+    cluster.filters.append(lambda _s, _t, message: forwards.append(message) or True)
+    operation = cluster.put(follower, "k", 1, timeout=5000)
+    cluster.run(1500)
+    sent = [message for message in forwards if isinstance(message, Forward)]
+    assert len({message.timeout for message in sent}) > 1  # each is sent with the time that is left
+    follower.receive(leader.core.sender(), ForwardReply(sent[0].req_id, refusal=Refusal.BUSY))
+    cluster.filters.clear()
+    cluster.run_while(lambda: operation.ended is None, at_most=100)
+    assert operation.ended.refusal is Refusal.OUTCOME_UNKNOWN
+    cluster.run(2000)
+    assert cluster.value(follower, "k") == 1

@@ -40,14 +40,16 @@ def measure(chosen, scale, directory, report, timeline) -> int:
 
     right = True
     for name in chosen:
-        with laboratory() as (cluster, recorders):
+        measurement = MEASUREMENTS.get(name)
+        made = laboratory(measurement.hosts, measurement.environment) if measurement else laboratory()
+        with made as (cluster, recorders):
             try:
-                if name == PICTURE:
+                if measurement is None:
                     picture = timeline.svg(mixed.run(cluster, recorders))
                     if directory is not None:
                         (directory / report.PICTURE).write_text(picture)
                     continue
-                results = {name: MEASUREMENTS[name](cluster, recorders, scale)}
+                results = {name: measurement.measure(cluster, recorders, scale)}
             except Exception:  # noqa: BLE001 - the others are measured all the same
                 print(f"{name}: BROKEN", traceback.format_exc(), sep="\n", flush=True)
                 print(*(host.tell()[-1500:] for host in cluster.hosts), sep="\n", flush=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django_hacache import status
-from django_hacache.status import Status
+from django_hacache.exceptions import HACacheError
+from django_hacache.status import Status, Transfer
 from tests.cluster import conftest as plain
 from tests.cluster.conftest import PYTHON, ROOT, eventually
 from tests.faults.network import Machine, Network
@@ -27,6 +28,11 @@ DEADLY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 # How far the wall clock, by which logs are written, is ahead of the monotonic one.
 AHEAD_NS = time.time_ns() - time.monotonic_ns()
+
+
+def monotonic_ns(logged: str) -> int:
+    """The time of a line of a node's log, as one of time.monotonic_ns()."""
+    return int(float(logged) * 1e9) - AHEAD_NS
 
 
 class Leadership(NamedTuple):
@@ -45,6 +51,10 @@ class Host(plain.Host):
     ) -> None:
         super().__init__(directory, addr, addrs, "http", SITE | extra)
         self.machine = machine
+        # How far its wall clock is off, where it has one of its own (wall_clock.py).
+        self.clock = self.log.with_suffix(".clock")
+        self.clock.write_text("+0")
+        self.environment["FAKETIME_TIMESTAMP_FILE"] = str(self.clock)
 
     @property
     def running(self) -> bool:
@@ -68,10 +78,21 @@ class Host(plain.Host):
         text = Path(f"/proc/{self.node.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1]) * 1024
 
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.node.pid}/fd").iterdir()))
+
+    def transfers(self) -> tuple[Transfer, ...]:
+        """The snapshots that this host's node sends or receives now; none where it does not answer."""
+        try:
+            seen = self.status()
+        except HACacheError:
+            return ()
+        return next(one.transfers for one in seen.hosts if one.addr == self.addr)
+
     def leaderships(self) -> list[Leadership]:
         """Every time that this host's node took over, from its log."""
         return [
-            Leadership(int(float(when) * 1e9) - AHEAD_NS, addr, int(term))
+            Leadership(monotonic_ns(when), addr, int(term))
             for when, addr, term in LED.findall(self.log.read_text())
         ]
 
@@ -97,6 +118,13 @@ class Cluster(plain.Cluster):
                 host.start()
         self.wait()
         eventually(lambda: not any(one.fresh for one in self.hosts[0].status().hosts), 40)
+
+    def lanes(self) -> list[int]:
+        """How many lanes each host's node has up."""
+        return [
+            len(next(one for one in host.status().hosts if one.addr == host.addr).lanes)
+            for host in self.hosts
+        ]
 
     def leaderships(self) -> list[Leadership]:
         """Every change of the leader in the life of this cluster, in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,14 +34,16 @@ def remove_leftovers() -> None:
 
 
 @contextmanager
-def laboratory(size: int = 3) -> Iterator[tuple[Cluster, Recorders]]:
+def laboratory(
+    size: int = 3, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[Cluster, Recorders]]:
     """A running cluster and its recorders. Whatever happens, nothing of it is left afterwards."""
     remove_leftovers()
     network = Network(size)
     shared = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     try:
         with tempfile.TemporaryDirectory(prefix=directory_name(), dir=shared) as directory:
-            cluster = Cluster(Path(directory), network, AS_SHIPPED)
+            cluster = Cluster(Path(directory), network, AS_SHIPPED | dict(environment or {}))
             recorders = Recorders(cluster, Path(directory))
             try:
                 cluster.start()

@@ -6,6 +6,7 @@ machine's own network, and deleting the namespaces deletes everything.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOOLS = ("ip", "tc", "iptables")
-NAME = re.compile(r"hacache-(\d+)-\w+")
+NAME = re.compile(r"hacache-(\d+)-[\w-]+")
 LINK = "eth0"
 SLOW = "1mbit"
+# A process may have several networks at a time.
+COUNT = itertools.count(1)
 
 
 def why_impossible() -> str | None:
@@ -32,6 +35,7 @@ def why_impossible() -> str | None:
         run("ip", "netns", "add", name)
         inside = ["ip", "netns", "exec", name]
         run(*inside, "iptables", "-A", "INPUT", *at_random(0.5), "-j", "DROP")
+        run(*inside, "iptables", "-t", "nat", "-A", "PREROUTING", *port_to(1, 2))
         run(*inside, "tc", "qdisc", "add", "dev", "lo", "root", *bucket())
     except CommandFailed as error:
         return f"the kernel refuses: {error}"
@@ -55,8 +59,12 @@ def at_random(probability: float) -> list[str]:
     return ["-m", "statistic", "--mode", "random", "--probability", str(probability)]
 
 
-def bucket() -> list[str]:
-    return ["tbf", "rate", SLOW, "burst", "16kb", "latency", "400ms"]
+def port_to(port: int, other: int) -> list[str]:
+    return ["-p", "tcp", "--dport", str(port), "-j", "REDIRECT", "--to-ports", str(other)]
+
+
+def bucket(rate: str = SLOW) -> list[str]:
+    return ["tbf", "rate", rate, "burst", "16kb", "latency", "400ms"]
 
 
 def remove_leftovers() -> None:
@@ -90,7 +98,7 @@ class Network:
     """Hosts that reach each other until told otherwise. `heal` undoes every fault, `remove` everything."""
 
     def __init__(self, size: int) -> None:
-        self._prefix = f"hacache-{os.getpid()}"
+        self._prefix = f"hacache-{os.getpid()}-{next(COUNT)}"
         self._bridge = f"{self._prefix}-bridge"
         self.machines: list[Machine] = []
         self._slow: set[Machine] = set()
@@ -147,19 +155,30 @@ class Network:
             self._drop(machine, "-p", "tcp", "--dport", str(port))
             self._drop(machine, "-p", "tcp", "--sport", str(port))
 
+    def redirect(self, machine: Machine, port: int, other: int) -> None:
+        """New connections to a TCP port of the host get to another of its ports; its own do not."""
+        command = ["iptables", "-w", "-t", "nat", "-A", "PREROUTING", "-i", LINK]
+        run(*machine.inside(*command, *port_to(port, other)))
+
+    def stop_dropping(self) -> None:
+        """Nothing is dropped any more; what is redirected stays so."""
+        for machine in self.machines:
+            run(*machine.inside("iptables", "-w", "-F", "INPUT"))
+
     def isolate(self, machine: Machine) -> None:
         self.deafen(machine)
         self.silence(machine)
 
-    def slow_down(self, machine: Machine) -> None:
-        """Give the host a link of 1 Mbit/s in both directions."""
+    def slow_down(self, machine: Machine, rate: str = SLOW) -> None:
+        """Give the host a slow link, in both directions."""
         self._slow.add(machine)
-        run(*machine.inside("tc", "qdisc", "add", "dev", LINK, "root", *bucket()))
-        self._in_bridge("tc", "qdisc", "add", "dev", machine.port, "root", *bucket())
+        run(*machine.inside("tc", "qdisc", "add", "dev", LINK, "root", *bucket(rate)))
+        self._in_bridge("tc", "qdisc", "add", "dev", machine.port, "root", *bucket(rate))
 
     def heal(self) -> None:
+        self.stop_dropping()
         for machine in self.machines:
-            run(*machine.inside("iptables", "-w", "-F", "INPUT"))
+            run(*machine.inside("iptables", "-w", "-t", "nat", "-F", "PREROUTING"))
         for machine in self._slow:
             run(*machine.inside("tc", "qdisc", "delete", "dev", LINK, "root"))
             self._in_bridge("tc", "qdisc", "delete", "dev", machine.port, "root")

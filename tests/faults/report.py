@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.faults.measurements import MEASUREMENTS, Row
+from tests.faults.measurements import MEASUREMENTS
+from tests.faults.measurements.rows import Row
 
 PAGE, PICTURE = "reliability.md", "reliability-timeline.svg"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

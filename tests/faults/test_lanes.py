@@ -7,35 +7,22 @@ from tests.faults.cluster import LANE_PORT
 from tests.faults.judge import assert_kept_its_promises, failed, lasting, no_change_of_leader
 
 
-def lanes(cluster):
-    import sys
-
-    print(
-        [[(o.addr, o.lanes) for o in host.status().hosts if o.addr == host.addr] for host in cluster.hosts],
-        file=sys.stderr,
-    )
-    """How many lanes each host's node has up."""
-    return [
-        len(next(one for one in host.status().hosts if one.addr == host.addr).lanes) for host in cluster.hosts
-    ]
-
-
 def test_with_every_lane_cut_writes_take_the_stream(cluster, recorders):
-    eventually(lambda: lanes(cluster) == [2, 2, 2])
+    eventually(lambda: cluster.lanes() == [2, 2, 2])
     with recorders.running() as history, no_change_of_leader(cluster):
         lasting(2)
         cluster.network.cut_port(LANE_PORT)
-        eventually(lambda: lanes(cluster) == [0, 0, 0])
+        eventually(lambda: cluster.lanes() == [0, 0, 0])
         lasting(3)
         cluster.network.heal()
-        eventually(lambda: lanes(cluster) == [2, 2, 2])
+        eventually(lambda: cluster.lanes() == [2, 2, 2])
         lasting(1)
     assert failed(history) == []
     assert_kept_its_promises(cluster, history)
 
 
 def test_with_grpc_cut_writes_take_the_lane(cluster, recorders):
-    eventually(lambda: lanes(cluster) == [2, 2, 2])
+    eventually(lambda: cluster.lanes() == [2, 2, 2])
     with recorders.running() as history, no_change_of_leader(cluster):
         lasting(2)
         for host in cluster.hosts:

@@ -8,8 +8,10 @@ import pytest
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.link.asynchronous import AsyncNodeClient
+from django_hacache.link.framing import HEADER, frame
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
+from tests.link.scripted import ScriptedNode
 
 
 @pytest.fixture
@@ -156,3 +158,47 @@ def test_the_connection_of_a_loop_that_has_ended_can_be_abandoned(node, path):
     client.abandon()
     asyncio.run(client.request(insert(), deadline=soon()))
     client.abandon()
+
+
+def test_a_node_that_hangs_up_in_the_middle_of_a_large_request_is_asked_again(path, run):
+    hung_up = []
+
+    async def scenario(client):
+        async def hang_up_once(reader, writer):
+            if not hung_up:
+                hung_up.append(await reader.read(1))
+            else:
+                (length,) = HEADER.unpack(await reader.readexactly(HEADER.size))
+                request = pb.CacheRequest.FromString(await reader.readexactly(length))
+                writer.write(
+                    frame(pb.Ack(put_ack=pb.PutAck(req_id=request.insert.req_id)).SerializeToString())
+                )
+                await reader.read()
+            writer.close()
+
+        server = await asyncio.start_unix_server(hang_up_once, path, limit=8_000_000)
+        request = insert(value=bytes(5_000_000))
+        ack = await client.request(request, deadline=soon())
+        assert ack.put_ack.req_id == request.insert.req_id
+        client.close()
+        server.close()
+        while any(task is not asyncio.current_task() for task in asyncio.all_tasks()):  # noqa: ASYNC110 - the server's tasks have no event to wait for
+            await asyncio.sleep(0.01)
+
+    run(scenario)
+    assert hung_up
+
+
+def test_a_refusal_of_what_was_sent_before_says_that_the_outcome_is_unknown(path, run):
+    """A node that was killed may have sent the change on; the one that comes after it knows nothing of that."""
+    request = insert()
+    refusal = pb.Ack(
+        error=pb.Error(error="it did not happen", req_id=request.insert.req_id, code=pb.ERROR_NO_QUORUM)
+    )
+
+    async def scenario(client):
+        with pytest.raises(OutcomeUnknown):
+            await client.request(request, deadline=soon())
+
+    with ScriptedNode(path, [b"", refusal.SerializeToString()]):
+        run(scenario)

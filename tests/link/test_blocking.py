@@ -11,6 +11,7 @@ from django_hacache.exceptions import CacheUnavailable, ConfigurationError, Outc
 from django_hacache.link.blocking import NodeClient
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
+from tests.link.scripted import ScriptedNode
 
 
 @pytest.fixture
@@ -132,3 +133,19 @@ def test_an_answer_that_does_not_parse_is_no_answer(path, client):
 def test_a_path_that_no_unix_socket_can_have_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="x" * 100):
         NodeClient(tmp_path / ("x" * 100) / "node.sock")
+
+
+@pytest.mark.parametrize("code", [pb.ERROR_NO_QUORUM, pb.ERROR_BUSY, pb.ERROR_NOT_LEADER])
+def test_a_refusal_of_what_was_sent_before_says_that_the_outcome_is_unknown(path, client, code):
+    """A node that was killed may have sent the change on; the one that comes after it knows nothing of that."""
+    request = insert()
+    refusal = pb.Ack(error=pb.Error(error="it did not happen", req_id=request.insert.req_id, code=code))
+    with ScriptedNode(path, [b"", refusal.SerializeToString()]), pytest.raises(OutcomeUnknown):
+        client.request(request, deadline=soon())
+
+
+def test_a_refusal_of_what_was_sent_once_is_the_nodes_answer(path, client):
+    request = insert()
+    refusal = pb.Ack(error=pb.Error(error="no", req_id=request.insert.req_id, code=pb.ERROR_BUSY))
+    with ScriptedNode(path, [refusal.SerializeToString()]):
+        assert client.request(request, deadline=soon()) == refusal

@@ -105,6 +105,7 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off():
     async def scenario(node, call):
         large = pb.Ack(get_ack=pb.GetAck(value=bytes(4 << 20)))
         taken, streams = 0, []
+        await until(lambda: node.open)  # the greeting is sent before
         # What fits: the bound, one message that is being written, and what the transport holds.
         while node.open and taken < 3 * CLIENT_BYTES:
             await call.write(REQUEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 
 import pytest
 
@@ -298,5 +299,20 @@ def test_a_port_that_is_taken_is_named():
             server = LaneServer(config(lane_port=port), frozenset(), Events())
             with pytest.raises(ConfigurationError, match=rf"port {port} \(CACHE_LANE_PORT\)"):
                 await server.start("127.0.0.1")
+
+    run(scenario)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_the_announced_port_is_that_of_every_interface(address):
+    async def scenario():
+        server = LaneServer(config(), frozenset({ME.addr}), Events())
+        await server.start(None)
+        try:
+            _, writer = await asyncio.open_connection(address, server.port)
+            writer.close()
+        finally:
+            await server.close()
 
     run(scenario)

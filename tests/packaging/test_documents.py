@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
+from tests.faults.measurements import MEASUREMENTS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SOURCE = "\n".join(
@@ -74,6 +76,19 @@ def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:`|^)make ([a-z]+)", document.read_text(), re.MULTILINE))
     assert named <= targets
+
+
+@each_document
+def test_every_test_that_a_document_names_exists(document: Path) -> None:
+    for path in re.findall(r"\btests/[\w/]+\.py\b", document.read_text()):
+        assert (ROOT / path).is_file(), path
+
+
+def test_every_measurement_covers_a_scenario_and_every_scenario_names_real_ones() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    table = page.partition("## What covers which scenario")[2].partition("Not covered")[0]
+    named = set(re.findall(r"`(\w+)`", table.partition("|---|---|")[2]))
+    assert named == set(MEASUREMENTS)
 
 
 def test_the_readme_names_every_cache_option() -> None:

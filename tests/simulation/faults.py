@@ -79,7 +79,12 @@ class Nemesis:
             return True
         if host.disk.hard.fresh:
             return True
-        return cluster.invariants.fresh_hosts() + 1 <= cluster.plan.nodes - cluster.quorum
+        return not self._majority_without(host)
+
+    def _majority_without(self, host: Host) -> bool:
+        """Whether a majority is without its state once this directory is lost, too."""
+        cluster = self._cluster
+        return len(cluster.invariants.without_state() | {host.addr}) > cluster.plan.nodes - cluster.quorum
 
     def _crash(self) -> None:
         cluster, rng = self._cluster, self._rng
@@ -88,8 +93,7 @@ class Nemesis:
             return
         wipe = rng.random() < 0.4 and self._may_lose(host)
         if wipe and cluster.plan.disaster and not host.disk.hard.fresh:
-            fresh_after = cluster.invariants.fresh_hosts() + 1
-            cluster.invariants.majority_lost |= fresh_after > cluster.plan.nodes - cluster.quorum
+            cluster.invariants.majority_lost |= self._majority_without(host)
         if not wipe and rng.random() < 0.6:
             host.armed = rng.choice(("before", "after"))
         else:

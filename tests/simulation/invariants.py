@@ -90,8 +90,15 @@ class Invariants:
             self._lost.append(host.disk)
         self._seen.pop(host.addr, None)
 
-    def fresh_hosts(self) -> int:
-        return sum(host.disk.hard.fresh for host in self._cluster.hosts.values())
+    def without_state(self) -> set[str]:
+        """Hosts that hold nothing of the generation that lives: fresh ones, and those in one that came to nothing."""
+        led = reversed(self.generations_led)
+        lives = next((generation for generation in led if self.histories[generation].order), None)
+        return {
+            host.addr
+            for host in self._cluster.hosts.values()
+            if host.disk.hard.fresh or lives not in (None, host.disk.hard.generation)
+        }
 
     # a step
 
@@ -139,6 +146,10 @@ class Invariants:
             unapplied = sum(entry.size for entry in log.between(core.state.applied + 1, log.last_index))
             self._require(log.bytes - unapplied <= plan.log_bytes, host.addr, "log has", log.bytes, "bytes")
         self._require(len(core.table) <= plan.request_table, host.addr, "request table", len(core.table))
+        waiting = core.pending <= plan.pending_requests and core.pending_bytes <= plan.pending_bytes
+        self._require(
+            waiting, host.addr, "has", core.pending, "changes of", core.pending_bytes, "bytes waiting"
+        )
 
     def _log_matching(self, host: Host, history: History, ready: Ready) -> None:
         log = host.core.state.log

@@ -21,6 +21,8 @@ class Plan:
     log_bytes: int = 64 << 20
     append_bytes: int = 1 << 20
     request_table: int = 32768
+    pending_requests: int = 20_000
+    pending_bytes: int = 256 << 20
     delay: tuple[float, float] = (1.0, 1.0)
     loss: float = 0.0
     duplication: float = 0.0

@@ -192,3 +192,18 @@ def test_a_real_node_tells_of_itself_and_of_what_is_cached(location: Path, setti
     assert 0 < bounds["log_bytes"]["used"] < bounds["log_bytes"]["limit"]
     assert {"pending_changes", "pending_bytes", "outgoing_bytes"} < set(bounds)
     assert [(entry["name"], entry["entries"]) for entry in answer["caches"]] == [("default", 1)]
+
+
+def test_a_replica_that_cannot_be_used_in_standalone_mode_is_said_and_exits_with_2(
+    settings: Any, tmp_path: Path
+) -> None:
+    location = tmp_path / "open to all"
+    location.mkdir()
+    location.chmod(0o777)
+    settings.CACHES = {
+        "default": {"BACKEND": "django_hacache.cache.HACache", "LOCATION": str(location)},
+    }
+    code, text = run()
+    assert code == 2
+    assert "writable by other users" in text
+    assert "No node answers" not in text

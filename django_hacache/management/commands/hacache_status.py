@@ -21,8 +21,8 @@ BYTES_PER_KIB = 1024
 
 class Command(BaseCommand):
     help = (
-        "Shows the cluster as this host's node sees it. Exit code: 0 with a quorum (and always in standalone "
-        "mode), 1 without one, 2 when no node answers."
+        "Shows the cluster as this host's node sees it. Exit code: 0 with a quorum (and in standalone mode), "
+        "1 without one, 2 when no node answers or the replica cannot be used."
     )
     # The command that is run when something is wrong must not stop at the checks that say so.
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
@@ -63,6 +63,8 @@ def exit_code(status: Status) -> int:
 
 def as_text(status: Status) -> str:
     """Lay the status out for a terminal."""
+    if status.error and status.mode is Mode.STANDALONE:
+        return f"The cache cannot be used.\n{status.error}"
     if status.error:
         return f"No node answers.\n{status.error}\nStart it on this host: manage.py hacache_node"
     parts = []

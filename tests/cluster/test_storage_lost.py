@@ -1,0 +1,18 @@
+"""A leader that can no longer store anything."""
+
+from __future__ import annotations
+
+import time
+
+from tests.cluster.conftest import eventually
+
+
+def test_a_leader_that_lost_its_directory_does_not_linger(new_cluster):
+    cluster = new_cluster()
+    leader = cluster.leader()
+    leader.wipe()
+    eventually(lambda: "stops: it cannot store" in leader.log.read_text())
+    began = time.monotonic()
+    assert leader.node.wait(10) == 1
+    # The others see that its process is gone, and need not wait for the election timeout.
+    assert time.monotonic() - began < 2
