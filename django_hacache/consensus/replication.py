@@ -93,8 +93,9 @@ class Replication:
             if progress.in_flight is not None:
                 if now - progress.sent_at < self._config.resend:
                     continue
-                # Lost, or a slow link: go back to what it surely has.
+                # Lost, or a slow link: go back to what it surely has, and knows.
                 progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)
+                progress.sent_commit = 0
             self._replicate_to(peer, progress, now)
         self._sent.clear()
 
@@ -166,6 +167,9 @@ class Replication:
     def on_applied(self, progress: Progress, index: int) -> None:
         """A follower says what it has applied: that is committed, whoever counted."""
         progress.applied_index = max(progress.applied_index, index)
+        if progress.in_flight is None:
+            # It may have been restarted since it was told what is committed.
+            progress.sent_commit = min(progress.sent_commit, index)
         if progress.counts():
             self._state.commit_to(min(index, self._state.log.last_index))
 
