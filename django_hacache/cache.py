@@ -20,7 +20,6 @@ from django.dispatch import receiver
 from django_hacache import process
 from django_hacache.alias import alias_of, candidates
 from django_hacache.changes import Clear
-from django_hacache.cluster import AsyncClusterWriter, ClusterWriter
 from django_hacache.conf import AckLevel, CacheOptions, cache_options, cluster_config, node_aliases
 from django_hacache.exceptions import HACacheError
 from django_hacache.operations import UNABLE, Operations
@@ -37,14 +36,30 @@ Ack = AckLevel | str | None
 Timeout = float | None  # seconds; None: for ever
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Setup:
     """What the settings of an alias come to, shared by all its cache objects in this process."""
 
     options: CacheOptions
     site: process.StandaloneSite | process.ClusterSite
-    writer: Writer
-    async_writer: AsyncWriter
+
+    @cached_property
+    def writer(self) -> Writer:
+        options = self.options
+        if isinstance(self.site, process.StandaloneSite):
+            limits = Limits(options.size_limit, options.max_entries, options.cull_frequency)
+            return StandaloneWriter(options.name, limits, self.site)
+        from django_hacache.cluster import ClusterWriter  # noqa: PLC0415 - with it comes protobuf, see process.py
+
+        return ClusterWriter(options.name, self.site)
+
+    @cached_property
+    def async_writer(self) -> AsyncWriter:
+        if isinstance(self.site, process.StandaloneSite):
+            return AsyncStandaloneWriter(self.writer)
+        from django_hacache.cluster import AsyncClusterWriter  # noqa: PLC0415 - as above
+
+        return AsyncClusterWriter(self.options.name, self.site)
 
 
 def _set_up(name: str, location: str, params: Mapping[str, Any]) -> _Setup:
@@ -52,13 +67,8 @@ def _set_up(name: str, location: str, params: Mapping[str, Any]) -> _Setup:
     # The aliases of one LOCATION share its file.
     aliases = {name: options} | node_aliases(options.location)
     map_size = map_size_for(sum(alias.size_limit for alias in aliases.values()))
-    if cluster_config().ha_mode:
-        site = process.cluster_site(options.location, map_size)
-        return _Setup(options, site, ClusterWriter(name, site), AsyncClusterWriter(name, site))
-    local = process.standalone_site(options.location, map_size)
-    limits = Limits(options.size_limit, options.max_entries, options.cull_frequency)
-    writer = StandaloneWriter(name, limits, local)
-    return _Setup(options, local, writer, AsyncStandaloneWriter(writer))
+    site_of = process.cluster_site if cluster_config().ha_mode else process.standalone_site
+    return _Setup(options, site_of(options.location, map_size))
 
 
 @receiver(setting_changed)

@@ -3,6 +3,9 @@
 The one place with mutable module state, and with the fork hook that goes with it: a forked child leaves
 everything it inherited untouched and opens its own when it first needs it. Knows neither settings nor
 Django's caches.
+
+The clients are imported when they are first needed: with them comes protobuf, which is the larger part of what the
+backend takes of a worker's memory and start-up time.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from django_hacache.breaker import CircuitBreaker
-from django_hacache.link import AsyncNodeClient, NodeClient
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.replica import Replica
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from django_hacache.link.asynchronous import AsyncNodeClient
+    from django_hacache.link.blocking import NodeClient
 
 T = TypeVar("T")
 
@@ -84,6 +89,8 @@ class ClusterSite:
         """The calling thread's connection to the node."""
         client: NodeClient | None = getattr(self._of_thread, "client", None)
         if client is None:
+            from django_hacache.link.blocking import NodeClient  # noqa: PLC0415 - see the module's docstring
+
             client = self._of_thread.client = NodeClient(self._directory / SOCKET_NAME)
         return client
 
@@ -93,6 +100,8 @@ class ClusterSite:
         return self._of_loop.get(loop) or self._connect(loop)
 
     def _connect(self, loop: asyncio.AbstractEventLoop) -> AsyncNodeClient:
+        from django_hacache.link.asynchronous import AsyncNodeClient  # noqa: PLC0415 - see the module's docstring
+
         with self._lock:
             # async_to_sync and asyncio.run bring a new loop each time; their ends are noticed here.
             for ended in [known for known in self._of_loop if known.is_closed()]:

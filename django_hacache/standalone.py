@@ -24,7 +24,7 @@ from django_hacache.serializers import decode_integer, encode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django_hacache.changes import Change
+    from django_hacache.changes import Change, Writer
     from django_hacache.conf import AckLevel
     from django_hacache.process import StandaloneSite
     from django_hacache.replica.eviction import Limits
@@ -52,7 +52,7 @@ class StandaloneWriter:
 class AsyncStandaloneWriter:
     """The same for coroutines: a write takes microseconds, a thread would cost more."""
 
-    def __init__(self, writer: StandaloneWriter) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     async def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:

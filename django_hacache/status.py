@@ -15,13 +15,13 @@ from django_hacache.conf import cluster_config, node_aliases
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import HACacheError, ReplicaError, RequestRefused
-from django_hacache.link import NodeClient
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.eviction import map_size_for
-from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from django_hacache.wire import cache_pb2 as pb
 
 
 class Mode(enum.StrEnum):
@@ -186,6 +186,10 @@ def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
 
 
 def _ask_node(location: Path, timeout_s: float) -> Status:
+    # Not at the top: the admin imports this module in every worker, and most never ask (see process.py).
+    from django_hacache.link.blocking import NodeClient  # noqa: PLC0415
+    from django_hacache.wire import cache_pb2 as pb  # noqa: PLC0415
+
     client = NodeClient(location / SOCKET_NAME)
     try:
         ack = client.request(pb.CacheRequest(status=pb.Status()), deadline=time.monotonic() + timeout_s)

@@ -288,7 +288,7 @@ class Core(Campaigner):
             self._settle(self._unsettled)
             self._unsettled = None
         ready, self._state.ready = self._state.ready, Ready()
-        ready.may_wait = self.role is Role.LEADER and _only_brings_entries_to_others(ready)
+        ready.may_wait = self.role is Role.LEADER and _counts_on_nothing_stored(ready)
         return ready
 
     def next_wakeup(self, now: int) -> int:
@@ -410,11 +410,10 @@ class Core(Campaigner):
         self._submissions.on_reply(sender.addr, reply, now)
 
 
-def _only_brings_entries_to_others(ready: Ready) -> bool:
-    """Whether nothing in a leader's Ready counts on the durable part."""
+def _counts_on_nothing_stored(ready: Ready) -> bool:
+    """Whether a leader's Ready holds nothing durable but entries, and nothing leaves that counts on them."""
     return (
-        bool(ready.entries and ready.messages)
-        and not (ready.apply or ready.completions or ready.snapshots_to or ready.role_changed)
+        not (ready.apply or ready.completions or ready.snapshots_to or ready.role_changed)
         and ready.hard_state is None
         and ready.compact_to is None
         and ready.reset_log is None

@@ -62,7 +62,11 @@ class Leases:
             return 0
         if not self._config.peers:
             return self._config.lease
-        return max(self.majority_answered() + self._config.lease - now, 0)
+        since = self.majority_answered()
+        doubt = self._replication.in_doubt_since()
+        if doubt is not None:
+            since = min(since, doubt)
+        return max(since + self._config.lease - now, 0)
 
     def _knows_commit(self) -> bool:
         """A new leader's commit index tells nothing before it has committed in its own term."""
@@ -99,7 +103,7 @@ class Leases:
         self._own_due = True
         if pong.node_time > progress.node_time:
             progress.node_time, progress.node_time_at = pong.node_time, now
-        progress.applied_index = max(progress.applied_index, pong.applied_index)
+        self._replication.on_applied(progress, pong.applied_index)
         self._admit(progress)
 
     def _admit(self, progress: Progress) -> None:

@@ -6,6 +6,7 @@ own term by counting; while an Append to a peer is in flight new entries gather,
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from .messages import Append, AppendAck, Entry, Sender
@@ -30,6 +31,8 @@ class Replication:
         # The Appends of this turn, by their place and the limit of their size.
         self._sent: dict[tuple[int, int], Append] = {}
         self._stores_first = False
+        # What a follower may have committed by itself, and when it was told that it may: see `in_doubt_since`.
+        self._told: deque[tuple[int, int]] = deque()
         # When a follower applies at the latest what is committed.
         self.apply_due_at = ALWAYS_LATER
         # The last index that surely equals the log of the leader of that term.
@@ -39,6 +42,7 @@ class Replication:
 
     def lead(self, now: int) -> None:
         """Forget what an earlier leadership knew of the peers."""
+        self._told.clear()
         self.progress = {
             peer: self._progress_of(view.sender, now) for peer, view in self._state.peers.items()
         }
@@ -89,8 +93,9 @@ class Replication:
             if progress.in_flight is not None:
                 if now - progress.sent_at < self._config.resend:
                     continue
-                # Lost, or a slow link: go back to what it surely has.
+                # Lost, or a slow link: go back to what it surely has, and knows.
                 progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)
+                progress.sent_commit = 0
             self._replicate_to(peer, progress, now)
         self._sent.clear()
 
@@ -145,7 +150,28 @@ class Replication:
                 state.term, prev_index, prev_term, state.commit, entries, ages, self._stores_first
             )
             self._sent[prev_index, limit] = append
+            last = prev_index + len(entries)
+            if append.stored and last > (self._told[-1][0] if self._told else state.commit):
+                self._told.append((last, now))
         return append
+
+    def in_doubt_since(self) -> int | None:
+        """Since when a follower may have committed what this leader does not know to be committed.
+
+        It may have acknowledged it, too. So leases run from then, whatever else followers answer.
+        """
+        while self._told and self._told[0][0] <= self._state.commit:
+            self._told.popleft()
+        return self._told[0][1] if self._told else None
+
+    def on_applied(self, progress: Progress, index: int) -> None:
+        """A follower says what it has applied: that is committed, whoever counted."""
+        progress.applied_index = max(progress.applied_index, index)
+        if progress.in_flight is None:
+            # It may have been restarted since it was told what is committed.
+            progress.sent_commit = min(progress.sent_commit, index)
+        if progress.counts():
+            self._state.commit_to(min(index, self._state.log.last_index))
 
     def _begin_snapshot(self, peer: str, progress: Progress) -> None:
         progress.mode = Mode.SNAPSHOT
@@ -167,7 +193,7 @@ class Replication:
 
     def on_append_ack(self, progress: Progress, peer: str, ack: AppendAck) -> None:
         state = self._state
-        progress.applied_index = max(progress.applied_index, ack.applied_index)
+        self.on_applied(progress, ack.applied_index)
         if progress.mode is Mode.SNAPSHOT:
             return
         # A refusal counts only for the Append in flight: a late one must not empty a replica that is level.
@@ -211,6 +237,11 @@ class Replication:
             return False
         state.commit_to(reached)
         return True
+
+    def has_applied(self, peer: str, index: int) -> bool:
+        """Whether the peer, in its present incarnation, has said that it has applied the entry."""
+        progress = self.progress.get(peer)
+        return progress is not None and progress.applied_index >= index
 
     def on_second_node(self, index: int) -> bool:
         """Whether one node besides the leader has the entry; a cluster of one has no other."""

@@ -58,10 +58,10 @@ class Ready:
     All of the durable part goes into one transaction. Only after it is committed may messages leave and
     completions be told: a vote or an acknowledgement that could be forgotten is a lie.
 
-    With `may_wait` the durable part is nothing but new entries of a leader, and all that leaves is sent to bring them
-    to others. It may be stored together with that of the next Ready, before it (Raft thesis, section 10.2.1): an
-    entry that a leader loses with its process was committed by nobody, since it is stored with its commit at the
-    latest.
+    With `may_wait` the durable part is nothing but new entries of a leader, and nothing that leaves counts on them:
+    it may be stored with the next Ready that may not wait, before it, whether that has a durable part or not (Raft
+    thesis, section 10.2.1). An entry that a leader loses with its process was committed by nobody, since it is
+    stored with its commit at the latest.
     """
 
     may_wait: bool = False

@@ -109,7 +109,7 @@ class Durable:
         if ready.may_wait:
             self._unstored += ready.entries
             return
-        if not ready.has_durable_part:
+        if not (ready.has_durable_part or self._unstored):
             return
         with self._replica.write() as transaction:
             journal = transaction.journal

@@ -1,8 +1,9 @@
 """Which entries have to go: expired ones first, then old ones. Bounded work a call, never a scan, and no index.
 
-A hand (hand.py) goes round the entries, EXPIRED_LOOKS_A_STEP with every WRITES_A_STEP writes. So a round takes a
-quarter as many writes as there are entries, and what has expired is a third of what lives at most. Beyond the
-limits one of LOOKS_A_KEY entries that the hand comes to goes, the oldest: of a small cache the very oldest.
+One hand (hand.py) goes round the entries and looks for expired ones, EXPIRED_LOOKS_A_STEP with every WRITES_A_STEP
+writes. So a round takes a quarter as many writes as there are entries, and what has expired is a third of what lives
+at most. A second one goes round where a cache is beyond its limits, and takes the oldest: of a small cache exactly, of
+a large one those that were among the oldest eighth when it came by the last time.
 
 Only chooses keys and, standalone, removes them; in a cluster the leader chooses and every replica removes
 the same ones.
@@ -19,7 +20,7 @@ from django_hacache.replica.clock import boottime_ns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django_hacache.replica.hand import Hand
+    from django_hacache.replica.hand import Hand, Sight
     from django_hacache.replica.replica import Replica
     from django_hacache.replica.transaction import Usage, WriteTransaction
 
@@ -27,8 +28,9 @@ MAX_SURPLUS_KEYS = 4096
 EXPIRED_LOOKS_A_STEP = 32
 WRITES_A_STEP = 8
 LOOKS_A_KEY = 8
-MIN_LOOKS = 64
-LARGE_SHARE = 512  # of the size limit: eight smaller writes are a slack of 1.6 %
+MIN_LOOKS = 512
+LOOKS_A_STEP = 64
+LARGE_SHARE = 2048  # of the size limit: then a step follows at once, so that bulk loads do not outrun it
 NODE_BYTES = 10
 """What LMDB adds to a key and a value."""
 
@@ -59,12 +61,13 @@ def map_size_for(size_limits: int) -> int:
 
 
 class Surplus(NamedTuple):
-    """What has to go: so many entries and so many bytes, but at most `bound` entries."""
+    """What has to go: so many entries, and besides so many bytes, but at most `bound` entries."""
 
     entries: int
     bytes: int
     bound: int
-    looks: int  # of so many entries the oldest
+    looks: int
+    of_all: bool  # whether so many looks see the whole cache
 
 
 def surplus(used: Usage, limits: Limits, size: int) -> Surplus | None:
@@ -84,27 +87,66 @@ def surplus(used: Usage, limits: Limits, size: int) -> Surplus | None:
     bound = max(count, MAX_SURPLUS_KEYS if size > 0 else 0)
     if bound == 0:
         return None
-    of_usual_size = size * used.entries // max(used.bytes, 1) + 1
-    return Surplus(count, size, bound, LOOKS_A_KEY * max(count, min(of_usual_size, bound)))
+    of_usual_size = min(size * used.entries // max(used.bytes, 1) + 1, bound)
+    return some_of(used, max(count, of_usual_size))._replace(entries=count, bytes=size, bound=bound)
+
+
+def some_of(used: Usage, count: int) -> Surplus:
+    """What has to go where these are `count` entries."""
+    looks = max(LOOKS_A_KEY * count, MIN_LOOKS)
+    return Surplus(count, 0, count, looks, of_all=looks >= used.entries)
 
 
 def oldest(hand: Hand, wanted: Surplus) -> list[bytes]:
-    """The replica keys of what is wanted, of the entries that the hand comes to next, oldest first.
+    """The replica keys of what is wanted, of the entries that the hand comes to next.
 
-    The very oldest of a large cache is not known, only the oldest of those looked at. What has expired goes first,
-    and the newest stays.
+    Of a cache that is seen as a whole the oldest, but never the newest. Of a larger one those that have expired or
+    are old by the hand's horizon. Where there are too few of them, bytes have to wait for the next call, and entries
+    are the oldest of those seen.
     """
     now_ns = boottime_ns()
-    seen = hand.look(max(wanted.looks, MIN_LOOKS))
-    seen.sort(key=lambda one: 0 if 0 < one.expires_at <= now_ns else one.version)
-    keys: list[bytes] = []
-    size = wanted.bytes
-    for one in seen[:-1]:
-        if len(keys) >= wanted.bound or (len(keys) >= wanted.entries and size <= 0):
+    going = _Going(wanted)
+    if wanted.of_all:
+        for one in sorted(hand.look(wanted.looks), key=lambda one: one.version * (not one.expired(now_ns)))[
+            :-1
+        ]:
+            if going.enough:
+                break
+            going.take(one)
+        return going.keys
+    young: list[Sight] = []
+    for _ in range(0, wanted.looks, LOOKS_A_STEP):
+        staying: list[Sight] = []
+        for one in hand.look(LOOKS_A_STEP):
+            if (one.version <= hand.horizon or one.expired(now_ns)) and not going.enough:
+                going.take(one)
+            else:
+                staying.append(one)
+        hand.leave(staying)
+        young += staying
+        if going.enough:
             break
-        keys.append(one.key)
-        size -= one.size + NODE_BYTES
-    return keys
+    for one in sorted(young)[: max(wanted.entries - len(going.keys), 0)]:
+        going.take(one)
+    return going.keys
+
+
+class _Going:
+    """What was chosen so far, and whether it is enough."""
+
+    def __init__(self, wanted: Surplus) -> None:
+        self.keys: list[bytes] = []
+        self._wanted = wanted
+        self._bytes_left = wanted.bytes
+
+    @property
+    def enough(self) -> bool:
+        count = len(self.keys)
+        return count >= self._wanted.bound or (count >= self._wanted.entries and self._bytes_left <= 0)
+
+    def take(self, one: Sight) -> None:
+        self.keys.append(one.key)
+        self._bytes_left -= one.size + NODE_BYTES
 
 
 def standalone_write(
@@ -163,7 +205,7 @@ def _make_room(replica: Replica, cache: str, share: int) -> None:
         count = min(step, left)
         try:
             with replica.write() as transaction:
-                gone = transaction.oldest(cache, Surplus(count, 0, count, LOOKS_A_KEY * count))
+                gone = transaction.oldest(cache, some_of(transaction.usage(cache), count))
                 left -= max(transaction.remove_keys(cache, gone), 1)
         except ReplicaFull:
             if step == 1:

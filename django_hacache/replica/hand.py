@@ -1,12 +1,13 @@
-"""The hand that goes round the entries of a cache, as a clock's does, and looks at a few at a time.
+"""The hands that go round the entries of a cache, as a clock's do, and look at a few at a time.
 
-It finds what has expired and what is old without an index of either: each step goes on where the last one, of
-whatever process, ended. Decides nothing and removes nothing.
+They find what has expired and what is old without an index of either: each step goes on where the last one, of
+whatever process, ended. They decide nothing and remove nothing.
 """
 
 from __future__ import annotations
 
 from itertools import islice, takewhile
+from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.replica.layout import HEADER
@@ -14,7 +15,12 @@ from django_hacache.replica.layout import HEADER
 if TYPE_CHECKING:
     import lmdb
 
+OLD_SHARE = 8
+SAMPLES_MAX = 128
+SAMPLE_EVERY = 16  # entries, at the beginning of a round
+
 _header = HEADER.unpack_from
+_STATE = Struct("<QQIH")  # horizon, entries left in this round, one sample of so many, number of samples
 
 
 class Sight(NamedTuple):
@@ -25,39 +31,74 @@ class Sight(NamedTuple):
     key: bytes
     size: int  # of key and value, in bytes
 
+    def expired(self, now_ns: int) -> bool:
+        return 0 < self.expires_at <= now_ns
+
 
 class Hand:
-    """Where the last step ended, and a cursor to go on from there."""
+    """Where the last step ended, a cursor to go on from there, and what the rounds tell of the versions.
 
-    def __init__(self, cursor: lmdb.Cursor[memoryview], place: bytes) -> None:
-        """`place` is the key of the next entry to look at, whether it is still there or not."""
+    One entry of OLD_SHARE, about, has a version up to `horizon`: so it was in the last whole round, of which a few
+    samples are kept. Entries whose keys are neighbours may be of one age, so those that a step sees
+    say little of the others.
+    """
+
+    def __init__(self, cursor: lmdb.Cursor[memoryview], state: bytes) -> None:
+        """`state` is what `state()` returned after the last step, empty before the first one."""
         self._cursor = cursor
-        self.place = place
+        known = _STATE.unpack_from(state) if state else (0, 0, SAMPLE_EVERY, 0)
+        self.horizon, self._left, self._sample_every, count = known
+        end = _STATE.size + 8 * count
+        self._samples = list(memoryview(state)[_STATE.size : end].cast("Q"))
+        # The key of the next entry to look at, whether it is still there or not.
+        self._place = state[end:]
+
+    def state(self) -> bytes:
+        """What the next step has to know."""
+        samples = b"".join(sample.to_bytes(8, "little") for sample in self._samples)
+        known = _STATE.pack(self.horizon, self._left, self._sample_every, len(self._samples))
+        return known + samples + self._place
 
     def look(self, looks: int) -> list[Sight]:
         """The next `looks` entries, going on at the beginning after the end; all of them where there are fewer."""
         cursor = self._cursor
-        began = self.place
+        began = self._place
         found = cursor.set_range(began)
         seen = [_sight(key, raw) for key, raw in islice(cursor.iternext(), looks)] if found else []
-        if len(seen) < looks and cursor.first():
-            before = takewhile(lambda entry: bytes(entry[0]) < began, cursor.iternext())
-            seen += [_sight(key, raw) for key, raw in islice(before, looks - len(seen))]
+        if len(seen) < looks:
+            self._end_round()
+            if cursor.first():
+                before = takewhile(lambda entry: bytes(entry[0]) < began, cursor.iternext())
+                seen += [_sight(key, raw) for key, raw in islice(before, looks - len(seen))]
         self._rest()
         return seen
 
     def expired(self, now_ns: int, looks: int) -> list[bytes]:
         """The keys of the entries that have expired at `now_ns`, of the next `looks`; it stops at the end."""
         cursor = self._cursor
-        if not cursor.set_range(self.place) and not cursor.first():
+        if not cursor.set_range(self._place) and not cursor.first():
             return []
         some = islice(cursor.iternext(), looks)
         found = [bytes(key) for key, raw in some if 0 < _header(raw)[0] <= now_ns]
         self._rest()
         return found
 
+    def leave(self, staying: list[Sight]) -> None:
+        """Note the versions of some of the entries that were looked at and stay."""
+        first = -self._left % self._sample_every
+        self._samples += [one.version for one in staying[first :: self._sample_every]]
+        self._left += len(staying)
+        while len(self._samples) > SAMPLES_MAX:
+            del self._samples[1::2]
+            self._sample_every *= 2
+
+    def _end_round(self) -> None:
+        if self._samples:
+            self.horizon = sorted(self._samples)[len(self._samples) // OLD_SHARE]
+        self._left, self._samples, self._sample_every = 0, [], SAMPLE_EVERY
+
     def _rest(self) -> None:
-        self.place = bytes(self._cursor.key()) if self._cursor.next() else b""
+        self._place = bytes(self._cursor.key()) if self._cursor.next() else b""
 
 
 def _sight(key: memoryview, raw: memoryview) -> Sight:

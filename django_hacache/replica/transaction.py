@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _header = HEADER.pack
 
-HAND = b"hand:"
+EXPIRY_HAND, AGE_HAND = b"hand.expiry:", b"hand.age:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
 
@@ -252,7 +252,7 @@ class WriteTransaction(ReadTransaction):
 
     def expired(self, cache: str, now_ns: int, looks: int) -> list[bytes]:
         """The replica keys that have expired at `now_ns`, of the `looks` entries that the hand comes to next."""
-        with self._hand(cache) as hand:
+        with self._hand(EXPIRY_HAND, cache) as hand:
             return hand.expired(now_ns, looks)
 
     def surplus(self, cache: str, limits: Limits) -> list[bytes]:
@@ -266,17 +266,17 @@ class WriteTransaction(ReadTransaction):
 
     def oldest(self, cache: str, wanted: Surplus) -> list[bytes]:
         """Old replica keys: what is wanted of the entries that the hand comes to next."""
-        with self._hand(cache) as hand:
+        with self._hand(AGE_HAND, cache) as hand:
             return eviction.oldest(hand, wanted)
 
     @contextmanager
-    def _hand(self, cache: str) -> Iterator[Hand]:
-        """The hand of a cache, for the length of a step: where it stands is kept with the replica."""
-        mark = HAND + cache.encode()
+    def _hand(self, kind: bytes, cache: str) -> Iterator[Hand]:
+        """One hand of a cache, for the length of a step: where it stands is kept with the replica."""
+        mark = kind + cache.encode()
         with self._txn.cursor(db=self._database(cache)) as cursor:
             hand = Hand(cursor, self.host_mark(mark) or b"")
             yield hand
-        self.set_host_mark(mark, hand.place)
+        self.set_host_mark(mark, hand.state())
 
     def missing_headroom(self) -> int:
         """Bytes that have to be freed so that the next writes find room on a nearly full file system."""

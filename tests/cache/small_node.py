@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django_hacache.link import LinkServer
+from django_hacache.link.server import LinkServer
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.eviction import map_size_for

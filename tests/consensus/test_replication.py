@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from django_hacache.consensus.messages import AckLevel, Append, Forward, ForwardReply, Refusal
+from django_hacache.consensus.messages import (
+    AckLevel,
+    Append,
+    AppendAck,
+    Forward,
+    ForwardReply,
+    Pong,
+    Refusal,
+)
 from tests.simulation.kv import Command
 
 
@@ -160,3 +168,45 @@ def test_a_change_that_was_sent_before_and_is_refused_as_busy_may_have_happened(
     assert operation.ended.refusal is Refusal.OUTCOME_UNKNOWN
     cluster.run(2000)
     assert cluster.value(follower, "k") == 1
+
+
+def test_a_follower_that_was_down_when_it_was_told_what_is_committed_is_told_again(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    late = cluster.followers()[0]
+    cluster.put(leader, "k", 1)
+    told = []
+
+    def lose(source, target, message):
+        tells = isinstance(message, Append) and not message.entries and target == late.addr
+        told.extend([message] * tells)
+        return not tells
+
+    cluster.filters.append(lose)
+    assert cluster.run_while(lambda: not told, at_most=1000)
+    late.crash()
+    cluster.filters.remove(lose)
+    cluster.run(2000)
+    cluster.restart(late)
+    cluster.run(2500)
+    assert cluster.value(late, "k") == 1
+    assert late.may_read()
+
+
+def test_a_leader_reads_no_longer_than_a_lease_on_what_a_follower_may_have_committed(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    asking, other = cluster.followers()
+
+    def passes(source, target, message):
+        return not (isinstance(message, Pong | AppendAck) and source == asking.addr) and not (
+            isinstance(message, Append) and target == other.addr
+        )
+
+    cluster.filters.append(passes)
+    operation = cluster.submit(asking.addr, Command("set", "k", 1), AckLevel.QUORUM, timeout=4000)
+    assert cluster.run_while(lambda: operation.ended is None, at_most=500)
+    assert operation.ended.refusal is None
+    assert cluster.value(leader, "k") is None
+    cluster.run(cluster.plan.lease + 100)
+    assert not leader.may_read()

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django_hacache.link import LinkServer
+from django_hacache.link.server import LinkServer
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

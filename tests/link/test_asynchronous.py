@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
-from django_hacache.link import AsyncNodeClient
+from django_hacache.link.asynchronous import AsyncNodeClient
 from django_hacache.link.framing import HEADER, frame
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon

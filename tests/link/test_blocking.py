@@ -8,7 +8,7 @@ import time
 import pytest
 
 from django_hacache.exceptions import CacheUnavailable, ConfigurationError, OutcomeUnknown
-from django_hacache.link import NodeClient
+from django_hacache.link.blocking import NodeClient
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
 from tests.link.scripted import ScriptedNode

@@ -10,8 +10,9 @@ import stat
 import pytest
 
 from django_hacache.exceptions import ConfigurationError, LinkError
-from django_hacache.link import LinkServer, NodeClient
+from django_hacache.link.blocking import NodeClient
 from django_hacache.link.framing import FRAME_BYTES_MAX, HEADER, frame
+from django_hacache.link.server import LinkServer
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
 

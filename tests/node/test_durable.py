@@ -117,6 +117,11 @@ def test_entries_that_may_wait_are_stored_with_what_comes_next_and_before_it(res
     assert [(one.index, one.term) for one in entries_of(found)] == [(1, 1), (2, 1), (3, 2)]
 
 
+def test_entries_that_waited_are_stored_before_anything_that_counts_on_them_leaves(restart):
+    _, found = restart(Ready(may_wait=True, entries=[entry(1)]), Ready(may_wait=True), Ready())
+    assert found.log.last_index == 1
+
+
 def test_entries_that_waited_are_gone_where_the_log_begins_anew(restart):
     _, found = restart(Ready(may_wait=True, entries=[entry(1)]), Ready(reset_log=(9, 2), hard_state=HARD))
     assert (found.log.base_index, found.log.last_index) == (9, 9)

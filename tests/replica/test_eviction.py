@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from itertools import pairwise
 
 import pytest
@@ -26,6 +27,10 @@ UNLIMITED = Limits(size_limit=2**40, max_entries=None, cull_frequency=3)
 def put_in(transaction, cache, entry):
     key, value, expires_at = entry
     transaction.set(cache, key, value, version=transaction.next_version(), expires_at=expires_at)
+
+
+def hash_of(number):
+    return sha256(b"%d" % number).hexdigest()
 
 
 def store(replica, key, value, limits, expires_at=NEVER):
@@ -167,14 +172,27 @@ def test_the_oldest_of_a_small_cache_are_found_wherever_the_last_look_ended(repl
 
 def test_of_a_large_cache_the_oldest_of_those_looked_at_go(replica):
     with replica.write() as transaction:
-        for number in reversed(range(1000)):
+        for number in reversed(range(2 * MIN_LOOKS)):
             version = transaction.next_version()
             transaction.set("default", f"k{number:04}", b"v", version=version, expires_at=NEVER)
-    limits = Limits(MEBIBYTE, 999, 500)
+    limits = Limits(MEBIBYTE, 2 * MIN_LOOKS - 1, MIN_LOOKS)
     assert surplus(replica, limits) == [b"k%04d" % number for number in (MIN_LOOKS - 1, MIN_LOOKS - 2)]
     assert surplus(replica, limits) == [
         b"k%04d" % number for number in (2 * MIN_LOOKS - 1, 2 * MIN_LOOKS - 2)
     ]
+
+
+@pytest.mark.parametrize("name", ["{:06}", "{}", "hashed {}"])
+def test_a_large_cache_keeps_what_was_written_last_wherever_its_keys_stand(replica, name):
+    def key(number):
+        return name.format(hash_of(number) if "hashed" in name else number)
+
+    limits = Limits(2 * MEBIBYTE, None, 3)
+    for number in range(12_000):
+        store(replica, key(number), bytes(500), limits)
+    assert replica.usage("default").entries > 2 * MIN_LOOKS
+    assert len(replica.get_many("default", [key(number) for number in range(11_200, 12_000)])) == 800
+    assert len(replica.get_many("default", [key(number) for number in range(4_000)])) == 0
 
 
 def test_what_has_expired_goes_before_what_is_older(replica):

@@ -202,7 +202,7 @@ class Host:
         """Carry a Ready out, as its fields say and in their order; `at_once`: whatever the disk is like."""
         self.batched = False
         ready = self.core.take_ready()
-        durable = ready.has_durable_part and not ready.may_wait
+        durable = (ready.has_durable_part or bool(self.unstored)) and not ready.may_wait
         if self.armed == "before" and durable:
             self.cluster.trace(self, "crashes before its step is durable")
             self.crash()
@@ -226,7 +226,7 @@ class Host:
         if ready.may_wait:
             self.unstored += ready.entries
             return
-        if ready.has_durable_part:
+        if ready.has_durable_part or self.unstored:
             self.disk.persist(ready, self.unstored)
             self.unstored.clear()
         for entry in ready.apply:

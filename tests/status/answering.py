@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from django_hacache.link import LinkServer
+from django_hacache.link.server import LinkServer
 from django_hacache.wire import cache_pb2 as pb
 
 HOSTS = "http://10.0.0.11:7001, http://10.0.0.12:7001, http://10.0.0.13:7001"
