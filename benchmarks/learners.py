@@ -80,8 +80,12 @@ def table(writes_s: float, entry_bytes: int, duration_ms: float = 1000.0) -> str
                 levels += 1
                 reached += fan_out**levels
             seconds = duration_ms / 1000
+            messages, megabytes = (
+                max(host.messages for host in made) / seconds,
+                max(host.bytes for host in made) / seconds / 1e6,
+            )
+            latest = max(host.latest for host in made)
             lines.append(
-                f"| {hosts:,} | {fan_out} | {levels} | {max(host.messages for host in made) / seconds:,.0f} "
-                f"| {max(host.bytes for host in made) / seconds / 1e6:.1f} | {max(host.latest for host in made):.0f} ms |"
+                f"| {hosts:,} | {fan_out} | {levels} | {messages:,.0f} | {megabytes:.1f} | {latest:.0f} ms |"
             )
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from django_hacache.node.outbox import Outbox
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from random import Random
 
     from django_hacache.conf import ClusterConfig, Host
@@ -26,6 +27,8 @@ logger = logging.getLogger("django_hacache.node")
 
 METHOD = "/cache.Cache/StreamValues"
 PROBE_S = 0.5
+# When to look whether a peer still listens that was connected until now.
+PROBES_S = (0.0, 0.02, 0.08)
 
 
 class PeerEvents(Protocol):
@@ -90,7 +93,7 @@ class PeerStream:
             finally:
                 was_connected = was_connected or self._outbox is not None
                 self._outbox = None
-            refused = await self._refuses()
+            refused = await self._refuses(PROBES_S if was_connected else (0.0,))
             self._events.peer_lost(self.addr, refused=refused)
             lower, upper = self._config.reconnect_lower_ms, self._config.reconnect_upper_ms
             # The first try after a loss comes soon: most losses are a restart.
@@ -154,16 +157,21 @@ class PeerStream:
             for one in ack.bundle or (ack,):
                 self._events.peer_answered(self.addr, one)
 
-    async def _refuses(self) -> bool:
-        """Whether nobody listens at the peer's address: its process is gone. Silence says nothing."""
-        try:
-            async with asyncio.timeout(PROBE_S):
-                _, writer = await asyncio.open_connection(self._peer.name, self._peer.port)
-        except ConnectionRefusedError:
-            return True
-        except OSError:  # TimeoutError, too
-            return False
-        writer.close()
+    async def _refuses(self, waits_s: Iterable[float]) -> bool:
+        """Whether nobody listens at the peer's address: its process is gone. Silence says nothing.
+
+        Asks again after each of the waits: a process that ends may close its streams before it stops to listen.
+        """
+        for wait_s in waits_s:
+            await asyncio.sleep(wait_s)
+            try:
+                async with asyncio.timeout(PROBE_S):
+                    _, writer = await asyncio.open_connection(self._peer.name, self._peer.port)
+            except ConnectionRefusedError:
+                return True
+            except OSError:  # TimeoutError, too
+                return False
+            writer.close()
         return False
 
     def _complain(self, error: grpc.aio.AioRpcError) -> None:
