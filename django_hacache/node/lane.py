@@ -68,6 +68,7 @@ class _Pipe(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._said = False
+        self._large = 0  # bytes of the message that found none waiting: it may be larger than the limit
         self.closed = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -93,9 +94,7 @@ class _Pipe(asyncio.Protocol):
                 if payload:
                     self.received(payload)
         except (LinkError, DecodeError) as error:
-            who = self.peer()
-            self._complaints.say(f"{who} bytes", f"a lane ended: its bytes are no message ({who}): {error}")
-            self.abort()
+            self._give_up("bytes", f"its bytes are no message ({self.peer()}): {error}")
 
     def peer(self) -> str:
         """Who is at the other end, for the log."""
@@ -105,17 +104,21 @@ class _Pipe(asyncio.Protocol):
         raise NotImplementedError
 
     def write(self, payload: bytes) -> bool:
-        """Send a payload; False where the lane is down, or the other side does not read and it ends now."""
+        """Send a payload; False where the lane is down or full. One that the other side does not read ends now."""
         transport = self._transport
         if transport is None:
             return False
-        if transport.get_write_buffer_size() + len(payload) > self._limit:
-            who = self.peer()
-            self._complaints.say(f"{who} does not read", f"a lane ended: {who} does not read it")
-            self.abort()
+        waiting = transport.get_write_buffer_size()
+        if waiting and waiting + len(payload) > self._limit:
+            if waiting <= self._large:
+                return False  # one message alone is more than the limit, and takes its time
+            self._give_up("unread", f"{self.peer()} does not read it")
             return False
         self._said = True
-        transport.write(frame(payload))
+        framed = frame(payload)
+        if not waiting:
+            self._large = len(framed)
+        transport.write(framed)
         return True
 
     @property
@@ -127,15 +130,16 @@ class _Pipe(asyncio.Protocol):
         if self._transport is None:
             return
         if self._loop.time() - self._heard_at > SILENCE_S:
-            who = self.peer()
-            ended = f"a lane ended: nothing came from {who} for {SILENCE_S:.1f} s"
-            self._complaints.say(f"{who} silent", ended, level=logging.INFO)
-            self.abort()
+            self._give_up("silence", f"nothing came from {self.peer()} for {SILENCE_S:.1f} s", logging.INFO)
             return
         if not self._said:
             self._transport.write(frame(b""))
         self._said = False
         self._timer = self._loop.call_later(KEEPALIVE_S, self._keep_alive)
+
+    def _give_up(self, reason: str, why: str, level: int = logging.WARNING) -> None:
+        self._complaints.say(f"{self.peer()} {reason}", f"a lane ended: {why}", level=level)
+        self.abort()
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -374,14 +378,12 @@ class Lane:
             wait = min(wait * 2, RETRY_S_MAX)
 
     async def _connect(self) -> _OutboundPipe | None:
-        tls = self._config.tls
+        tls, limit = self._config.tls, self._config.buf_client << 20
         answered = lambda ack: self._events.peer_answered(self.addr, ack)  # noqa: E731
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, pipe = await asyncio.get_running_loop().create_connection(
-                    lambda: _OutboundPipe(
-                        self._config.buf_client << 20, self._hello, self.addr, answered, self._complaints
-                    ),
+                    lambda: _OutboundPipe(limit, self._hello, self.addr, answered, self._complaints),
                     self._peer.name,
                     self._port,
                     ssl=None if tls is None else credentials.client_context(tls),

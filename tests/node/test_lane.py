@@ -292,6 +292,24 @@ def test_a_lane_that_nobody_reads_ends_instead_of_filling_memory():
     run(scenario)
 
 
+def test_a_message_larger_than_the_buffer_is_carried_and_the_next_goes_another_way(caplog):
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+            large = pb.CacheRequest(put=pb.Put(value=b"x" * (5 << 20)))
+            assert ends.lane.send(large)
+            # It is still being written: there is no room for another, and no reason to give the lane up.
+            assert not ends.lane.send(large)
+            assert not ends.lane.send(ping(1))
+            await until(lambda: len(ends.events.requests) == 1)
+            assert ends.lane.up
+            assert ends.lane.send(ping(2))
+            await until(lambda: len(ends.events.answers) == 1)
+
+    run(scenario)
+    assert "does not read it" not in caplog.text
+
+
 def test_a_port_that_is_taken_is_named():
     async def scenario():
         port = free_port()
