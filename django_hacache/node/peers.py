@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from django_hacache.node import credentials
+from django_hacache.node.complaints import Complaints
 from django_hacache.node.outbox import Outbox
 from django_hacache.wire import cache_pb2 as pb
 
@@ -51,7 +52,7 @@ class PeerStream:
         self._metadata = credentials.metadata(config.auth_token, me.addr)
         self._outbox: Outbox[pb.CacheRequest] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._complained = ""
+        self._complaints = Complaints(logger)
 
     @property
     def connected(self) -> bool:
@@ -84,8 +85,8 @@ class PeerStream:
             except grpc.aio.AioRpcError as error:
                 self._complain(error)
             except DecodeError as error:
-                logger.warning(
-                    "%s sent bytes that are no answer; the stream is opened again: %s", self.addr, error
+                self._complaints.say(
+                    "bytes", f"{self.addr} sent bytes that are no answer; the stream is opened again: {error}"
                 )
             except Exception:
                 # Whatever it is, it must not leave this node without the stream for ever.
@@ -112,12 +113,14 @@ class PeerStream:
             info = pb.Ack.FromString(first)
             if not info.mgmt_ack.leader_info.node_addr:
                 # A base peer would end the stream at the first message it does not know: it is sent none.
-                logger.warning("%s speaks the base protocol only and takes no part in elections", self.addr)
+                self._complaints.say(
+                    "base", f"{self.addr} speaks the base protocol only and takes no part in elections"
+                )
                 while await call.read() is not grpc.aio.EOF:
                     pass
                 return True
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
-            self._complained = ""
+            self._complaints.settled()
             self._events.peer_connected(self.addr, info.mgmt_ack.leader_info.lane_port)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
             try:
@@ -179,6 +182,4 @@ class PeerStream:
         reason = f"{error.code().name}: {error.details()}"
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
             reason = "it refused our CACHE_AUTH_TOKEN"
-        level = logging.WARNING if reason != self._complained else logging.DEBUG
-        logger.log(level, "no stream to %s: %s", self.addr, reason)
-        self._complained = reason
+        self._complaints.say(reason, f"no stream to {self.addr}: {reason}")
