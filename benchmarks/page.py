@@ -143,6 +143,8 @@ def _section(name: str, measured: Measured, scale: Mapping[str, Any]) -> tuple[s
             return "What a backend adds to a worker", _start_up_table(measured)
         case "idle":
             return "Three nodes while nobody calls", _idle_table(measured)
+        case "write_cost":
+            return "CPU time of a write at quorum, three nodes, all hosts", _cost_table(measured)
         case "growth":
             title = f"{scale['many_entries']:,} entries against {scale['entries']:,}"
             return title, _growth_table(measured)
@@ -167,6 +169,18 @@ def _time_table(measured: Measured) -> str:
         for name, one in measured.items()
     ]
     return _table(("", "p50", "p99", f"as fast as {REFERENCE}", "calls"), rows)
+
+
+def _cost_table(measured: Measured) -> str:
+    rows = [
+        (
+            name,
+            number(one["rate"]),
+            *(f"{number(one[f'{who}_us'])} µs" for who in ("leader", "follower", "worker")),
+        )
+        for name, one in measured.items()
+    ]
+    return _table(("", "a second", "leader", "each follower", "worker"), rows)
 
 
 def _rate_table(measured: Measured) -> str:

@@ -33,6 +33,13 @@ def _blocks(directory: Path) -> int:
     return sum(path.lstat().st_blocks * BLOCK for path in directory.rglob("*"))
 
 
+def with_children(pids: Iterable[int]) -> list[int]:
+    """The processes, and those that they have started."""
+    parents = list(pids)
+    listed = [Path(f"/proc/{pid}/task/{pid}/children").read_text() for pid in parents]
+    return parents + [int(child) for children in listed for child in children.split()]
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process so far, that of all its threads."""
     # The name of the program, in parentheses, may have spaces in it.

@@ -1,29 +1,40 @@
 """What replication costs in messages and bytes, counted in a simulated cluster: `python -m benchmarks.scaling`.
 
 The consensus core is the real one, the network virtual (1 ms a way, nothing is lost), and each message is encoded as it
-would be sent. So the counts are exact, and the same on every machine; times are not measured here.
+would be sent. So the counts are exact, and the same on every machine. `--cpu` measures what CPU time a write takes in
+clusters of several sizes, with real nodes on this machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
+from benchmarks import learners
+from benchmarks.cluster import Cluster
+from benchmarks.crew import Crew
+from benchmarks.measurements.throughput import write_cost
 from django_hacache.consensus.messages import AckLevel, Append, Forward, ForwardReply
 from django_hacache.node import codec
 from django_hacache.wire import cache_pb2 as pb
-from tests.simulation.cluster import Cluster, Operation
+from tests.simulation.cluster import Cluster as SimulatedCluster
+from tests.simulation.cluster import Operation
 from tests.simulation.kv import Command
 from tests.simulation.plan import Plan
 
 KEY = ":1:a-key-of-usual-length"
 VALUE_BYTES = 500
 WARM_MS = 3000
+# What an entry with such a value adds to an Append: see the table of a cluster with many clients.
+ENTRY_BYTES = 640
 
 
-class Counted(Cluster):
+class Counted(SimulatedCluster):
     """A cluster that writes entries of a realistic size, and counts what crosses the network."""
 
     def __init__(self, voters: int) -> None:
@@ -118,10 +129,35 @@ def table(duration_ms: int) -> str:
     return "\n".join(lines)
 
 
+def cpu_table(seconds: float) -> str:
+    """Real clusters, 16 processes that write on all hosts: CPU time of a write, by who takes it."""
+    lines = ["| voters | writes a second | leader | each follower | worker |", "|---|---|---|---|---|"]
+    for voters in (3, 5, 7):
+        with (
+            tempfile.TemporaryDirectory(prefix="scaling-", dir="/dev/shm") as directory,
+            ExitStack() as running,
+        ):
+            cluster = Cluster(Path(directory) / "nodes", voters)
+            running.callback(cluster.stop)
+            crew = Crew([host.environment for host in cluster.hosts], 16)
+            running.callback(crew.stop)
+            cost = write_cost(cluster.hosts, cluster.leader(), crew, seconds)
+        shown = " | ".join(f"{cost[f'{who}_us']:,.0f} µs" for who in ("leader", "follower", "worker"))
+        lines.append(f"| {voters} | {cost['rate']:,.0f} | {shown} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--duration", type=int, default=2000, help="simulated milliseconds of each row")
-    print(table(parser.parse_args().duration))
+    parser.add_argument(
+        "--cpu", type=float, metavar="SECONDS", help="measure real clusters for so long instead"
+    )
+    given = parser.parse_args()
+    if given.cpu:
+        print(cpu_table(given.cpu))
+        return
+    print(table(given.duration), learners.table(writes_s=1000, entry_bytes=ENTRY_BYTES), sep="\n\n")
 
 
 if __name__ == "__main__":

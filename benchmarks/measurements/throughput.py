@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import proc
 from benchmarks.backends import ACKNOWLEDGED, OURS, REFERENCE
 from benchmarks.rounds import in_turns, summary_of_rates
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.cluster import Host
+    from benchmarks.crew import Crew
     from benchmarks.stage import Stage
 
 SIZES = (4, 16)
+ENTRIES = 1000
 # Blocks of many workers are long, so fewer rounds do.
 ROUNDS_PER_BLOCK = 3
 
@@ -38,6 +45,34 @@ def mixed(names: tuple[str, ...], size: int, stage: Stage) -> Measured:
     return _counted(stage, names, size, "count_mixed", entries=entries)
 
 
+def write_costs(stage: Stage) -> Measured:
+    """What a write at quorum takes with one process that writes, and with several."""
+    hosts, seconds = stage.three_nodes.hosts, stage.scale.counting_seconds
+    return {
+        f"{size} process{'es' * (size > 1)}": write_cost(
+            hosts, stage.leader, stage.crew("cluster", size), seconds
+        )
+        for size in (1, *SIZES)
+    }
+
+
+def write_cost(hosts: Sequence[Host], leader: Host, crew: Crew, seconds: float) -> dict[str, float]:
+    """Microseconds of CPU that a write at quorum takes, by who takes them: that is what limits a cluster."""
+    crew.ask("count_calls", start=0, end=0, call="set", entries=ENTRIES)
+    nodes, workers = [host.node.pid for host in hosts], proc.with_children(crew.pids)
+    before = {pid: proc.cpu_seconds(pid) for pid in (*nodes, *workers)}
+    start = time.monotonic()
+    rate = sum(crew.ask("count_calls", start=start, end=start + seconds, call="set", entries=ENTRIES))
+    took = {pid: (proc.cpu_seconds(pid) - spent) * 1e6 / (rate * seconds) for pid, spent in before.items()}
+    followers = [took[pid] for pid in nodes if pid != leader.node.pid]
+    return {
+        "rate": rate,
+        "leader_us": round(took[leader.node.pid], 1),
+        "follower_us": round(sum(followers) / max(len(followers), 1), 1),
+        "worker_us": round(sum(took[pid] for pid in workers), 1),
+    }
+
+
 def pages(stage: Stage) -> Measured:
     """Pages of a Django site, made by one process."""
     return _counted(stage, PAGES, 1, "count_pages")
@@ -62,5 +97,6 @@ MEASUREMENTS = {
     "mixed_1": partial(mixed, MIXED_ALONE, 1),
     **{f"mixed_{size}": partial(mixed, MIXED_TOGETHER, size) for size in SIZES},
     **{f"quorum_writes_{size}": partial(quorum_writes, size) for size in SIZES},
+    "write_cost": write_costs,
     "pages": pages,
 }

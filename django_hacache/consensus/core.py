@@ -418,12 +418,8 @@ def _counts_on_nothing_stored(ready: Ready) -> bool:
         and ready.compact_to is None
         and ready.reset_log is None
         and ready.truncate_from is None
-        and not any(_counts_on_the_store(message) for _, message in ready.messages)
+        and all(isinstance(message, Append | Ping) for _, message in ready.messages)
     )
-
-
-def _counts_on_the_store(message: Message) -> bool:
-    return message.stored if isinstance(message, Append) else not isinstance(message, Ping)
 
 
 def restored(

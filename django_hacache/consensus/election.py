@@ -99,6 +99,9 @@ class Election:
         state.leader = None
         if pre_vote:
             state.role = Role.PRE_CANDIDATE
+            if self._evidence_own:
+                # Others may lack evidence for a moment. To ask for a pre-vote again changes nothing anywhere.
+                self.deadline = now + self._config.heartbeat * 2 + self._rng.randrange(self._config.heartbeat)
         else:
             state.role = Role.CANDIDATE
             state.harden(term=state.term + 1, vote=self._config.addr, forming=forming)

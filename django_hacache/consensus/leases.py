@@ -62,11 +62,7 @@ class Leases:
             return 0
         if not self._config.peers:
             return self._config.lease
-        since = self.majority_answered()
-        doubt = self._replication.in_doubt_since()
-        if doubt is not None:
-            since = min(since, doubt)
-        return max(since + self._config.lease - now, 0)
+        return max(self.majority_answered() + self._config.lease - now, 0)
 
     def _knows_commit(self) -> bool:
         """A new leader's commit index tells nothing before it has committed in its own term."""

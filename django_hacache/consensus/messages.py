@@ -151,11 +151,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Entries for a follower's log. `ages` are milliseconds since each was appended, on the sender's clock.
-
-    With `stored` the leader has stored all of them: where two are a majority, a follower that stores them, too,
-    knows that they are committed.
-    """
+    """Entries for a follower's log. `ages` are milliseconds since each was appended, on the sender's clock."""
 
     term: int
     prev_index: int
@@ -163,7 +159,6 @@ class Append:
     commit_index: int
     entries: tuple[Entry, ...] = ()
     ages: tuple[int, ...] = ()
-    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

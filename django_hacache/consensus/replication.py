@@ -6,7 +6,6 @@ own term by counting; while an Append to a peer is in flight new entries gather,
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from .messages import Append, AppendAck, Entry, Sender
@@ -30,9 +29,6 @@ class Replication:
         self.progress: dict[str, Progress] = {}
         # The Appends of this turn, by their place and the limit of their size.
         self._sent: dict[tuple[int, int], Append] = {}
-        self._stores_first = False
-        # What a follower may have committed by itself, and when it was told that it may: see `in_doubt_since`.
-        self._told: deque[tuple[int, int]] = deque()
         # When a follower applies at the latest what is committed.
         self.apply_due_at = ALWAYS_LATER
         # The last index that surely equals the log of the leader of that term.
@@ -42,7 +38,6 @@ class Replication:
 
     def lead(self, now: int) -> None:
         """Forget what an earlier leadership knew of the peers."""
-        self._told.clear()
         self.progress = {
             peer: self._progress_of(view.sender, now) for peer, view in self._state.peers.items()
         }
@@ -83,8 +78,6 @@ class Replication:
         answer within that time. None: all are awaited.
         """
         spare = self._spare(now, awaited)
-        # A host that waits for its change learns a round trip earlier that it is committed.
-        self._stores_first = self._config.quorum == 2 and awaited is not None and len(awaited) > 0
         for peer, progress in self.progress.items():
             if progress.mode is Mode.SNAPSHOT:
                 continue
@@ -146,32 +139,16 @@ class Replication:
             state = self._state
             entries = state.log.batch_from(prev_index + 1, limit)
             ages = tuple(max(now - entry.born, 0) for entry in entries)
-            append = Append(
-                state.term, prev_index, prev_term, state.commit, entries, ages, self._stores_first
-            )
+            append = Append(state.term, prev_index, prev_term, state.commit, entries, ages)
             self._sent[prev_index, limit] = append
-            last = prev_index + len(entries)
-            if append.stored and last > (self._told[-1][0] if self._told else state.commit):
-                self._told.append((last, now))
         return append
 
-    def in_doubt_since(self) -> int | None:
-        """Since when a follower may have committed what this leader does not know to be committed.
-
-        It may have acknowledged it, too. So leases run from then, whatever else followers answer.
-        """
-        while self._told and self._told[0][0] <= self._state.commit:
-            self._told.popleft()
-        return self._told[0][1] if self._told else None
-
     def on_applied(self, progress: Progress, index: int) -> None:
-        """A follower says what it has applied: that is committed, whoever counted."""
+        """A follower says what it has applied."""
         progress.applied_index = max(progress.applied_index, index)
         if progress.in_flight is None:
             # It may have been restarted since it was told what is committed.
             progress.sent_commit = min(progress.sent_commit, index)
-        if progress.counts():
-            self._state.commit_to(min(index, self._state.log.last_index))
 
     def _begin_snapshot(self, peer: str, progress: Progress) -> None:
         progress.mode = Mode.SNAPSHOT
@@ -238,11 +215,6 @@ class Replication:
         state.commit_to(reached)
         return True
 
-    def has_applied(self, peer: str, index: int) -> bool:
-        """Whether the peer, in its present incarnation, has said that it has applied the entry."""
-        progress = self.progress.get(peer)
-        return progress is not None and progress.applied_index >= index
-
     def on_second_node(self, index: int) -> bool:
         """Whether one node besides the leader has the entry; a cluster of one has no other."""
         if not self._config.peers:
@@ -282,17 +254,8 @@ class Replication:
         term, verified = self._verified
         self._verified = (append.term, max(match, verified) if term == append.term else match)
         self.commit_known(append.commit_index)
-        if append.stored:
-            self._count_two(append.term, match)
         self.apply_now_or_soon(now, at_once=apply_at_once)
         self._acknowledge(leader, append, True, match)
-
-    def _count_two(self, term: int, match: int) -> None:
-        """The leader has stored everything up to `match`, and this node has: commit it by the leader's own rule."""
-        state = self._state
-        counts = self._config.quorum == 2 and not state.hard.fresh
-        if counts and match > state.commit and state.log.term_at(match) == term:
-            state.commit_to(match)
 
     def apply_now_or_soon(self, now: int, *, at_once: bool) -> None:
         """Apply what is committed, or leave it for a moment: many entries cost little more than one."""

@@ -66,8 +66,6 @@ class Submission:
     index: int = 0
     term: int = 0
     outcome: bytes = b""
-    # It was asked for again after it had its place in the order.
-    repeated: bool = False
 
 
 class Submissions:
@@ -190,7 +188,6 @@ class Submissions:
             self._table.record(entry)
         else:
             index, outcome = known
-            submission.repeated = True
         submission.stage, submission.maybe = Stage.ORDERED, True
         submission.index, submission.outcome = index, outcome
         submission.term = self._state.log.term_at(index) or 0
@@ -334,12 +331,11 @@ class Submissions:
     # the ends
 
     def _complete(self, submission: Submission) -> None:
-        """Tell whoever waits; a node that has applied the change, as it says, has told its worker already."""
         self._drop(submission)
         if submission.origin is None:
             completion = Completion(submission.token, submission.outcome, submission.index)
             self._state.ready.completions.append(completion)
-        elif submission.repeated or not self._replication.has_applied(submission.origin, submission.index):
+        else:
             reply = ForwardReply(
                 submission.req_id,
                 submission.index,

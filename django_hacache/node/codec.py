@@ -176,7 +176,6 @@ def _append_to_wire(message: core.Append) -> pb.Append:
         prev_term=message.prev_term,
         commit_index=message.commit_index,
         entries=[entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages, strict=True)],
-        stored=message.stored,
     )
 
 
@@ -188,7 +187,6 @@ def _append_of(message: pb.Append) -> core.Append:
         message.commit_index,
         tuple(entry_of(entry) for entry in message.entries),
         tuple(entry.age_ms for entry in message.entries),
-        message.stored,
     )
 
 

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from django_hacache.exceptions import ConfigurationError, LinkError
 from django_hacache.link.framing import FrameReader, Oversize, frame
 from django_hacache.node import credentials
+from django_hacache.node.complaints import Complaints
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -58,14 +59,16 @@ class LaneEvents(Protocol):
 class _Pipe(asyncio.Protocol):
     """One connection: frames in both directions, and the certainty that the other side still is there."""
 
-    def __init__(self, limit: int, frame_bytes: int) -> None:
+    def __init__(self, limit: int, frame_bytes: int, complaints: Complaints) -> None:
         self._limit = limit
+        self._complaints = complaints
         self._frames = FrameReader(frame_bytes)
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._said = False
+        self._large = 0  # bytes of the message that found none waiting: it may be larger than the limit
         self.closed = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -91,8 +94,7 @@ class _Pipe(asyncio.Protocol):
                 if payload:
                     self.received(payload)
         except (LinkError, DecodeError) as error:
-            logger.warning("a lane ended: its bytes are no message (%s): %s", self.peer(), error)
-            self.abort()
+            self._give_up("bytes", f"its bytes are no message ({self.peer()}): {error}")
 
     def peer(self) -> str:
         """Who is at the other end, for the log."""
@@ -102,16 +104,21 @@ class _Pipe(asyncio.Protocol):
         raise NotImplementedError
 
     def write(self, payload: bytes) -> bool:
-        """Send a payload; False where the lane is down, or the other side does not read and it ends now."""
+        """Send a payload; False where the lane is down or full. One that the other side does not read ends now."""
         transport = self._transport
         if transport is None:
             return False
-        if transport.get_write_buffer_size() + len(payload) > self._limit:
-            logger.warning("a lane ended: %s does not read it", self.peer())
-            self.abort()
+        waiting = transport.get_write_buffer_size()
+        if waiting and waiting + len(payload) > self._limit:
+            if waiting <= self._large:
+                return False  # one message alone is more than the limit, and takes its time
+            self._give_up("unread", f"{self.peer()} does not read it")
             return False
         self._said = True
-        transport.write(frame(payload))
+        framed = frame(payload)
+        if not waiting:
+            self._large = len(framed)
+        transport.write(framed)
         return True
 
     @property
@@ -123,13 +130,16 @@ class _Pipe(asyncio.Protocol):
         if self._transport is None:
             return
         if self._loop.time() - self._heard_at > SILENCE_S:
-            logger.info("a lane ended: nothing came from %s for %.1f s", self.peer(), SILENCE_S)
-            self.abort()
+            self._give_up("silence", f"nothing came from {self.peer()} for {SILENCE_S:.1f} s", logging.INFO)
             return
         if not self._said:
             self._transport.write(frame(b""))
         self._said = False
         self._timer = self._loop.call_later(KEEPALIVE_S, self._keep_alive)
+
+    def _give_up(self, reason: str, why: str, level: int = logging.WARNING) -> None:
+        self._complaints.say(f"{self.peer()} {reason}", f"a lane ended: {why}", level=level)
+        self.abort()
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -141,7 +151,7 @@ class InboundLane(_Pipe):
     """The acceptor's end. Nothing is taken before the opener has shown the token and is one of the peers."""
 
     def __init__(self, server: LaneServer) -> None:
-        super().__init__(server.limit, HELLO_BYTES)
+        super().__init__(server.limit, HELLO_BYTES, server.complaints)
         self._server = server
         self._deadline: asyncio.TimerHandle | None = None
         self.addr = ""
@@ -169,7 +179,7 @@ class InboundLane(_Pipe):
         hello = pb.LaneHello.FromString(payload)
         refusal = self._server.refusal_of(hello)
         if refusal:
-            logger.warning("a lane was refused: %s", refusal)
+            self._complaints.say(refusal, f"a lane was refused to {hello.addr[:80]!r}: {refusal}")
             self.send(pb.Ack(error=pb.Error(error=refusal)))
             if self._transport is not None:
                 self._transport.close()
@@ -193,6 +203,7 @@ class LaneServer:
         self._peers = peers
         self.events = events
         self.limit = config.buf_client << 20
+        self.complaints = Complaints(logger)
         self.port = 0
         self._server: asyncio.Server | None = None
         self._strangers: set[InboundLane] = set()
@@ -238,9 +249,7 @@ class LaneServer:
         """Why the sender of `hello` gets no lane; empty where it gets one."""
         if not hmac.compare_digest(hello.token.encode(), self._config.auth_token.encode()):
             return "the token is missing or wrong"
-        return (
-            "" if hello.addr in self._peers else f"{hello.addr[:80]!r} is not among the HA_HOSTS of this node"
-        )
+        return "" if hello.addr in self._peers else "its address is not among the HA_HOSTS of this node"
 
     def entered(self, lane: InboundLane) -> None:
         self._strangers.discard(lane)
@@ -264,9 +273,14 @@ def _on_every_interface(port: int) -> socket.socket:
 
 class _OutboundPipe(_Pipe):
     def __init__(
-        self, limit: int, hello: pb.LaneHello, addr: str, answered: Callable[[pb.Ack], None]
+        self,
+        limit: int,
+        hello: pb.LaneHello,
+        addr: str,
+        answered: Callable[[pb.Ack], None],
+        complaints: Complaints,
     ) -> None:
-        super().__init__(limit, credentials.RECEIVE_BYTES)
+        super().__init__(limit, credentials.RECEIVE_BYTES, complaints)
         self._hello = hello
         self._addr = addr
         self._answered = answered
@@ -294,7 +308,8 @@ class _OutboundPipe(_Pipe):
         elif ack.mgmt_ack.leader_info.node_addr == self._addr:
             self.up = self.was_up = True
         else:
-            logger.warning("no lane to %s: %s", self._addr, ack.error.error or "another node answers there")
+            reason = ack.error.error[:200] or "another node answers there"
+            self._complaints.say(reason, f"no lane to {self._addr}: {reason}")
             self.abort()
 
 
@@ -308,6 +323,7 @@ class Lane:
         self._events = events
         self._rng = rng
         self._hello = pb.LaneHello(token=config.auth_token, addr=me.addr)
+        self._complaints = Complaints(logger)
         self._port = 0
         self._announced = asyncio.Event()
         self._pipe: _OutboundPipe | None = None
@@ -362,19 +378,19 @@ class Lane:
             wait = min(wait * 2, RETRY_S_MAX)
 
     async def _connect(self) -> _OutboundPipe | None:
-        tls = self._config.tls
+        tls, limit = self._config.tls, self._config.buf_client << 20
         answered = lambda ack: self._events.peer_answered(self.addr, ack)  # noqa: E731
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, pipe = await asyncio.get_running_loop().create_connection(
-                    lambda: _OutboundPipe(self._config.buf_client << 20, self._hello, self.addr, answered),
+                    lambda: _OutboundPipe(limit, self._hello, self.addr, answered, self._complaints),
                     self._peer.name,
                     self._port,
                     ssl=None if tls is None else credentials.client_context(tls),
                     server_hostname=None if tls is None else credentials.expected_name(tls),
                 )
         except ssl.SSLError as error:
-            logger.warning("no lane to %s: TLS: %s", self.addr, error)
+            self._complaints.say(f"TLS: {error}", f"no lane to {self.addr}: TLS: {error}")
         except OSError as error:  # TimeoutError, too
             logger.debug("no lane to %s on port %d: %s", self.addr, self._port, error)
         else:

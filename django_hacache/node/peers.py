@@ -14,10 +14,12 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from django_hacache.node import credentials
+from django_hacache.node.complaints import Complaints
 from django_hacache.node.outbox import Outbox
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from random import Random
 
     from django_hacache.conf import ClusterConfig, Host
@@ -26,6 +28,8 @@ logger = logging.getLogger("django_hacache.node")
 
 METHOD = "/cache.Cache/StreamValues"
 PROBE_S = 0.5
+# When to look whether a peer still listens that was connected until now.
+PROBES_S = (0.0, 0.02, 0.08)
 
 
 class PeerEvents(Protocol):
@@ -48,7 +52,7 @@ class PeerStream:
         self._metadata = credentials.metadata(config.auth_token, me.addr)
         self._outbox: Outbox[pb.CacheRequest] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._complained = ""
+        self._complaints = Complaints(logger)
 
     @property
     def connected(self) -> bool:
@@ -81,8 +85,8 @@ class PeerStream:
             except grpc.aio.AioRpcError as error:
                 self._complain(error)
             except DecodeError as error:
-                logger.warning(
-                    "%s sent bytes that are no answer; the stream is opened again: %s", self.addr, error
+                self._complaints.say(
+                    "bytes", f"{self.addr} sent bytes that are no answer; the stream is opened again: {error}"
                 )
             except Exception:
                 # Whatever it is, it must not leave this node without the stream for ever.
@@ -90,7 +94,7 @@ class PeerStream:
             finally:
                 was_connected = was_connected or self._outbox is not None
                 self._outbox = None
-            refused = await self._refuses()
+            refused = await self._refuses(PROBES_S if was_connected else (0.0,))
             self._events.peer_lost(self.addr, refused=refused)
             lower, upper = self._config.reconnect_lower_ms, self._config.reconnect_upper_ms
             # The first try after a loss comes soon: most losses are a restart.
@@ -109,12 +113,14 @@ class PeerStream:
             info = pb.Ack.FromString(first)
             if not info.mgmt_ack.leader_info.node_addr:
                 # A base peer would end the stream at the first message it does not know: it is sent none.
-                logger.warning("%s speaks the base protocol only and takes no part in elections", self.addr)
+                self._complaints.say(
+                    "base", f"{self.addr} speaks the base protocol only and takes no part in elections"
+                )
                 while await call.read() is not grpc.aio.EOF:
                     pass
                 return True
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
-            self._complained = ""
+            self._complaints.settled()
             self._events.peer_connected(self.addr, info.mgmt_ack.leader_info.lane_port)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
             try:
@@ -154,16 +160,21 @@ class PeerStream:
             for one in ack.bundle or (ack,):
                 self._events.peer_answered(self.addr, one)
 
-    async def _refuses(self) -> bool:
-        """Whether nobody listens at the peer's address: its process is gone. Silence says nothing."""
-        try:
-            async with asyncio.timeout(PROBE_S):
-                _, writer = await asyncio.open_connection(self._peer.name, self._peer.port)
-        except ConnectionRefusedError:
-            return True
-        except OSError:  # TimeoutError, too
-            return False
-        writer.close()
+    async def _refuses(self, waits_s: Iterable[float]) -> bool:
+        """Whether nobody listens at the peer's address: its process is gone. Silence says nothing.
+
+        Asks again after each of the waits: a process that ends may close its streams before it stops to listen.
+        """
+        for wait_s in waits_s:
+            await asyncio.sleep(wait_s)
+            try:
+                async with asyncio.timeout(PROBE_S):
+                    _, writer = await asyncio.open_connection(self._peer.name, self._peer.port)
+            except ConnectionRefusedError:
+                return True
+            except OSError:  # TimeoutError, too
+                return False
+            writer.close()
         return False
 
     def _complain(self, error: grpc.aio.AioRpcError) -> None:
@@ -171,6 +182,4 @@ class PeerStream:
         reason = f"{error.code().name}: {error.details()}"
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
             reason = "it refused our CACHE_AUTH_TOKEN"
-        level = logging.WARNING if reason != self._complained else logging.DEBUG
-        logger.log(level, "no stream to %s: %s", self.addr, reason)
-        self._complained = reason
+        self._complaints.say(reason, f"no stream to {self.addr}: {reason}")

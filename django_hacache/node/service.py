@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.server import too_large
 from django_hacache.node import credentials
+from django_hacache.node.complaints import Complaints
 from django_hacache.node.outbox import Outbox
 from django_hacache.wire import cache_pb2 as pb
 
@@ -91,6 +92,7 @@ class Service(grpc.GenericRpcHandler):
         self._events = events
         self._max_request_bytes = max_request_bytes
         self._streams: set[InboundStream] = set()
+        self._complaints = Complaints(logger)
 
     def end_streams(self) -> None:
         """Let every stream end once what waits on it is written: nobody has to be cut off."""
@@ -114,7 +116,9 @@ class Service(grpc.GenericRpcHandler):
             )
         addr = next((str(value) for key, value in given if key == credentials.ADDR_KEY), "")
         if addr and addr not in self._peers:
-            logger.warning("a node that calls itself %s connected; HA_HOSTS does not list it", addr)
+            self._complaints.say(
+                "not listed", f"a node that calls itself {addr[:80]} connected; HA_HOSTS does not list it"
+            )
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"{addr} is not among the HA_HOSTS of this node"
             )
@@ -169,10 +173,11 @@ class Service(grpc.GenericRpcHandler):
                 with contextlib.suppress(asyncio.CancelledError, DecodeError, grpc.aio.BaseError):
                     await task
         if isinstance(failure, DecodeError):
-            logger.warning("a stream ended: its bytes are no request (%s)", stream.addr or "a client")
+            who = stream.addr or "a client"
+            self._complaints.say(f"{who} bytes", f"a stream ended: its bytes are no request ({who})")
             return grpc.StatusCode.INVALID_ARGUMENT, "these bytes are no CacheRequest"
         if stream.overrun.is_set():
-            logger.warning("a client does not read its answers and was cut off")
+            self._complaints.say("overrun", "a client does not read its answers and was cut off")
             return grpc.StatusCode.RESOURCE_EXHAUSTED, "the answers are not being read"
         return None
 

@@ -279,9 +279,10 @@ class SnapshotReceiver:
         ack = pb.SnapshotAck(term=chunk.term, transfer=chunk.transfer, number=chunk.number, done=chunk.done)
         if chunk.number == 0:
             accepted = self._target.snapshot_begins(sender, chunk.term)
-            self._transfer, self._next = chunk.transfer, 0
-            self._moved = Moved(sender.addr, True, chunk.total_items, time.monotonic())
+            # One that is refused, of a leader whose term is over, is nothing to the transfer that goes on.
             if accepted:
+                self._transfer, self._next = chunk.transfer, 0
+                self._moved = Moved(sender.addr, True, chunk.total_items, time.monotonic())
                 logger.info("receiving a snapshot from %s, %d entries", sender.addr, chunk.total_items)
         else:
             accepted = self._target.snapshot_goes_on(sender, chunk.term)

@@ -99,6 +99,17 @@ def test_the_page_of_a_standalone_site_shows_its_caches(client: Client, viewer: 
     assert "default" in page
 
 
+def test_the_page_of_a_standalone_site_whose_replica_cannot_be_used_speaks_of_no_node(
+    client: Client, viewer: User, settings: Any, location: Path
+) -> None:
+    settings.HACACHE = {"HA_MODE": False}
+    location.chmod(0o777)
+    page = text(client)
+    assert "cache of this machine cannot be used" in page
+    assert "writable by other users" in page
+    assert "node" not in page.partition('id="content-main"')[2]
+
+
 def test_wrong_settings_are_shown_and_escaped(client: Client, viewer: User, settings: Any) -> None:
     settings.HACACHE = {"HA_MODE": "<maybe>"}
     page = text(client)

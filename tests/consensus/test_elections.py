@@ -59,6 +59,21 @@ def test_a_leader_that_is_gone_is_replaced_at_once_where_its_connections_were_re
     assert cluster.now - began < 500
 
 
+def test_who_has_seen_the_leader_die_asks_again_until_the_others_have_evidence_too(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    first, second = cluster.followers()
+    leader.crash()
+    # The other one never asks for itself.
+    cluster.filters.append(
+        lambda source, target, message: not (isinstance(message, LeaderReq) and source == second.addr)
+    )
+    cluster.connection_refused(first.addr, leader.addr)
+    began = cluster.now
+    assert cluster.leader() is first
+    assert cluster.now - began < 1000
+
+
 def test_false_evidence_moves_no_leader_that_the_others_still_hear(stage):
     cluster = stage()
     leader = cluster.settle()

@@ -5,10 +5,8 @@ from __future__ import annotations
 from django_hacache.consensus.messages import (
     AckLevel,
     Append,
-    AppendAck,
     Forward,
     ForwardReply,
-    Pong,
     Refusal,
 )
 from tests.simulation.kv import Command
@@ -186,27 +184,8 @@ def test_a_follower_that_was_down_when_it_was_told_what_is_committed_is_told_aga
     assert cluster.run_while(lambda: not told, at_most=1000)
     late.crash()
     cluster.filters.remove(lose)
-    cluster.run(2000)
-    cluster.restart(late)
+    cluster.run(500)
+    late.start()  # and nobody notices: its link was down
     cluster.run(2500)
     assert cluster.value(late, "k") == 1
     assert late.may_read()
-
-
-def test_a_leader_reads_no_longer_than_a_lease_on_what_a_follower_may_have_committed(stage):
-    cluster = stage()
-    leader = cluster.settle()
-    asking, other = cluster.followers()
-
-    def passes(source, target, message):
-        return not (isinstance(message, Pong | AppendAck) and source == asking.addr) and not (
-            isinstance(message, Append) and target == other.addr
-        )
-
-    cluster.filters.append(passes)
-    operation = cluster.submit(asking.addr, Command("set", "k", 1), AckLevel.QUORUM, timeout=4000)
-    assert cluster.run_while(lambda: operation.ended is None, at_most=500)
-    assert operation.ended.refusal is None
-    assert cluster.value(leader, "k") is None
-    cluster.run(cluster.plan.lease + 100)
-    assert not leader.may_read()

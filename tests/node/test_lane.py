@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import socket
 
@@ -291,6 +292,24 @@ def test_a_lane_that_nobody_reads_ends_instead_of_filling_memory():
     run(scenario)
 
 
+def test_a_message_larger_than_the_buffer_is_carried_and_the_next_goes_another_way(caplog):
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+            large = pb.CacheRequest(put=pb.Put(value=b"x" * (5 << 20)))
+            assert ends.lane.send(large)
+            # It is still being written: there is no room for another, and no reason to give the lane up.
+            assert not ends.lane.send(large)
+            assert not ends.lane.send(ping(1))
+            await until(lambda: len(ends.events.requests) == 1)
+            assert ends.lane.up
+            assert ends.lane.send(ping(2))
+            await until(lambda: len(ends.events.answers) == 1)
+
+    run(scenario)
+    assert "does not read it" not in caplog.text
+
+
 def test_a_port_that_is_taken_is_named():
     async def scenario():
         port = free_port()
@@ -316,3 +335,66 @@ def test_the_announced_port_is_that_of_every_interface(address):
             await server.close()
 
     run(scenario)
+
+
+def complaints(caplog, about):
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno > logging.DEBUG and about in record.getMessage()
+    ]
+
+
+def test_strangers_that_knock_all_night_are_told_of_once(caplog):
+    caplog.set_level(logging.INFO)
+
+    async def scenario():
+        async with Ends() as ends:
+            hellos = [pb.LaneHello(token=TOKEN, addr=f"10.9.9.{number}:1") for number in range(5)]
+            hellos += [pb.LaneHello(token="wrong" * 8, addr=ME.addr)] * 5
+            said = [frame(hello.SerializeToString()) for hello in hellos]
+            for each in [*said, *[frame(b"x" * (HELLO_BYTES + size)) for size in range(1, 6)]]:
+                reader, writer = await ends.stranger()
+                writer.write(each)
+                await ended(reader)
+                writer.close()
+
+    run(scenario)
+    assert complaints(caplog, "a lane ") == [
+        "a lane was refused to '10.9.9.0:1': its address is not among the HA_HOSTS of this node",
+        f"a lane was refused to {ME.addr!r}: the token is missing or wrong",
+        f"a lane ended: its bytes are no message (a stranger): a frame of {HELLO_BYTES + 1} bytes",
+    ]
+
+
+def test_a_peer_that_refuses_the_lane_again_and_again_is_told_of_once(caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.01)
+
+    async def scenario():
+        async with Ends(token="wrong" * 8) as ends:
+            ends.lane.announced(ends.server.port)
+            await until(lambda: caplog.text.count("no lane to") >= 3)
+
+    run(scenario)
+    assert complaints(caplog, "no lane to") == [f"no lane to {PEER.addr}: the token is missing or wrong"]
+
+
+def test_a_lane_that_falls_silent_again_and_again_is_told_of_once(caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.01)
+    monkeypatch.setattr(lane_module, "SILENCE_S", 0.05)
+
+    async def scenario():
+        async def greet_and_fall_silent(reader, writer):
+            writer.write(frame(Events().greeting().SerializeToString()))
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(greet_and_fall_silent, "127.0.0.1", 0)
+        async with server, Ends() as ends:
+            ends.lane.announced(server.sockets[0].getsockname()[1])
+            await until(lambda: len(ends.events.lost) >= 3)
+
+    run(scenario)
+    assert len(complaints(caplog, "nothing came from")) == 1

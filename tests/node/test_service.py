@@ -30,9 +30,8 @@ class EagerEvents:
         pass
 
 
-def test_no_heartbeat_overtakes_the_first_message():
-    port = free_port()
-    config = ClusterConfig(
+def config_of(port):
+    return ClusterConfig(
         ha_mode=True,
         hosts=(Host("http", "127.0.0.1", port), Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", 2)),
         hostname=f"127.0.0.1:{port}",
@@ -47,6 +46,11 @@ def test_no_heartbeat_overtakes_the_first_message():
         election_timeout_s=2,
     )
 
+
+def test_no_heartbeat_overtakes_the_first_message():
+    port = free_port()
+    config = config_of(port)
+
     async def first_two():
         service = Service(config, frozenset({"127.0.0.1:1"}), EagerEvents(), max_request_bytes=1 << 20)
         server = await start_server(config, service)
@@ -60,3 +64,22 @@ def test_no_heartbeat_overtakes_the_first_message():
     greeting, heartbeat = asyncio.run(first_two())
     assert greeting.mgmt_ack.leader_info.node_addr == "node:1"
     assert heartbeat.mgmt_ack.ping.term == 1
+
+
+def test_nodes_that_the_hosts_do_not_list_are_told_of_once(caplog):
+    port = free_port()
+    config = config_of(port)
+
+    async def knock():
+        service = Service(config, frozenset({"127.0.0.1:1"}), EagerEvents(), max_request_bytes=1 << 20)
+        server = await start_server(config, service)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                for stranger in ("10.9.9.8:1", "10.9.9.9:1", "10.9.9.9:1"):
+                    call = channel.stream_stream(METHOD)(metadata=credentials.metadata(TOKEN, stranger))
+                    assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.PERMISSION_DENIED
+        finally:
+            await server.stop(None)
+
+    asyncio.run(knock())
+    assert caplog.messages == ["a node that calls itself 10.9.9.8:1 connected; HA_HOSTS does not list it"]

@@ -15,6 +15,7 @@ from django_hacache.replica.clock import NEVER
 from django_hacache.wire import cache_pb2 as pb
 
 PEER = "b:2"
+TERM = 5
 LEADER = Sender("a:1", "incarnation", None, fresh=False)
 
 
@@ -134,16 +135,16 @@ def test_values_that_fill_the_queue_of_the_stream_are_waited_for(replica):
 
 
 class Target:
-    """The runtime of a follower: accepts every transfer."""
+    """The runtime of a follower: accepts every transfer of its leader."""
 
     def __init__(self):
         self.stored, self.installed = [], []
 
     def snapshot_begins(self, sender, term):
-        return True
+        return term == TERM
 
     def snapshot_goes_on(self, sender, term):
-        return True
+        return term == TERM
 
     def snapshot_stores(self, items):
         self.stored += [item.key for item in items]
@@ -153,9 +154,10 @@ class Target:
         self.installed.append(installed)
 
 
-def chunks_of(transfer, count):
+def chunks_of(transfer, count, term=TERM):
     return [
         pb.SnapshotChunk(
+            term=term,
             transfer=transfer,
             number=number,
             items=[pb.SnapshotItem(cache_name="default", key=f"{transfer}{number}".encode())],
@@ -192,6 +194,20 @@ def test_a_transfer_that_begins_anew_replaces_the_one_before():
     assert target.stored == [b"a0", b"a1", b"b0", b"b1"]
     assert broken == [False, False, False, True, False]
     assert len(target.installed) == 1
+
+
+def test_a_leader_whose_term_is_over_does_not_break_the_transfer_of_the_one_that_leads():
+    good, stale = chunks_of("a", 3), chunks_of("b", 2, term=TERM - 1)
+    target, broken, left = received(good[0], stale[0], good[1], stale[1], good[2])
+    assert target.stored == [b"a0", b"a1", b"a2"]
+    assert broken == [False, True, False, True, False]
+    assert len(target.installed) == 1
+    assert left == []
+
+
+def test_a_transfer_that_is_refused_is_not_shown():
+    *_, left = received(*chunks_of("a", 2, term=TERM - 1)[:1])
+    assert left == []
 
 
 @pytest.mark.parametrize("order", [[1], [0, 2], [0, 1, 1], [0, 0, 2]])

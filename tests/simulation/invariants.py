@@ -321,6 +321,14 @@ class Invariants:
         if not history.quorum_indexes or index > history.quorum_indexes[-1]:
             history.quorum_times.append(self._cluster.now)
             history.quorum_indexes.append(index)
+        for leader in self._cluster.leaders:
+            # Reads on the leader's host are linearizable: whoever answers, the leader has applied it before.
+            newest = (
+                leader.core.hard.term >= entry.term and self._history(leader.core.hard.generation) is history
+            )
+            if newest and leader.may_read():
+                reached = leader.disk.applied >= index
+                self._require(reached, leader.addr, "leads and reads", leader.disk.applied, "after", index)
         if operation.level is AckLevel.ALL:
             history.acked_at_all = max(history.acked_at_all, index)
             for each in self._cluster.hosts.values():

@@ -80,9 +80,15 @@ def _what_to_serve(given: str | None) -> tuple[Path, Mapping[str, CacheOptions]]
 
 
 def _log_to_stderr(verbosity: int) -> None:
-    """Log as the project configured it; where it configured nothing for us, to standard error."""
+    """Log as the project configured it: at its level, or INFO where it set none; without a handler to standard error.
+
+    With -v 2 at level DEBUG, whatever the project says.
+    """
     logger = logging.getLogger("django_hacache")
-    logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    if verbosity > 1:
+        logger.setLevel(logging.DEBUG)
+    elif logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
     if not logger.hasHandlers():
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -1,0 +1,77 @@
+"""What repeats without end does not fill the log without end."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from django_hacache.node.complaints import AGAIN_S, REASONS_MAX, Complaints
+
+LOGGER = logging.getLogger("django_hacache.test_complaints")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def complaints(clock, caplog):
+    caplog.set_level(logging.INFO, LOGGER.name)
+    return Complaints(LOGGER, clock)
+
+
+def test_a_reason_is_said_once(complaints, caplog):
+    for _ in range(100):
+        complaints.say("refused", "no way to b: refused")
+    assert caplog.messages == ["no way to b: refused"]
+
+
+def test_another_reason_is_said_at_once(complaints, caplog):
+    for reason in ("refused", "refused", "silent", "silent"):
+        complaints.say(reason, reason)
+    assert caplog.messages == ["refused", "silent"]
+
+
+def test_reasons_that_alternate_do_not_defeat_it(complaints, caplog):
+    for _ in range(100):
+        complaints.say("refused", "refused")
+        complaints.say("silent", "silent")
+    assert caplog.messages == ["refused", "silent"]
+
+
+def test_after_ten_minutes_it_is_said_again_with_a_count(complaints, caplog, clock):
+    for _ in range(8):
+        complaints.say("stranger", "10.0.0.9 knocked")
+    clock.now += AGAIN_S
+    complaints.say("stranger", "10.0.0.7 knocked")
+    complaints.say("stranger", "10.0.0.8 knocked")
+    assert caplog.messages == ["10.0.0.9 knocked", "10.0.0.7 knocked (7 times more since it was last said)"]
+
+
+def test_what_was_well_meanwhile_is_said_again(complaints, caplog):
+    complaints.say("refused", "refused")
+    complaints.settled()
+    complaints.say("refused", "refused")
+    assert caplog.messages == ["refused", "refused"]
+
+
+def test_the_level_is_kept_and_repetitions_are_for_debugging(complaints, caplog):
+    caplog.set_level(logging.DEBUG, LOGGER.name)
+    complaints.say("silent", "silent", level=logging.INFO)
+    complaints.say("silent", "silent", level=logging.INFO)
+    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.DEBUG]
+
+
+def test_no_number_of_reasons_fills_memory(complaints):
+    for number in range(10 * REASONS_MAX):
+        complaints.say(str(number), "whatever")
+    assert len(complaints._said) == REASONS_MAX
