@@ -16,8 +16,9 @@ from tests.faults.recorder import PADDING
 # A leader is logged a moment after it has begun to accept.
 LOGGED_WITHIN_NS = 100_000_000
 CATCH_UP_S = 10
-# Faults that cause no election are given the time in which a wrong one would have happened: four timeouts.
-LONG_ENOUGH_S = 6.0
+# Faults that cause no election are given the time in which a wrong one would have happened: a wait for a leader is two
+# seconds at least and four at most.
+LONG_ENOUGH_S = 5.0
 
 
 def lasting(seconds: float) -> None:

@@ -30,7 +30,12 @@ def remove_leftovers() -> None:
             for location in directory.iterdir():
                 if location.is_mount():
                     run("umount", "-l", str(location))
-            shutil.rmtree(directory)
+            # Another process may do the same at this moment.
+            shutil.rmtree(directory, ignore_errors=True)
+    # What libfaketime shares with the children of a process stays where that is killed.
+    for shared in SHARED_MEMORY.glob("*faketime_s[he]m_*"):
+        if not Path(f"/proc/{shared.name.rpartition('_')[2]}").exists():
+            shared.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -53,3 +58,4 @@ def laboratory(
                 cluster.stop()
     finally:
         network.remove()
+        remove_leftovers()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from tests.cluster.conftest import eventually
 from tests.faults.cluster import LANE_PORT
-from tests.faults.judge import assert_kept_its_promises, failed, lasting, no_change_of_leader
+from tests.faults.judge import LONG_ENOUGH_S, assert_kept_its_promises, failed, lasting, no_change_of_leader
 
 
 def test_with_every_lane_cut_writes_take_the_stream(cluster, recorders):
     eventually(lambda: cluster.lanes() == [2, 2, 2])
     with recorders.running() as history, no_change_of_leader(cluster):
-        lasting(2)
+        lasting(0.5)
         cluster.network.cut_port(LANE_PORT)
         eventually(lambda: cluster.lanes() == [0, 0, 0])
-        lasting(3)
+        lasting(1)
         cluster.network.heal()
         eventually(lambda: cluster.lanes() == [2, 2, 2])
-        lasting(1)
+        lasting(0.5)
     assert failed(history) == []
     assert_kept_its_promises(cluster, history)
 
@@ -24,10 +24,10 @@ def test_with_every_lane_cut_writes_take_the_stream(cluster, recorders):
 def test_with_grpc_cut_writes_take_the_lane(cluster, recorders):
     eventually(lambda: cluster.lanes() == [2, 2, 2])
     with recorders.running() as history, no_change_of_leader(cluster):
-        lasting(2)
+        lasting(0.5)
         for host in cluster.hosts:
             cluster.network.cut_port(int(host.addr.rpartition(":")[2]))
-        lasting(8)
+        lasting(LONG_ENOUGH_S)
     cluster.network.heal()
     assert failed(history) == []
     assert_kept_its_promises(cluster, history)

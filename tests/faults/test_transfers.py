@@ -20,13 +20,19 @@ def received_percent(host):
     return max((one.percent for one in host.transfers() if one.incoming), default=0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _long_history(_lasting):
+    cluster, _ = _lasting
+    cluster.repair()
+    for _ in range(ROUNDS):
+        cluster.hosts[0].worker.store("state", VALUES, VALUE_BYTES)
+
+
 @contextmanager
-def in_the_middle_of_a_transfer(cluster, joiner, other):
+def in_the_middle_of_a_transfer(cluster, joiner):
     """The host has lost everything and is being sent it, over a link that is slow while the block runs."""
     joiner.signal(signal.SIGKILL)
     joiner.wipe()
-    for _ in range(ROUNDS):
-        other.worker.store("state", VALUES, VALUE_BYTES)
     cluster.network.slow_down(joiner.machine, RATE)
     joiner.start()
     eventually(lambda: received_percent(joiner) >= 5)
@@ -55,7 +61,7 @@ def test_a_transfer_that_breaks_off_starts_again(cluster, recorders, strike):
     complete = f"{joiner.addr} has the snapshot"
     before = leader.log.read_text().count(complete)
     with recorders.running(hosts=[leader, other]) as history:
-        with in_the_middle_of_a_transfer(cluster, joiner, other):
+        with in_the_middle_of_a_transfer(cluster, joiner):
             strike(cluster, joiner)
             assert not joiner.serves()
             eventually(lambda: not leader.transfers())
@@ -74,7 +80,7 @@ def test_a_leader_that_dies_in_the_middle_of_a_transfer_is_not_replaced_with_the
     leader = cluster.leader()
     joiner, other = cluster.others(leader)
     with recorders.running(hosts=[other]) as history:
-        with in_the_middle_of_a_transfer(cluster, joiner, other):
+        with in_the_middle_of_a_transfer(cluster, joiner):
             elected = len(cluster.leaderships())
             leader.signal(signal.SIGKILL)
             # With a vote of the joiner there would be a new one within half a second.

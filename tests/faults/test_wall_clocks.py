@@ -25,8 +25,7 @@ def own_clocks():
         yield made
 
 
-@pytest.mark.parametrize("seconds", [HOUR_S, -HOUR_S])
-@pytest.mark.parametrize("who", ["leader", "follower"])
+@pytest.mark.parametrize(("who", "seconds"), [("leader", HOUR_S), ("follower", -HOUR_S)])
 def test_a_jump_of_a_wall_clock_changes_no_leader_and_no_time_to_live(own_clocks, who, seconds):
     cluster, recorders = own_clocks
     with recorders.running() as history, no_change_of_leader(cluster) as leader:
