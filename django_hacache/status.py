@@ -41,7 +41,7 @@ class Leader:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """Something that a host keeps within a limit: `log_bytes`, `pending_changes`, `pending_bytes`,
-    `recent_requests`, `outgoing_bytes` (of the peer to which most waits to be sent)."""
+    `recent_requests`, `recent_requests_bytes`, `outgoing_bytes` (of the peer to which most waits to be sent)."""
 
     name: str
     used: int

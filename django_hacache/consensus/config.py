@@ -26,6 +26,7 @@ class CoreConfig:
     append_bytes: int = 1 << 20
     log_bytes: int = 64 << 20
     request_table: int = 32768
+    request_table_bytes: int = 16 << 20
     pending_requests: int = 20_000
     pending_bytes: int = 256 << 20
 

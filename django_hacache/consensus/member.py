@@ -57,8 +57,9 @@ class Member:
         self.config = config
         self._rng = rng
         self._state = NodeState(hard, log, applied, now)
-        self.table = RequestTable(config.request_table, requests)
-        self.table.floor = requests_floor
+        # What had been forgotten of the log itself is found out again, from the log.
+        floor = min(requests_floor, log.base_index)
+        self.table = RequestTable(config.request_table, config.request_table_bytes, requests, floor)
         for entry in log.between(log.base_index + 1, log.last_index):
             self.table.record(entry)
         self._replication = Replication(config, self._state)

@@ -142,6 +142,7 @@ class Report:
             pb.Bound(name="pending_changes", used=core.pending, limit=config.pending_requests),
             pb.Bound(name="pending_bytes", used=core.pending_bytes, limit=config.pending_bytes),
             pb.Bound(name="recent_requests", used=len(core.table), limit=config.request_table),
+            pb.Bound(name="recent_requests_bytes", used=core.table.bytes, limit=config.request_table_bytes),
             pb.Bound(name="outgoing_bytes", used=queued, limit=room),
         ]
 

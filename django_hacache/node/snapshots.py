@@ -51,7 +51,7 @@ class BrokenOff(Exception):
 
 @dataclass(slots=True)
 class Moved:
-    """How far one transfer is. Bytes are those of keys and values."""
+    """How far one transfer is. Bytes are those of keys and values, and of the recent requests."""
 
     peer: str
     incoming: bool
@@ -235,7 +235,7 @@ class Pace:
 def _chunks(
     reading: ReadTransaction, requests: list[tuple[str, Recorded]]
 ) -> Iterator[tuple[pb.SnapshotChunk, int]]:
-    """The chunks of a picture, each with its bytes of keys and values."""
+    """The chunks of a picture, each with the bytes in it: first the entries, then the recent requests."""
     chunk, size = pb.SnapshotChunk(), 0
     for cache in reading.caches():
         for entry in reading.items(cache):
@@ -243,13 +243,21 @@ def _chunks(
             if entry.expires_at != NEVER:
                 item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // MS
             size += len(entry.value) + len(entry.key)
-            if size >= CHUNK_BYTES or len(chunk.items) >= CHUNK_ENTRIES:
+            if _is_full(chunk, size):
                 yield chunk, size
                 chunk, size = pb.SnapshotChunk(), 0
-    chunk.done = True
     for req_id, recorded in requests:
+        if _is_full(chunk, size):
+            yield chunk, size
+            chunk, size = pb.SnapshotChunk(), 0
         chunk.requests.add(req_id=req_id, outcome=recorded.outcome, index=recorded.index)
+        size += len(req_id) + len(recorded.outcome)
+    chunk.done = True
     yield chunk, size
+
+
+def _is_full(chunk: pb.SnapshotChunk, size: int) -> bool:
+    return size >= CHUNK_BYTES or len(chunk.items) + len(chunk.requests) >= CHUNK_ENTRIES
 
 
 class SnapshotTarget(Protocol):
@@ -269,6 +277,7 @@ class SnapshotReceiver:
         self._transfer = ""
         self._next = 0
         self._moved: Moved | None = None
+        self._requests: list[tuple[str, Recorded]] = []
 
     def transfers(self) -> list[pb.Transfer]:
         """What is being received, for people."""
@@ -282,6 +291,7 @@ class SnapshotReceiver:
             # One that is refused, of a leader whose term is over, is nothing to the transfer that goes on.
             if accepted:
                 self._transfer, self._next = chunk.transfer, 0
+                self._requests = []
                 self._moved = Moved(sender.addr, True, chunk.total_items, time.monotonic())
                 logger.info("receiving a snapshot from %s, %d entries", sender.addr, chunk.total_items)
         else:
@@ -293,13 +303,15 @@ class SnapshotReceiver:
         self._next += 1
         # Not ByteSize: that is a serialization.
         self._moved.bytes += sum(len(item.key) + len(item.value) for item in chunk.items)
+        self._moved.bytes += sum(len(one.req_id) + len(one.outcome) for one in chunk.requests)
         self._moved.entries += len(chunk.items)
+        self._requests += ((one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests)
         if not self._target.snapshot_stores(list(chunk.items)):
             ack.broken = True
             return ack
         if chunk.done:
-            requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]
-            self._target.snapshot_installed(Installed(chunk.last_index, chunk.last_term, requests))
-            self._transfer = ""
+            installed = Installed(chunk.last_index, chunk.last_term, self._requests)
+            self._transfer, self._requests = "", []
+            self._target.snapshot_installed(installed)
             logger.info("the snapshot is complete at index %d, %d bytes", chunk.last_index, self._moved.bytes)
         return ack

@@ -1866,7 +1866,7 @@ class SnapshotChunk(_message.Message):
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotItem]: ...
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecentRequest]:
-        """In the last chunk: the replicated table of recent requests, oldest first."""
+        """After all items, over as many chunks as it takes: the replicated table of recent requests, oldest first."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry
 from django_hacache.consensus.quorum import reached_by
-from django_hacache.consensus.requests import Recorded, RequestTable
+from django_hacache.consensus.requests import RECORD_BYTES, Recorded, RequestTable
 
 
 def entries(*terms: int) -> list[Entry]:
@@ -59,7 +59,7 @@ def test_compaction_keeps_half_of_the_limit_and_what_is_not_applied():
 
 
 def test_the_request_table_forgets_the_oldest_and_says_so():
-    table = RequestTable(2)
+    table = RequestTable(2, 1 << 20)
     for entry in entries(1, 1, 1):
         table.record(entry)
     assert table.find("r1") is None
@@ -68,8 +68,58 @@ def test_the_request_table_forgets_the_oldest_and_says_so():
     assert len(table) == 2
 
 
+def test_the_request_table_forgets_the_oldest_where_the_outcomes_are_too_many_bytes():
+    ordered = [
+        Entry(index, 1, b"x", f"r{index}", b"o" * size) for index, size in enumerate((900, 900, 10), 1)
+    ]
+    table = RequestTable(10, 2 * RECORD_BYTES + 1500)
+    for entry in ordered[:2]:
+        table.record(entry)
+    assert table.floor == 1
+    assert [req_id for req_id, _ in table.items()] == ["r2"]
+    table.record(ordered[2])
+    assert [req_id for req_id, _ in table.items()] == ["r2", "r3"]
+    assert table.bytes == 2 * (RECORD_BYTES + len("r2")) + 900 + 10
+
+
+def test_an_outcome_larger_than_the_request_table_is_forgotten_at_once():
+    table = RequestTable(10, 1000)
+    table.record(Entry(1, 1, b"x", "r1", b"o" * 1000))
+    assert (len(table), table.bytes, table.floor) == (0, 0, 1)
+
+
+def test_the_request_table_counts_each_request_once():
+    table = RequestTable(2, 1 << 20)
+    ordered = entries(1, 1, 1)
+    # A leader records an entry when it orders it, and again with all that came in the same batch.
+    for entry in [*ordered, *ordered]:
+        table.record(entry)
+    assert table.items() == [("r2", Recorded(2, b"")), ("r3", Recorded(3, b""))]
+    assert (table.floor, table.bytes) == (1, 2 * (RECORD_BYTES + 2))
+
+
+def test_the_request_table_takes_what_comes_instead_of_what_was_cut_off_the_log():
+    table = RequestTable(2, 1 << 20)
+    cut = entries(1, 1, 1, 1, 1)
+    for entry in cut:
+        table.record(entry)
+    assert table.floor == 3
+    table.forget(cut[1:])
+    assert (len(table), table.bytes, table.floor) == (0, 0, 1)
+    table.record(Entry(2, 2, b"x", "other"))
+    assert table.find("other") == Recorded(2, b"")
+
+
+def test_the_request_table_of_a_snapshot_is_bounded_too():
+    table = RequestTable(10, 2 * RECORD_BYTES)
+    table.replace([("a", Recorded(4, b"")), ("b", Recorded(6, b""))], 3)
+    assert (table.items(), table.floor) == ([("b", Recorded(6, b""))], 4)
+    table.clear()
+    assert (len(table), table.bytes, table.floor) == (0, 0, 0)
+
+
 def test_the_request_table_forgets_what_was_cut_off_the_log():
-    table = RequestTable(10)
+    table = RequestTable(10, 1 << 20)
     cut = entries(1, 1)
     for entry in cut:
         table.record(entry)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from django_hacache.consensus.messages import Sender
+from django_hacache.consensus.requests import Recorded
 from django_hacache.node import snapshots
 from django_hacache.node.durable import Installed
 from django_hacache.node.outbox import Outbox
@@ -25,21 +26,25 @@ def fill(replica, *sizes):
             transaction.set("default", f"key{number}", bytes(size), version=number + 1, expires_at=NEVER)
 
 
+def size_of(chunk):
+    return sum(len(item.value) for item in chunk.items) + sum(len(one.outcome) for one in chunk.requests)
+
+
 class Follower:
     """Takes chunks as the network brings them, and answers when it is told to."""
 
-    def __init__(self, replica):
+    def __init__(self, replica, requests=()):
         self.arrived = asyncio.Queue()
         self.waiting = self.most = 0
         self.ended = asyncio.get_running_loop().create_future()
         self.sender = SnapshotSender(
-            replica, self.take, lambda _, index: self.ended.set_result(index), lambda _: []
+            replica, self.take, lambda _, index: self.ended.set_result(index), lambda _: list(requests)
         )
         self.sender.start(PEER, 1)
 
     def take(self, peer, request):
         chunk = request.snapshot_chunk
-        self.waiting += sum(len(item.value) for item in chunk.items)
+        self.waiting += size_of(chunk)
         self.most = max(self.most, self.waiting)
         self.arrived.put_nowait(chunk)
         return True
@@ -47,7 +52,7 @@ class Follower:
     async def store(self):
         """Take the next chunk and acknowledge it; returns its number, its entries and whether it is the last."""
         chunk = await self.arrived.get()
-        self.waiting -= sum(len(item.value) for item in chunk.items)
+        self.waiting -= size_of(chunk)
         self.sender.on_ack(
             PEER, pb.SnapshotAck(transfer=chunk.transfer, number=chunk.number, done=chunk.done)
         )
@@ -76,6 +81,43 @@ def test_no_more_is_on_the_way_than_the_window_and_one_chunk(replica, sizes):
     assert sum(entries) == len(sizes)
     assert max(entries) <= snapshots.CHUNK_ENTRIES
     assert numbers == tuple(range(len(numbers)))
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(3000, 10), (200, 40_000)])
+def test_recent_requests_that_are_more_than_a_chunk_go_in_several(replica, count, outcome):
+    fill(replica, 10)
+    requests = [(f"r{index}", Recorded(index, bytes(outcome))) for index in range(1, count + 1)]
+
+    async def transfer():
+        follower, target = Follower(replica, requests), Target()
+        receiver, largest, done = SnapshotReceiver(target), 0, False
+        while not done:
+            chunk = await follower.arrived.get()
+            chunk.term = TERM
+            follower.waiting -= size_of(chunk)
+            largest = max(largest, chunk.ByteSize())
+            assert len(chunk.items) + len(chunk.requests) <= snapshots.CHUNK_ENTRIES
+            ack = receiver.on_chunk(LEADER, chunk)
+            assert not ack.broken
+            follower.sender.on_ack(PEER, ack)
+            done = chunk.done
+        await follower.ended
+        return target, largest, follower.most
+
+    target, largest, most = asyncio.run(transfer())
+    (installed,) = target.installed
+    assert installed.requests == requests
+    assert largest <= 2 * snapshots.CHUNK_BYTES
+    assert most <= WINDOW_BYTES + 2 * snapshots.CHUNK_BYTES
+
+
+def test_the_requests_of_a_transfer_that_broke_off_are_forgotten():
+    first, second = chunks_of("a", 2), chunks_of("b", 2)
+    first[0].requests.add(req_id="old", index=3)
+    second[0].requests.add(req_id="new", index=4)
+    second[1].requests.add(req_id="newer", index=5)
+    target, *_ = received(first[0], *second)
+    assert target.installed[0].requests == [("new", Recorded(4, b"")), ("newer", Recorded(5, b""))]
 
 
 def test_others_have_the_loop_after_every_chunk(replica):

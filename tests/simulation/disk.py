@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from random import Random
 
 from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.messages import Entry, Generation
-from django_hacache.consensus.requests import Recorded, RequestTable
+from django_hacache.consensus.requests import RequestTable
 from django_hacache.consensus.state import HardState, Ready
 
 from .kv import Contents
@@ -24,15 +23,15 @@ class Snapshot:
 
 
 class Disk:
-    def __init__(self, rng: Random, request_table: int) -> None:
+    def __init__(self, rng: Random, request_table: int, request_table_bytes: int) -> None:
         self.hard: HardState = fresh_state(rng)
         self.base = (0, 0)
         self.entries: list[Entry] = []
         self.applied = 0
         self.contents = Contents()
-        self.requests: OrderedDict[str, Recorded] = OrderedDict()
-        self.requests_floor = 0
-        self._request_table = request_table
+        # Those that the log has dropped.
+        self.requests = RequestTable(request_table, request_table_bytes)
+        self._limits = request_table, request_table_bytes
 
     def persist(self, ready: Ready, unstored: list[Entry]) -> None:
         """One transaction, in the order that Ready documents; `unstored` is what earlier ones could wait for."""
@@ -55,7 +54,7 @@ class Disk:
             term = self.term_at(ready.compact_to)
             assert term is not None, "compaction past the end of the log"
             for entry in self.entries[: ready.compact_to - self.base[0]]:
-                self._record(entry)
+                self.requests.record(entry)
             del self.entries[: ready.compact_to - self.base[0]]
             self.base = (ready.compact_to, term)
         if ready.hard_state is not None:
@@ -68,29 +67,18 @@ class Disk:
 
     def requests_up_to_applied(self) -> RequestTable:
         """The table of recent requests: those that the log has dropped, and those in it."""
-        table = RequestTable(self._request_table, self.requests.items())
-        table.floor = self.requests_floor
+        table = RequestTable(*self._limits, self.requests.items(), self.requests.floor)
         for entry in self.entries[: self.applied - self.base[0]]:
             table.record(entry)
         return table
 
-    def _record(self, entry: Entry) -> None:
-        if not entry.req_id:
-            return
-        self.requests[entry.req_id] = Recorded(entry.index, entry.outcome)
-        while len(self.requests) > self._request_table:
-            _, oldest = self.requests.popitem(last=False)
-            self.requests_floor = max(self.requests_floor, oldest.index)
-
     def empty(self) -> None:
         self.contents = Contents()
         self.requests.clear()
-        self.requests_floor = 0
 
     def install(self, snapshot: Snapshot) -> None:
         self.contents = snapshot.contents.copy()
-        self.requests = OrderedDict(snapshot.requests)
-        self.requests_floor = snapshot.floor
+        self.requests.replace(snapshot.requests, snapshot.floor)
         self.applied = snapshot.index
 
     def term_at(self, index: int) -> int | None:

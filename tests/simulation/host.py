@@ -55,11 +55,12 @@ class Host:
             log_bytes=plan.log_bytes,
             append_bytes=plan.append_bytes,
             request_table=plan.request_table,
+            request_table_bytes=plan.request_table_bytes,
             pending_requests=plan.pending_requests,
             pending_bytes=plan.pending_bytes,
             resend=500,
         )
-        self.disk = Disk(rng, plan.request_table)
+        self.disk = Disk(rng, plan.request_table, plan.request_table_bytes)
         self.core: Core | None = None
         self.process = 0
         self.paused = False
@@ -104,8 +105,8 @@ class Host:
             evaluator=self.evaluator,
             now=self.clock(),
             rng=Random(self.rng.getrandbits(32)),
-            requests=list(disk.requests.items()),
-            requests_floor=disk.requests_floor,
+            requests=disk.requests.items(),
+            requests_floor=disk.requests.floor,
             wall_offset=self.wall_offset,
             size_of=lambda command: command.size,
         )
@@ -123,7 +124,8 @@ class Host:
 
     def lose_directory(self) -> None:
         self.cluster.invariants.wiped(self)
-        self.disk = Disk(self.rng, self.cluster.plan.request_table)
+        plan = self.cluster.plan
+        self.disk = Disk(self.rng, plan.request_table, plan.request_table_bytes)
         self.lease_until = NEVER
 
     def pause(self) -> None:

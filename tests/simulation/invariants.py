@@ -145,7 +145,9 @@ class Invariants:
         if log.bytes > plan.log_bytes:
             unapplied = sum(entry.size for entry in log.between(core.state.applied + 1, log.last_index))
             self._require(log.bytes - unapplied <= plan.log_bytes, host.addr, "log has", log.bytes, "bytes")
-        self._require(len(core.table) <= plan.request_table, host.addr, "request table", len(core.table))
+        table = core.table
+        fits = len(table) <= plan.request_table and table.bytes <= plan.request_table_bytes
+        self._require(fits, host.addr, "remembers", len(table), "requests of", table.bytes, "bytes")
         waiting = core.pending <= plan.pending_requests and core.pending_bytes <= plan.pending_bytes
         self._require(
             waiting, host.addr, "has", core.pending, "changes of", core.pending_bytes, "bytes waiting"

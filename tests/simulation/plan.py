@@ -21,6 +21,7 @@ class Plan:
     log_bytes: int = 64 << 20
     append_bytes: int = 1 << 20
     request_table: int = 32768
+    request_table_bytes: int = 16 << 20
     pending_requests: int = 20_000
     pending_bytes: int = 256 << 20
     delay: tuple[float, float] = (1.0, 1.0)
@@ -61,6 +62,8 @@ def draw(rng: Random, duration: int) -> Plan:
         batching=rng.choice((0.0, 0.0, 0.5, 5.0)),
         disk_delay=rng.choice((0.0, 0.0, 2.0, 100.0)),
         disaster=rng.random() < 0.12,
+        # The least holds about eight requests.
+        request_table_bytes=rng.choice((2500, 10_000, 16 << 20, 16 << 20, 16 << 20, 16 << 20)),
     )
     if plan.request_table == 8 and not plan.duplication:
         # Small queues, too: what is refused there must not happen. A copy that the network makes of it could, and no
