@@ -285,3 +285,29 @@ def a_generation_that_nobody_joined_speaks_late(cluster) -> None:
         cluster.restart(host)
     cluster.settle()
     assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]
+
+
+def a_new_leader_does_not_know_what_is_committed(cluster) -> None:
+    """It has the entry that the dead leader acknowledged, not the news; its own entries reach nobody for a while."""
+    leader = cluster.settle()
+    new, late = cluster.followers()
+    cluster.filters.append(
+        lambda source, target, message: not (isinstance(message, Append) and target == late.addr)
+    )
+    cluster.write(leader, "k", 1)
+    cluster.filters.append(
+        lambda source, target, message: not (isinstance(message, Append) and not message.entries)
+    )
+    cluster.write(leader, "k", 2)
+    leader.crash()
+    for host in (new, late):
+        cluster.connection_refused(host.addr, leader.addr)
+    assert cluster.run_while(lambda: new.core.role is not Role.LEADER, at_most=5000)
+    for _ in range(30):
+        cluster.run(100)
+        for host in (new, late):
+            if host.may_read():
+                cluster.invariants.read(host)
+    cluster.filters.clear()
+    cluster.run(2000)
+    assert cluster.value(late, "k") == 2

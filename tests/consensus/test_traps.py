@@ -26,6 +26,7 @@ PLANS = {
     scripts.clocks_run_apart: {"lease": 2000},
     scripts.a_snapshot_is_overtaken_by_the_log: {"log_bytes": 1000},
     scripts.a_generation_that_nobody_joined_speaks_late: {},
+    scripts.a_new_leader_does_not_know_what_is_committed: {},
 }
 by_name = pytest.mark.parametrize("script", PLANS, ids=lambda script: script.__name__)
 
@@ -82,6 +83,10 @@ def commit_an_old_terms_entry_by_counting(monkeypatch):
     monkeypatch.setattr(Replication, "advance_commit", advance_commit)
 
 
+def grant_leases_before_the_commit_index_is_known(monkeypatch):
+    monkeypatch.setattr(Leases, "_knows_commit", lambda self: True)
+
+
 def leave_no_margin_for_clocks(monkeypatch):
     monkeypatch.setattr(Leases, "_deadline", lambda self, start, length: start + length)
 
@@ -99,6 +104,7 @@ def join_a_generation_that_has_committed_nothing(monkeypatch):
         (keep_granting_leases_after_losing_the_quorum, scripts.a_leader_on_the_minority_side_goes_on),
         (commit_an_old_terms_entry_by_counting, scripts.an_entry_of_an_earlier_term_is_on_a_majority),
         (leave_no_margin_for_clocks, scripts.clocks_run_apart),
+        (grant_leases_before_the_commit_index_is_known, scripts.a_new_leader_does_not_know_what_is_committed),
         (
             join_a_generation_that_has_committed_nothing,
             scripts.a_generation_that_nobody_joined_speaks_late,
