@@ -26,7 +26,7 @@ class Scale:
 
 
 FULL = Scale(
-    rounds=15,
+    rounds=9,
     block_calls=1000,
     block_seconds=1.0,
     warm_up_calls=200,
