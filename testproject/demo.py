@@ -289,6 +289,8 @@ def tail(log: Path) -> str:
 
 def stop(hosts: list[Host]) -> None:
     """End every process: politely, and after some seconds not so. The sites go first: they use the nodes."""
+    # A second Ctrl-C must not leave processes behind.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("web", "node"):
         running = [child for host in hosts for process, child in host.children() if process == name]
         for child in running:

@@ -52,7 +52,8 @@ HANDOVER_S = 3.0
 # What is due may be done later by this: to find out when the next thing is due takes longer than many a step.
 SOON_MS = 10
 STREAMS_END_S = 0.5
-LOG_BYTES = 64 << 20
+# Held in memory and in the replica: twice this. What a node misses in a restart is a few MiB.
+LOG_BYTES = 16 << 20
 FORWARD_LEVEL = core_messages.AckLevel.LEADER
 
 

@@ -87,6 +87,8 @@ def test_the_demo_reports_a_killed_node_goes_on_and_stops_everything(demo: subpr
     demo.stdin.flush()
     assert ", quorum" in read_until(demo, "Health")
     demo.send_signal(signal.SIGINT)
+    read_until(demo, "Stopping")
+    demo.send_signal(signal.SIGINT)  # whoever is impatient leaves nothing behind either
     read_until(demo, "Stopped.")
     assert demo.wait(60) == 0
     assert not any(alive(pid) for pid in nodes)
