@@ -10,6 +10,11 @@ import sys
 import pytest
 
 from tests.cluster.conftest import ROOT, Failed, Worker, eventually
+from tests.faults.network import why_impossible
+
+without_namespaces = pytest.mark.skipif(
+    why_impossible() is None, reason="tests/faults does the same and more, where namespaces are possible"
+)
 
 
 def failure(call, *args, says=False, **kwargs):
@@ -116,6 +121,7 @@ def test_a_frozen_leader_is_replaced_and_never_serves_what_was_overwritten(new_c
     assert leader.worker.get("key") == "newer"
 
 
+@without_namespaces
 def test_a_frozen_follower_causes_no_election(new_cluster):
     cluster = new_cluster()
     leader = cluster.leader()
@@ -196,6 +202,7 @@ def test_without_a_majority_nothing_is_written_and_nothing_is_thrown_away(new_cl
         eventually(lambda one=one: one.worker.get("key") == 1)
 
 
+@without_namespaces
 def test_a_majority_that_lost_its_memory_forms_a_new_generation_with_empty_caches(new_cluster):
     cluster = new_cluster()
     for host in cluster.hosts:
