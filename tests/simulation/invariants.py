@@ -323,19 +323,25 @@ class Invariants:
         if not history.quorum_indexes or index > history.quorum_indexes[-1]:
             history.quorum_times.append(self._cluster.now)
             history.quorum_indexes.append(index)
-        for leader in self._cluster.leaders:
-            # Reads on the leader's host are linearizable: whoever answers, the leader has applied it before.
-            newest = (
-                leader.core.hard.term >= entry.term and self._history(leader.core.hard.generation) is history
-            )
-            if newest and leader.may_read():
-                reached = leader.disk.applied >= index
-                self._require(reached, leader.addr, "leads and reads", leader.disk.applied, "after", index)
+        self._leader_has_applied(history, index)
         if operation.level is AckLevel.ALL:
             history.acked_at_all = max(history.acked_at_all, index)
             for each in self._cluster.hosts.values():
                 if each.may_read() and each.disk.hard.generation is not None:
                     self._reads_all(each, history, index)
+
+    def _leader_has_applied(self, history: History, index: int) -> None:
+        """Reads on the leader's host are linearizable: whoever answers, the leader has applied it before.
+
+        One that does not accept yet reads under a lease that it got as a follower, as does one that was replaced.
+        """
+        leaders = self._cluster.leaders
+        leader = max(leaders, key=lambda host: host.core.hard.term, default=None)
+        if leader is None or self._history(leader.core.hard.generation) is not history:
+            return
+        if leader.core.accepts and leader.may_read():
+            reached = leader.disk.applied >= index
+            self._require(reached, leader.addr, "leads and reads", leader.disk.applied, "after", index)
 
     def _reads_all(self, host: Host, history: History, index: int) -> None:
         same = self._history(host.disk.hard.generation) is history
