@@ -23,7 +23,7 @@ def test_a_tenth_of_all_packets_lost_changes_no_leader_and_writes_go_on(cluster,
     with recorders.running() as history:
         with no_change_of_leader(cluster):
             cluster.network.lose(0.1)
-            lasting(8)
+            lasting(6)
         cluster.network.heal()
     assert acknowledged_within(writes(history), 5.0) >= 0.99
     assert_kept_its_promises(cluster, history)

@@ -6,7 +6,7 @@ import pytest
 
 from .life import live
 
-SEEDS, CHUNK, DURATION = 200, 10, 8_000
+SEEDS, CHUNK, DURATION = 200, 10, 6_000
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
