@@ -323,14 +323,14 @@ class Invariants:
         if not history.quorum_indexes or index > history.quorum_indexes[-1]:
             history.quorum_times.append(self._cluster.now)
             history.quorum_indexes.append(index)
-        self._leader_has_applied(history, index)
+        self._leader_has_applied(history, entry)
         if operation.level is AckLevel.ALL:
             history.acked_at_all = max(history.acked_at_all, index)
             for each in self._cluster.hosts.values():
                 if each.may_read() and each.disk.hard.generation is not None:
                     self._reads_all(each, history, index)
 
-    def _leader_has_applied(self, history: History, index: int) -> None:
+    def _leader_has_applied(self, history: History, entry: Entry) -> None:
         """Reads on the leader's host are linearizable: whoever answers, the leader has applied it before.
 
         One that does not accept yet reads under a lease that it got as a follower, as does one that was replaced.
@@ -339,9 +339,9 @@ class Invariants:
         leader = max(leaders, key=lambda host: host.core.hard.term, default=None)
         if leader is None or self._history(leader.core.hard.generation) is not history:
             return
-        if leader.core.accepts and leader.may_read():
-            reached = leader.disk.applied >= index
-            self._require(reached, leader.addr, "leads and reads", leader.disk.applied, "after", index)
+        if leader.core.hard.term >= entry.term and leader.core.accepts and leader.may_read():
+            reached = leader.disk.applied >= entry.index
+            self._require(reached, leader.addr, "leads and reads", leader.disk.applied, "after", entry.index)
 
     def _reads_all(self, host: Host, history: History, index: int) -> None:
         same = self._history(host.disk.hard.generation) is history
