@@ -63,6 +63,21 @@ def apply_before_commit(monkeypatch):
     monkeypatch.setattr(Replication, "commit_known", commit_known)
 
 
+def let_a_follower_count_for_itself_and_the_leader(monkeypatch):
+    """Right by Raft's rule where two are a majority, but its host answers before the leader has applied."""
+    acknowledge = Replication._accept_and_acknowledge
+
+    def counting(self, append, leader, now, *, apply_at_once):
+        match = self._accept(append, now)
+        if self._config.quorum == 2 and not self._state.hard.fresh:
+            self._state.commit_to(match if self._state.log.term_at(match) == append.term else 0)
+        acknowledge(self, append, leader, now, apply_at_once=apply_at_once)
+
+    monkeypatch.setattr(Replication, "_accept_and_acknowledge", counting)
+    # The leader stores before it sends, or a majority might not hold it.
+    monkeypatch.setattr("django_hacache.consensus.core._counts_on_nothing_stored", lambda ready: False)
+
+
 def never_look_for_a_leader_again(monkeypatch):
     """Missing liveness shows, too: nobody asks for votes after the first wait."""
     postpone = Election.postpone
@@ -84,6 +99,7 @@ def never_look_for_a_leader_again(monkeypatch):
         forget_requests,
         accept_without_looking_at_the_entry_before,
         apply_before_commit,
+        let_a_follower_count_for_itself_and_the_leader,
         never_look_for_a_leader_again,
     ],
 )
