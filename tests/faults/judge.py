@@ -18,7 +18,7 @@ LOGGED_WITHIN_NS = 100_000_000
 CATCH_UP_S = 10
 # Faults that cause no election are given the time in which a wrong one would have happened: a wait for a leader is two
 # Faults that cause no election are given the time in which a wrong one would have happened: the longest timeout is 4 s.
-LONG_ENOUGH_S = 4.5
+LONG_ENOUGH_S = 4.2
 
 
 def lasting(seconds: float) -> None:

@@ -14,7 +14,7 @@ from tests.faults.judge import (
     writes,
 )
 
-FLAPS = 4
+FLAPS = 2
 FLAP_S = 1.0
 
 
