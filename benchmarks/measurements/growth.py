@@ -22,6 +22,9 @@ def growth(stage: Stage) -> dict[str, Any]:
         stages = {"few": stage, "many": large}
         for one in stages.values():
             one.open_crews(GROWING)
+            for name in GROWING:
+                # Warm: the first read of a page of shared memory in a process is a page fault.
+                one.crew(name).ask("read_all", entries=one.entries)
         places = [f"{name} {size}" for name in GROWING for size in stages]
         measured: dict[str, Any] = {name: {} for name in GROWING}
         for call in CALLS:

@@ -27,9 +27,7 @@ from django_hacache.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOST_PORT = re.compile(
-    r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+)):(?P<port>[0-9]{1,5})", re.IGNORECASE
-)
+HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+)):(?P<port>[0-9]{1,5})")
 HTTP = ("http", "https")
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from django_hacache.node.service import InboundStream
 
 HEARTBEATS = (core_messages.Ping, core_messages.Pong, core_messages.Probe, core_messages.ProbeReply)
+# Those of which no two are equal.
+NUMBERED = (core_messages.Ping, core_messages.Pong)
 AnyMessage = TypeVar("AnyMessage", pb.Ack, pb.CacheRequest)
 
 
@@ -45,6 +47,7 @@ class Routes:
         # What each peer opened, the latest last: answers go there.
         self._inbound_streams: dict[str, list[InboundStream]] = {}
         self._inbound_lanes: dict[str, list[InboundLane]] = {}
+        self._latest_heartbeats: dict[tuple[str, type], tuple[core_messages.Sender, core_messages.Message]] = {}
 
     def connected(self, peer: str) -> bool:
         """Whether there is a way to the peer that this node opened."""
@@ -66,6 +69,18 @@ class Routes:
 
     def lane_closed(self, lane: InboundLane) -> None:
         self._inbound_lanes[lane.addr].remove(lane)
+
+    # receiving
+
+    def is_second_copy(self, sender: core_messages.Sender, message: core_messages.Message) -> bool:
+        """Whether it is the heartbeat that came the other way a moment ago: an answer to it would be one, too."""
+        if not isinstance(message, NUMBERED):
+            return False
+        place, copy = (sender.addr, type(message)), (sender, message)
+        if self._latest_heartbeats.get(place) == copy:
+            return True
+        self._latest_heartbeats[place] = copy
+        return False
 
     # sending
 

@@ -367,8 +367,11 @@ class Node:
                 self._to_core(request.sender, codec.from_request(request))
 
     def _to_core(self, sender: pb.Sender, message: core_messages.Message | None) -> None:
-        if message is not None:
-            self.core.receive(self._senders.read(sender), message, now_ms())
+        if message is None:
+            return
+        signed = self._senders.read(sender)
+        if not self._routes.is_second_copy(signed, message):
+            self.core.receive(signed, message, now_ms())
             self._kick()
 
     # snapshots
