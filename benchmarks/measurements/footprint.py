@@ -66,15 +66,19 @@ def _servers(stage: Stage, name: str) -> tuple[list[int], Path | None]:
 
 
 def start_up(stage: Stage) -> Measured:
-    """What a backend adds to a worker that has loaded Django: in fresh processes."""
+    """What a backend adds to a worker that has loaded Django: in fresh processes, with caches that are empty.
+
+    What a worker maps of a replica is resident in it, yet all processes of the host share it: see `memory`.
+    """
 
     def block(name: str) -> dict[str, float]:
-        environment = BACKENDS[name].environments(stage)[0] | {"BENCHMARK_BARE": "1"}
+        environment = BACKENDS[name].environments(new)[0] | {"BENCHMARK_BARE": "1"}
         command = [sys.executable, "-m", "benchmarks.start_up"]
         ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
         return json.loads(ran.stdout)
 
-    rounds = in_turns(STARTING, stage.scale.fresh_processes, block)
+    with stage.another("start-up", entries=0) as new:
+        rounds = in_turns(STARTING, stage.scale.fresh_processes, block)
     return {
         name: {field: round(statistics.median(one[field] for one in seen), 3) for field in seen[0]}
         for name, seen in rounds.items()
