@@ -106,6 +106,10 @@ def node_config(addr: str | None = None) -> ClusterConfig:
     findings = Findings()
     config = read_cluster(findings, with_files=True)
     findings.raise_errors()
+    if not config.ha_mode:
+        raise ConfigurationError(
+            "HA_MODE is false: the cache is standalone and needs no node. Set HA_MODE=true and HA_HOSTS."
+        )
     if addr is not None:
         try:
             config = replace(config, hostname=host_port(addr))

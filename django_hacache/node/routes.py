@@ -47,7 +47,9 @@ class Routes:
         # What each peer opened, the latest last: answers go there.
         self._inbound_streams: dict[str, list[InboundStream]] = {}
         self._inbound_lanes: dict[str, list[InboundLane]] = {}
-        self._latest_heartbeats: dict[tuple[str, type], tuple[core_messages.Sender, core_messages.Message]] = {}
+        self._latest_heartbeats: dict[
+            tuple[str, type], tuple[core_messages.Sender, core_messages.Message]
+        ] = {}
 
     def connected(self, peer: str) -> bool:
         """Whether there is a way to the peer that this node opened."""

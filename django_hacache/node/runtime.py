@@ -20,6 +20,7 @@ from django_hacache.consensus.state import Role
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.link.server import LinkServer
 from django_hacache.node import codec
+from django_hacache.node.complaints import Complaints
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, Installed, load
 from django_hacache.node.effects import MS
@@ -118,6 +119,7 @@ class Node:
         self._lanes = {host.addr: Lane(config, me, host, self, rng) for host in others}
         self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
         self._senders = codec.SenderReader()
+        self._complaints = Complaints(logger)
         self._lane_server = LaneServer(config, frozenset(self._peers), self)
         self.report_view = Report(
             self.core,
@@ -352,7 +354,8 @@ class Node:
 
     def _from_peer(self, addr: str, request: pb.CacheRequest) -> None:
         if request.sender.addr != addr:
-            logger.warning("%s signed a message as %r; it is ignored", addr, request.sender.addr)
+            shown = request.sender.addr[:80]
+            self._complaints.say(f"{addr} signs", f"{addr} signed a message as {shown!r}; it is ignored")
             return
         match request.WhichOneof("method"):
             case "snapshot_chunk":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.consensus.requests import Recorded
 from django_hacache.exceptions import ReplicaError
+from django_hacache.node.complaints import Complaints
 from django_hacache.node.durable import Installed, applied_place
 from django_hacache.node.effects import MS
 from django_hacache.replica.clock import NEVER, boottime_ns
@@ -92,6 +93,7 @@ class SnapshotSender:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._acks: dict[str, asyncio.Queue[pb.SnapshotAck]] = {}
         self._moved: dict[str, Moved] = {}
+        self._complaints = Complaints(logger)
 
     def transfers(self) -> list[pb.Transfer]:
         """What is on its way, for people."""
@@ -124,7 +126,7 @@ class SnapshotSender:
         try:
             index = await self._transfer(peer, term, acks)
         except (BrokenOff, ReplicaError) as error:
-            logger.warning("the snapshot for %s broke off: %s", peer, error)
+            self._complaints.say(f"{peer} {error}", f"the snapshot for {peer} broke off: {error}")
             await asyncio.sleep(PAUSE_S)
         finally:
             if self._tasks.get(peer) is asyncio.current_task():
@@ -162,6 +164,7 @@ class SnapshotSender:
             await window.empty()
         seconds = time.monotonic() - moved.started
         logger.info("%s has the snapshot: %d bytes in %.1f s", peer, moved.bytes, seconds)
+        self._complaints.settled()
         return last_index
 
 

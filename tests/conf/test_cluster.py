@@ -327,6 +327,11 @@ def test_an_overwrite_that_is_none_of_the_hosts_is_refused(cluster: Any) -> None
     assert message.endswith("It comes from settings.HACACHE.")
 
 
+def test_a_node_is_not_needed_where_ha_mode_is_off_and_nothing_else_is_said(settings: Any) -> None:
+    settings.HACACHE = {}
+    assert "HA_MODE is false" in error_of(node_config)
+
+
 def test_a_node_may_be_told_its_address(cluster: Any) -> None:
     cluster()
     assert node_config("127.0.0.1:8002").me().port == 8002

@@ -41,10 +41,6 @@ class Command(BaseCommand):
         _log_to_stderr(int(options["verbosity"]))
         try:
             config = node_config(options["addr"])
-            if not config.ha_mode:
-                raise ConfigurationError(
-                    "HA_MODE is false: the cache is standalone and needs no node. Set HA_MODE=true and HA_HOSTS."
-                )
             location, caches = _what_to_serve(options["location"])
             # Imported here: this is the only command that may load gRPC.
             from django_hacache.node.lifecycle import run  # noqa: PLC0415
