@@ -33,6 +33,7 @@ class CircuitBreaker:
         if self._is_open:
             if self._writable_until() <= self._seen:
                 raise CacheUnavailable(
-                    "A write has failed and the node of this host knows no leader yet: not tried again."
+                    "A write has failed, and since then the node of this host does not run or knows no leader: "
+                    "not tried again."
                 )
             self._is_open = False

@@ -98,7 +98,9 @@ class HACache(Operations):
         Wrong settings raise ConfigurationError at the first use. `manage.py check` builds every cache object
         before it shows its findings, so raising here would hide them behind a traceback.
         """
-        super().__init__(params)
+        # Django reads MAX_ENTRIES and CULL_FREQUENCY from it at once, whatever it is.
+        readable = isinstance(params.get("OPTIONS", {}), dict)
+        super().__init__(params if readable else {**params, "OPTIONS": {}})
         self._location = location
         self._params = params
         self._aliases = candidates(type(self), location, params)

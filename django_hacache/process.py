@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from django_hacache.breaker import CircuitBreaker
+from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
 
 if TYPE_CHECKING:
@@ -28,6 +30,17 @@ if TYPE_CHECKING:
     from django_hacache.link.blocking import NodeClient
 
 T = TypeVar("T")
+
+
+def _ensure_standalone(directory: Path) -> None:
+    """What is written beside a node's back is on this host only, and no node ever notices."""
+    try:
+        ensure_unoccupied(directory)
+    except Occupied as node:
+        raise ConfigurationError(
+            f"a node (process {node.pid}) serves {directory}, and HA_MODE is not true here: expected the settings "
+            "and the environment of that node, or another LOCATION"
+        ) from None
 
 
 class StandaloneSite:
@@ -41,12 +54,16 @@ class StandaloneSite:
 
     @property
     def reader(self) -> Replica:
-        """The open replica. Raises ReplicaError where it cannot be opened."""
+        """The open replica.
+
+        Raises ReplicaError where it cannot be opened, ConfigurationError where a node serves it.
+        """
         return self._replica or self._open()
 
     def _open(self) -> Replica:
         with self._lock:
             if self._replica is None:
+                _ensure_standalone(self._directory)
                 self._replica = Replica.open(self._directory, writable=True, map_size=self._map_size)
             return self._replica
 
@@ -115,7 +132,7 @@ class ClusterSite:
             return 0
         if page.stale():
             # The directory was wiped: the next look finds the page of the node that serves it now.
-            self.reader.close()
+            self.reader.forget()
             return 0
         return page.writable_until_ns if page.writable() else 0
 

@@ -50,7 +50,7 @@ class Bound:
     @property
     def words(self) -> str:
         """The name for people."""
-        return self.name.removesuffix("_bytes").replace("_", " ")
+        return self.name.replace("_", " ")
 
     @property
     def in_bytes(self) -> bool:

@@ -44,8 +44,16 @@ class AckLevel(enum.Enum):
     ALL = "all"  # every node that may be serving reads has applied it
 
     @classmethod
-    def _missing_(cls, value: object) -> AckLevel | None:
-        return cls.__members__.get(value.strip().upper()) if isinstance(value, str) else None
+    def _missing_(cls, value: object) -> AckLevel:
+        found = cls.__members__.get(value.strip().upper()) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError(f"{value!r} is no level of acknowledgement: expected {cls.names()}")
+        return found
+
+    @classmethod
+    def names(cls) -> str:
+        """The sentence that lists them."""
+        return "one of " + ", ".join(repr(level.value) for level in cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +187,7 @@ def _ack_level(raw: object) -> AckLevel:
     try:
         return AckLevel(raw)
     except ValueError:
-        raise ValueError("one of " + ", ".join(repr(level.value) for level in AckLevel)) from None
+        raise ValueError(AckLevel.names()) from None
 
 
 def _check_keys(

@@ -31,6 +31,7 @@ class Id(enum.StrEnum):
     INVALID_OPTION = "django_hacache.E013"
     INVALID_LOCATION = "django_hacache.E014"
     BACKEND_IMPORT = "django_hacache.E015"
+    TOO_MANY_ALIASES = "django_hacache.E016"
 
     SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
     GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier
@@ -42,6 +43,7 @@ class Id(enum.StrEnum):
     UNKNOWN_PROJECT = "django_hacache.W008"
     WHICH_HOST = "django_hacache.W009"
     PLAIN_TEXT = "django_hacache.W010"
+    STANDALONE_HOSTS = "django_hacache.W011"
 
     @property
     def level(self) -> int:

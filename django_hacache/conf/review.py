@@ -15,6 +15,8 @@ from django_hacache.conf.problems import Findings, Id, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAX_CACHES = 64  # what a replica holds, see replica/layout.py
+
 
 def problems() -> list[Problem]:
     """Every problem of settings.HACACHE, the environment, CACHES and the TLS files; raises none of them."""
@@ -26,7 +28,16 @@ def problems() -> list[Problem]:
 
 
 def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:
+    aliases = list(aliases)
     locations = sorted({str(options.location) for options in aliases})
+    for location in locations:
+        count = sum(str(options.location) == location for options in aliases)
+        if count > MAX_CACHES:
+            findings.add(
+                Id.TOO_MANY_ALIASES,
+                f"CACHES has {count} aliases with the location {location}: expected {MAX_CACHES} at most.",
+                "Give some of them another LOCATION, or use KEY_PREFIX in place of aliases.",
+            )
     if config.ha_mode and not locations:
         findings.add(
             Id.NO_ALIAS,

@@ -28,6 +28,7 @@ NEW_TOKEN = 'Make one with: python -c "import secrets; print(secrets.token_urlsa
 
 def check_cluster(config: ClusterConfig, source: Source, findings: Findings) -> None:
     if not config.ha_mode:
+        _check_standalone(config, source, findings)
         return
     if "HA_HOSTS" not in source.failed:
         _check_hosts(config, source, findings)
@@ -35,6 +36,17 @@ def check_cluster(config: ClusterConfig, source: Source, findings: Findings) -> 
         _check_token(config, source, findings)
     _check_tls(config, source, findings)
     _check_times(config, source, findings)
+
+
+def _check_standalone(config: ClusterConfig, source: Source, findings: Findings) -> None:
+    # Who says HA_MODE=false means it; who forgot it, or misspelt it, has a cache of his own on every host.
+    if config.hosts and source.place_of("HA_MODE") == "the default" and "HA_MODE" not in source.failed:
+        findings.add(
+            Id.STANDALONE_HOSTS,
+            f"HA_HOSTS is set, in {source.place_of('HA_HOSTS')}, and HA_MODE is not: the cache is standalone, and "
+            "every host has its own.",
+            "Set HA_MODE to true for a cluster, or to false.",
+        )
 
 
 def _check_hosts(config: ClusterConfig, source: Source, findings: Findings) -> None:
@@ -165,10 +177,12 @@ def _check_token(config: ClusterConfig, source: Source, findings: Findings) -> N
             NEW_TOKEN,
         )
     elif token in EXAMPLE_TOKENS or len(set(token)) < TOKEN_DIFFERENT_CHARACTERS:
+        printed = "is printed in documentation" if token in EXAMPLE_TOKENS else ""
+        few = f"has {len(token)} characters, {len(set(token))} of them different"
         findings.add(
             Id.GUESSABLE_TOKEN,
-            f"CACHE_AUTH_TOKEN, from {origin}, is easy to guess: it is printed in documentation, or has "
-            f"fewer than {TOKEN_DIFFERENT_CHARACTERS} different characters.",
+            f"CACHE_AUTH_TOKEN, from {origin}, is easy to guess: it {printed or few}; {TOKEN_BYTES} random ones "
+            "or more are better.",
             NEW_TOKEN,
         )
     elif len(token) < TOKEN_BYTES:

@@ -47,6 +47,7 @@ class AsyncNodeClient:
         data = frame(request.SerializeToString())
         sent = False
         pause = PAUSE_MIN_S
+        cause: Exception | None = None
         while True:
             again = sent
             try:
@@ -57,11 +58,13 @@ class AsyncNodeClient:
                     ack = await answer
             except OSError as error:  # TimeoutError is one
                 remaining = deadline - time.monotonic()
+                # That the time is over says less than what went wrong before.
+                cause = (cause or error) if isinstance(error, TimeoutError) else error
                 if remaining <= 0:
                     where = f"The node at {self._address}"
                     if sent:
-                        raise OutcomeUnknown(f"{where} did not answer in time ({error}).") from error
-                    raise CacheUnavailable(f"{where} could not be reached in time ({error}).") from error
+                        raise OutcomeUnknown(f"{where} did not answer in time ({cause}).") from cause
+                    raise CacheUnavailable(f"{where} could not be reached in time ({cause}).") from cause
             else:
                 return certain(ack) if again else ack
             await asyncio.sleep(min(pause, remaining))

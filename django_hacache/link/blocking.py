@@ -55,6 +55,7 @@ class NodeClient:
         payload = request.SerializeToString()
         sent = False
         pause = PAUSE_MIN_S
+        cause: Exception | None = None
         while True:
             again = sent
             try:
@@ -65,8 +66,10 @@ class NodeClient:
                 # The answer that may still come belongs to no later request: this connection is done.
                 self.close()
                 remaining = deadline - time.monotonic()
+                # That the time is over says less than what went wrong before.
+                cause = (cause or error) if isinstance(error, TimeoutError) else error
                 if remaining <= 0:
-                    raise _given_up(self._address, error, sent=sent) from error
+                    raise _given_up(self._address, cause, sent=sent) from cause
             except BaseException:
                 self.close()
                 raise

@@ -33,6 +33,8 @@ REFUSALS = {
     ),
     core.Refusal.BUSY: (pb.ERROR_BUSY, "busy: too many changes are waiting; this one did not happen"),
 }
+# Older than any cluster; what is reckoned with it still has 64 bits.
+AGE_MS_MAX = 1 << 62
 CODES = {code: refusal for refusal, (code, _) in REFUSALS.items()}
 
 
@@ -186,7 +188,7 @@ def _append_of(message: pb.Append) -> core.Append:
         message.prev_term,
         message.commit_index,
         tuple(entry_of(entry) for entry in message.entries),
-        tuple(entry.age_ms for entry in message.entries),
+        tuple(min(entry.age_ms, AGE_MS_MAX) for entry in message.entries),
     )
 
 

@@ -33,7 +33,7 @@ BASE = "base"
 APPLIED = "applied"
 FLOOR = "floor"
 PLACE = Struct("<QQ")  # index and term
-BORN = Struct("<Q")  # milliseconds of this host's boot-time clock
+BORN = Struct("<q")  # milliseconds of this host's boot-time clock; negative: before this host was booted
 
 
 class Found(NamedTuple):

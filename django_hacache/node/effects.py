@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MS = 1_000_000  # ns
 POSITION_BITS = 20
+EARLIEST = 1  # 0 is NEVER
 LATEST = (1 << 63) - 1  # ns of the boot-time clock; three centuries
 
 
@@ -24,9 +25,10 @@ def version_of(index: int, position: int) -> int:
 def expires_at(born_ms: int, ttl_ms: int | None) -> int:
     """The boot-time instant (ns) at which an entry ends that lives `ttl_ms` from `born_ms` on.
 
-    A time to live that no header can hold ends at LATEST: it comes from the wire, and must not stop the node.
+    A time to live that no header can hold ends at LATEST: it comes from the wire, and must not stop the node. One
+    that ended before this host was booted ends at its first instant.
     """
-    return NEVER if ttl_ms is None else min((born_ms + ttl_ms) * MS, LATEST)
+    return NEVER if ttl_ms is None else min(max((born_ms + ttl_ms) * MS, EARLIEST), LATEST)
 
 
 def apply(transaction: WriteTransaction, entry: Entry) -> None:

@@ -389,9 +389,10 @@ class Lane:
                     ssl=None if tls is None else credentials.client_context(tls),
                     server_hostname=None if tls is None else credentials.expected_name(tls),
                 )
-        except ssl.SSLError as error:
+        except (ssl.SSLError, ConfigurationError) as error:
+            # ConfigurationError: a file of TLS that is being replaced, perhaps.
             self._complaints.say(f"TLS: {error}", f"no lane to {self.addr}: TLS: {error}")
-        except OSError as error:  # TimeoutError, too
+        except (OSError, UnicodeError) as error:  # TimeoutError, too; UnicodeError: a name that cannot be one
             logger.debug("no lane to %s on port %d: %s", self.addr, self._port, error)
         else:
             return pipe

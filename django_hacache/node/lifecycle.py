@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
-import os
 import shutil
 import signal
 from contextlib import contextmanager
@@ -16,8 +14,9 @@ from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.node.runtime import Node
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.directory import PRIVATE_FILE, ensure_private
+from django_hacache.replica.directory import ensure_private
 from django_hacache.replica.eviction import map_size_for
+from django_hacache.replica.occupant import Occupied, occupying
 from django_hacache.replica.replica import Replica
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from django_hacache.conf import CacheOptions, ClusterConfig
 
 logger = logging.getLogger("django_hacache.node")
-
-LOCK_NAME = "node.lock"
 
 # How many new objects make the garbage collector look at them. Messages hold no cycles: there is little to find.
 YOUNG_OBJECTS = 20_000
@@ -109,20 +106,11 @@ def _stop_signals() -> asyncio.Event:
 
 @contextmanager
 def _only_node_of(location: Path) -> Iterator[None]:
-    """Hold the directory's lock; the kernel releases it with the process, however that ends."""
     ensure_private(location)
-    path = location / LOCK_NAME
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise ConfigurationError(
-                f"another node (process {pid}) already runs on {location}; each host runs one"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+        with occupying(location):
+            yield
+    except Occupied as other:
+        raise ConfigurationError(
+            f"another node (process {other.pid}) already runs on {location}; each host runs one"
+        ) from None

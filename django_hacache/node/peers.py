@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
+from django_hacache.exceptions import ConfigurationError
 from django_hacache.node import credentials
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.outbox import Outbox
@@ -88,6 +89,8 @@ class PeerStream:
                 self._complaints.say(
                     "bytes", f"{self.addr} sent bytes that are no answer; the stream is opened again: {error}"
                 )
+            except ConfigurationError as error:
+                self._complaints.say(str(error), f"no stream to {self.addr}: {error}")
             except Exception:
                 # Whatever it is, it must not leave this node without the stream for ever.
                 logger.exception("the stream to %s ended in an unexpected way; it is opened again", self.addr)
@@ -111,7 +114,14 @@ class PeerStream:
                 await call.read()  # raises the status
                 return False
             info = pb.Ack.FromString(first)
-            if not info.mgmt_ack.leader_info.node_addr:
+            answering = info.mgmt_ack.leader_info.node_addr
+            if answering and answering != self.addr:
+                # A name that leads to another host, or an address that was given to one: not whom we look for.
+                self._complaints.say(
+                    "another", f"no stream to {self.addr}: the node {answering[:80]} answers there"
+                )
+                return False
+            if not answering:
                 # A base peer would end the stream at the first message it does not know: it is sent none.
                 self._complaints.say(
                     "base", f"{self.addr} speaks the base protocol only and takes no part in elections"
@@ -120,7 +130,6 @@ class PeerStream:
                     pass
                 return True
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
-            self._complaints.settled()
             self._events.peer_connected(self.addr, info.mgmt_ack.leader_info.lane_port)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
             try:
@@ -149,6 +158,7 @@ class PeerStream:
             return  # the call has ended: the reader learns why
 
     async def _read(self, call: grpc.aio.StreamStreamCall[bytes, bytes]) -> None:
+        settled = False
         while True:
             raw = await call.read()
             if not isinstance(raw, bytes):  # the end of the stream
@@ -157,6 +167,10 @@ class PeerStream:
                     logger.debug("the stream to %s ended: %s %s", self.addr, code, details)
                 return
             ack = pb.Ack.FromString(raw)
+            if not settled:
+                # Not before something of sense has come: what greets and talks rubbish is complained of once.
+                settled = True
+                self._complaints.settled()
             for one in ack.bundle or (ack,):
                 self._events.peer_answered(self.addr, one)
 
@@ -172,7 +186,7 @@ class PeerStream:
                     _, writer = await asyncio.open_connection(self._peer.name, self._peer.port)
             except ConnectionRefusedError:
                 return True
-            except OSError:  # TimeoutError, too
+            except (OSError, UnicodeError):  # TimeoutError, too; UnicodeError: a name that cannot be one
                 return False
             writer.close()
         return False

@@ -88,6 +88,7 @@ class Node:
         self._page = page
         self.failed = asyncio.Event()
         self._handed_over = asyncio.Event()
+        self._stopping = False
         # Waits and names come from it, no secrets; SystemRandom asks the kernel each time.
         rng = Random(SystemRandom().getrandbits(256))  # noqa: S311
         me = config.me()
@@ -176,6 +177,7 @@ class Node:
 
     async def stop(self) -> None:
         """Hand the leadership over, take no more requests, end the host's lease. One that failed just ends."""
+        self._stopping = True
         self._handed_over.clear()
         if not self.failed.is_set() and self.core.hand_over(now_ms()):
             logger.info("%s hands the leadership over", self.addr)
@@ -211,10 +213,10 @@ class Node:
         if self.failed.is_set():
             return
         core = self.core
-        ready = core.take_ready()
-        if ready.lease_revoked:
-            self._page.revoke()
         try:
+            ready = core.take_ready()
+            if ready.lease_revoked:
+                self._page.revoke()
             self._durable.write(ready, core.hard, core.table.floor, installed)
         except Exception as error:  # noqa: BLE001 - whatever it is, it was not stored
             self._fail(error)
@@ -267,8 +269,8 @@ class Node:
         self._timer = None
         self._wakes_at = 0
         now = now_ms()
-        self.core.tick(now)
         try:
+            self.core.tick(now)
             self._upkeep.run(now)
         except ReplicaError as error:
             self._fail(error)
@@ -280,7 +282,7 @@ class Node:
         core = self.core
         leader = core.leader
         able = core.accepts or (leader in self._peers and self._routes.connected(leader))
-        able = able and core.has_quorum(now)
+        able = able and core.has_quorum(now) and not self._stopping
         self._page.set_writable_until((now + WRITABLE_MS) * MS if able else 0)
 
     def _role_changed(self) -> None:
@@ -373,9 +375,13 @@ class Node:
         if message is None:
             return
         signed = self._senders.read(sender)
-        if not self._routes.is_second_copy(signed, message):
+        if self._routes.is_second_copy(signed, message):
+            return
+        try:
             self.core.receive(signed, message, now_ms())
-            self._kick()
+        except ReplicaError as error:
+            self._fail(error)  # what a change does is decided on the replica
+        self._kick()
 
     # snapshots
 
@@ -431,7 +437,13 @@ class Node:
         timeout: int,
     ) -> bool:
         self._kick()
-        return self.core.submit(req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms())
+        try:
+            return self.core.submit(
+                req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms()
+            )
+        except ReplicaError as error:
+            self._fail(error)
+            return False
 
     def health(self) -> pb.HealthAck:
         return self.report_view.health()

@@ -111,6 +111,7 @@ class Service(grpc.GenericRpcHandler):
     ) -> None:
         given = list(context.invocation_metadata() or ())
         if not credentials.authenticated(given, self._config.auth_token):
+            self._complaints.say("token", "a stream was refused: the authorization token is missing or wrong")
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED, "the authorization token is missing or wrong"
             )
@@ -216,7 +217,10 @@ async def start_server(config: ClusterConfig, service: Service) -> grpc.aio.Serv
         else:
             port = server.add_secure_port(bind, credentials.server_credentials(config.tls))
     except RuntimeError as error:
-        raise ConfigurationError(f"cannot listen on {bind}: {error}. Does another node run there?") from error
+        raise ConfigurationError(
+            f"cannot listen on {bind}: the port is taken, or the address is not this host's. "
+            "Does another node run there?"
+        ) from error
     if port != me.port:
         raise ConfigurationError(f"cannot listen on {bind}: the port is taken. Does another node run there?")
     await server.start()

@@ -54,8 +54,8 @@ class Upkeep:
         self._limits = limits
         self._changed = True
         self._next_at = 0
-        # Where in the log the latest removal of a cache stands: until it is applied there is no further one.
-        self._removing: dict[str, int] = {}
+        # Term and index of the latest removal of a cache: until it is applied there is no further one in that term.
+        self._removing: dict[str, tuple[int, int]] = {}
 
     def applied(self) -> None:
         """The replica has changed."""
@@ -68,7 +68,8 @@ class Upkeep:
         self._next_at = now + (EVERY_MS if self._changed else EVERY_IDLE_MS)
         self._changed = False
         for cache, limits in self._limits.items():
-            if self._core.state.applied >= self._removing.get(cache, 0):
+            term, index = self._removing.get(cache, (0, 0))
+            if self._core.hard.term != term or self._core.state.applied >= index:
                 self._remove(cache, limits, now)
 
     def _remove(self, cache: str, limits: Limits, now: int) -> None:
@@ -81,5 +82,5 @@ class Upkeep:
         index = self._core.state.log.last_index + 1
         effect = self._decider.removal(cache, keys, index, now)
         if effect and self._core.propose(effect, now):
-            self._removing[cache] = index
+            self._removing[cache] = (self._core.hard.term, index)
             self._changed = True

@@ -145,8 +145,12 @@ class LeasedReader:
             return None
         return control, replica
 
+    def forget(self) -> None:
+        """Leave what is open to the reads that are under way, and look for it anew."""
+        self._opened = None
+
     def close(self) -> None:
-        """Close what is open; a later read opens it again."""
+        """Close what is open; a later read opens it again. No other thread may be reading."""
         opened, self._opened = self._opened, None
         if opened is not None:
             opened[1].close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_hacache.conf import Host, cluster_config, node_config
+from django_hacache.conf import Host, cluster_config, node_config, problems
 from django_hacache.exceptions import ConfigurationError
 from tests.conf import HOSTS, TOKEN
 
@@ -406,3 +406,14 @@ def test_a_relative_tls_path_counts_from_the_base_directory(
     assert tls is not None
     assert tls.ca_server == tmp_path / "certs/ca.pem"
     assert tls.server_key == tmp_path / "tls/redhac.key.pem"
+
+
+def test_hosts_without_ha_mode_are_a_warning(settings: Any) -> None:
+    settings.HACACHE = {"HA_HOSTS": "http://web1:7001", "HA_MOD": True}
+    [found] = [problem for problem in problems() if problem.id == "django_hacache.W011"]
+    assert "HA_HOSTS is set, in settings.HACACHE, and HA_MODE is not" in found.message
+
+
+def test_hosts_of_a_cache_that_is_said_to_be_standalone_are_none(settings: Any) -> None:
+    settings.HACACHE = {"HA_HOSTS": "http://web1:7001", "HA_MODE": False}
+    assert not [problem for problem in problems() if problem.id == "django_hacache.W011"]

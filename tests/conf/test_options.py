@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from django_hacache.conf import AckLevel, cache_options, default_location, node_aliases
+from django_hacache.cache import HACache
+from django_hacache.conf import AckLevel, cache_options, default_location, node_aliases, problems
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.replica.layout import MAX_CACHES
 
 BACKEND = "django_hacache.cache.HACache"
 MIB = 1024 * 1024
@@ -223,3 +225,24 @@ def test_a_backend_that_cannot_be_imported_is_an_error_that_names_the_alias(
 def test_reading_options_makes_no_directory(tmp_path: Path) -> None:
     options(tmp_path / "new")
     assert not os.path.lexists(tmp_path / "new")
+
+
+def test_more_aliases_than_a_replica_holds_are_an_error(settings: Any) -> None:
+    settings.CACHES = {f"c{number}": {"BACKEND": BACKEND} for number in range(MAX_CACHES + 1)}
+    [found] = [problem for problem in problems() if problem.id == "django_hacache.E016"]
+    assert f"CACHES has {MAX_CACHES + 1} aliases" in found.message
+    settings.CACHES.popitem()
+    assert not [problem for problem in problems() if problem.id == "django_hacache.E016"]
+
+
+def test_options_that_are_no_dict_do_not_stop_the_check(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": BACKEND, "OPTIONS": ["a"], "TIMEOUT": "x"}}
+    cache = HACache("", {"OPTIONS": ["a"], "TIMEOUT": "x"})
+    with pytest.raises(ConfigurationError, match="expected a dict"):
+        cache.get("key")
+    assert len(problems()) == 2
+
+
+def test_a_level_that_is_none_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="'bogus' is no level of acknowledgement: expected one of 'direct'"):
+        AckLevel("bogus")

@@ -73,6 +73,14 @@ class Host(plain.Host):
         # Not read_status: the settings of this process are not those of the cluster.
         return status._ask_node(self.location, timeout_s)
 
+    def answers(self) -> bool:
+        """Whether its node does."""
+        try:
+            self.status()
+        except OSError:
+            return False
+        return True
+
     def memory_bytes(self) -> int:
         """What the node holds of its own: anonymous memory, without the files of the replica."""
         text = Path(f"/proc/{self.node.pid}/status").read_text()
@@ -116,6 +124,9 @@ class Cluster(plain.Cluster):
                 host.signal(signal.SIGCONT)
             else:
                 host.start()
+        # The lease of a node that was killed holds on for a moment, and serves nobody.
+        for host in self.hosts:
+            eventually(host.answers, 40)
         self.wait()
         eventually(lambda: not any(one.fresh for one in self.hosts[0].status().hosts), 40)
 

@@ -20,7 +20,8 @@ stamps = st.integers(-(2**63), 2**63 - 1)
 names = st.text(max_size=20)
 generations = st.none() | st.builds(core.Generation, u64, names)
 entries = st.builds(core.Entry, u64, u64, st.binary(), names, st.binary())
-appends = st.lists(st.tuples(entries, u64), max_size=5).flatmap(
+ages = st.integers(0, codec.AGE_MS_MAX)
+appends = st.lists(st.tuples(entries, ages), max_size=5).flatmap(
     lambda aged: st.builds(
         core.Append,
         u64,
@@ -194,3 +195,9 @@ def test_requests_that_are_no_message_of_the_core_are_none():
 def test_the_heartbeat_of_a_base_peer_is_a_probe():
     assert codec.from_request(pb.CacheRequest(mgmt_req=pb.MgmtRequest(ping=pb.Ping()))) == core.Probe()
     assert codec.from_ack(pb.Ack(mgmt_ack=pb.MgmtAck(pong=pb.Pong()))) == core.ProbeReply()
+
+
+def test_an_age_that_nothing_can_have_is_cut():
+    entry = codec.entry_to_wire(core.Entry(1, 1), 2**64 - 1)
+    append = codec.from_request(pb.CacheRequest(append=pb.Append(term=1, entries=[entry])))
+    assert append.ages == (codec.AGE_MS_MAX,)

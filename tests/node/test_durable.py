@@ -13,6 +13,7 @@ from django_hacache.node.durable import Durable, Installed, applied_place, load
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
+HOUR_MS = 3_600_000
 HARD = HardState("identity", 7, "127.0.0.1:1", Generation(3, "third"), False, Generation(4, "fourth"), True)
 
 
@@ -218,3 +219,9 @@ def test_a_node_whose_memory_cannot_be_read_begins_as_a_fresh_one(replica, rng, 
     assert "starting empty" in caplog.text
     with replica.write() as transaction:
         transaction.journal.put_meta("k", b"v")
+
+
+def test_an_entry_that_is_older_than_this_host_s_uptime_is_stored(restart):
+    log = [Entry(1, 5, born=-HOUR_MS)]
+    _, found = restart(Ready(entries=log))
+    assert entries_of(found) == log

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import random
 import socket
+from dataclasses import replace
 
 import pytest
 
-from django_hacache.conf import ClusterConfig, Host
+from django_hacache.conf import TLS, ClusterConfig, Host
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.framing import FrameReader, frame
 from django_hacache.node import lane as lane_module
@@ -398,3 +399,18 @@ def test_a_lane_that_falls_silent_again_and_again_is_told_of_once(caplog, monkey
 
     run(scenario)
     assert len(complaints(caplog, "nothing came from")) == 1
+
+
+def test_a_lane_outlives_a_tls_file_that_cannot_be_read(caplog, monkeypatch, tmp_path):
+    missing = tmp_path / "ca.pem"
+    tls = TLS(missing, missing, None, None, missing, None, "redhac.local", "redhac.local")
+
+    async def scenario():
+        async with Ends() as ends:
+            ends.lane._config = replace(config(), tls=tls)
+            ends.lane.announced(ends.server.port)
+            await until(lambda: str(missing) in caplog.text)
+            ends.lane._config = config()
+            await until(lambda: ends.lane.up)
+
+    run(scenario)

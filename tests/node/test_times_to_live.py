@@ -168,3 +168,18 @@ def test_what_is_remembered_goes_when_it_is_applied(order):
     order.apply()
     decider = order.decider
     assert (decider._pending, decider._cleared, list(decider._order)) == ({}, {}, [])
+
+
+@pytest.mark.parametrize(("ttl_ms", "left"), [(1000, False), (None, True)])
+def test_an_entry_that_is_older_than_this_host_s_uptime_ends_in_time(replica, ttl_ms, left):
+    effect = pb.SetEffect(cache_name="c", entry="a", value=b"1", ttl_ms=ttl_ms)
+    serialized = pb.Effects(effects=[pb.Effect(set=effect)]).SerializeToString()
+    with replica.write() as transaction:
+        effects.apply(transaction, Entry(1, 1, serialized, born=-HOUR_MS))
+    assert (replica.get("c", "a") == b"1") is left
+
+
+def test_what_an_older_entry_has_left_to_live_is_kept(replica):
+    born = -HOUR_MS
+    ends = boottime_ns() // effects.MS + HOUR_MS
+    assert effects.expires_at(born, ends - born) == ends * effects.MS

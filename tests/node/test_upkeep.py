@@ -149,3 +149,12 @@ def test_limits_that_a_file_system_cannot_hold_are_kept_to_half_of_it():
     wanted = sum(options.size_limit for options in caches.values())
     assert sum(one.size_limit for one in limits_within(caches, 10 * wanted).values()) == wanted
     assert sum(one.size_limit for one in limits_within(caches, wanted).values()) <= wanted // 2
+
+
+def test_a_removal_of_an_earlier_term_holds_up_none_of_a_later_one(leader):
+    leader = leader()
+    leader.insert("goes", ttl_ms=500)
+    # As an earlier leadership left it, in an order that is no more.
+    leader.upkeep._removing["c"] = (leader.core.hard.term - 1, 1_000_000)
+    leader.pass_time(500 + 2 * EVERY_IDLE_MS)
+    assert leader.stored() == []

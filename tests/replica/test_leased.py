@@ -126,3 +126,25 @@ say(reader.get("default", "k"))
     child.stdin.write("thaw\n")
     child.stdin.flush()
     assert child.stdout.readline() == "None\n"
+
+
+def test_a_read_that_is_under_way_outlives_the_look_that_finds_the_directory_wiped(
+    replica, directory, process
+):
+    ControlPage.create(directory).grant(boottime_ns() + HOUR)
+    put(replica, "k", b"v")
+    worker = Worker(
+        process(
+            f"""
+import shutil
+from django_hacache.process import cluster_site
+site = cluster_site(directory, {MAP_SIZE})
+control, opened = site.reader._opened
+heard()
+shutil.rmtree(directory)
+site._writable_until()
+say(opened.get("default", "k"))
+"""
+        )
+    )
+    assert worker.get("k") == "b'v'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ class Command(BaseCommand):
         try:
             config = node_config(options["addr"])
             location, caches = _what_to_serve(options["location"])
+            # What gRPC has to say of a broken connection it says each time, and we say it once.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             # Imported here: this is the only command that may load gRPC.
             from django_hacache.node.lifecycle import run  # noqa: PLC0415
 

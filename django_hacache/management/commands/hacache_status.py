@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON for programs")
         parser.add_argument("--location", type=Path, help="the replica's directory (default: from CACHES)")
-        parser.add_argument("--timeout", type=float, default=2.0, help="seconds for the node (default: 2)")
+        parser.add_argument(
+            "--timeout", type=_seconds, default=2.0, help="seconds for the node, more than 0 (default: 2)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -41,6 +45,13 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(status.as_json(), indent=2) if options["json"] else as_text(status))
         if code := exit_code(status):
             sys.exit(code)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ArgumentTypeError(f"{text} seconds: expected more than 0")
+    return seconds
 
 
 def only_location() -> Path:

@@ -1,0 +1,62 @@
+"""The lock of the node that serves a directory: one node at a time, and no standalone process beside it.
+
+The kernel releases it with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django_hacache.replica.directory import PRIVATE_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK_NAME = "node.lock"
+
+
+class Occupied(Exception):
+    """A node serves the directory; `pid` is its process, as text."""
+
+    def __init__(self, pid: str) -> None:
+        super().__init__(pid)
+        self.pid = pid
+
+
+@contextmanager
+def occupying(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory that exists. Raises Occupied where another node has it."""
+    descriptor = os.open(
+        directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE
+    )
+    try:
+        _lock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def ensure_unoccupied(directory: Path) -> None:
+    """Raise Occupied where a node serves the directory at this moment."""
+    try:
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return  # no node has ever been here, or what is wrong is told by whoever opens the replica
+    try:
+        _lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> None:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        raise Occupied(pid) from None

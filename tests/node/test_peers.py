@@ -1,0 +1,93 @@
+"""The stream that a node opens to a peer: who may be at the other end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+
+import pytest
+
+from django_hacache.conf import TLS, Host
+from django_hacache.node.peers import PeerStream
+from django_hacache.node.service import Service, start_server
+from django_hacache.wire import cache_pb2 as pb
+from tests.node.test_lane import until
+from tests.node.test_service import config_of
+from tests.node_process import free_port
+
+
+class Events:
+    """The runtimes of both ends."""
+
+    def __init__(self, name):
+        self.name = name
+        self.connected = []
+        self.lost = []
+
+    def greeting(self):
+        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr=self.name)))
+
+    def stream_opened(self, stream):
+        pass
+
+    def stream_closed(self, stream):
+        pass
+
+    def peer_connected(self, addr, lane_port):
+        self.connected.append(addr)
+
+    def peer_answered(self, addr, ack):
+        pass
+
+    def peer_lost(self, addr, *, refused):
+        self.lost.append(addr)
+
+
+@pytest.mark.parametrize("is_the_peer", [True, False])
+def test_only_the_peer_itself_is_taken_for_it(is_the_peer, caplog):
+    port = free_port()
+    config = replace(config_of(port), reconnect_lower_ms=1, reconnect_upper_ms=2)
+    peer = f"127.0.0.1:{port}"
+    events = Events(peer if is_the_peer else "127.0.0.1:2")
+
+    async def scenario():
+        server = await start_server(
+            config, Service(config, frozenset({"127.0.0.1:1"}), events, max_request_bytes=1 << 20)
+        )
+        stream = PeerStream(
+            config, Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", port), events, random.Random(1)
+        )
+        stream.start()
+        try:
+            # Someone who is not the peer is met again and again, and told of once.
+            await until(lambda: events.connected if is_the_peer else len(events.lost) > 2)
+            assert stream.connected is is_the_peer
+        finally:
+            await stream.close()
+            await server.stop(None)
+
+    asyncio.run(scenario())
+    told = [] if is_the_peer else [f"no stream to {peer}: the node 127.0.0.1:2 answers there"]
+    assert [message for message in caplog.messages if "answers there" in message] == told
+
+
+def test_a_tls_file_that_cannot_be_read_is_told_of_once(caplog, tmp_path):
+    missing = tmp_path / "ca.pem"
+    tls = TLS(missing, missing, None, None, missing, None, "redhac.local", "redhac.local")
+    port = free_port()
+    config = replace(config_of(port), tls=tls, reconnect_lower_ms=1, reconnect_upper_ms=2)
+    events = Events("")
+
+    async def scenario():
+        stream = PeerStream(
+            config, Host("https", "127.0.0.1", 1), Host("https", "127.0.0.1", port), events, random.Random(1)
+        )
+        stream.start()
+        try:
+            await until(lambda: len(events.lost) > 3)
+        finally:
+            await stream.close()
+
+    asyncio.run(scenario())
+    assert [str(missing) in message for message in caplog.messages] == [True]

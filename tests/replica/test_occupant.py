@@ -1,0 +1,23 @@
+"""Who serves a directory."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from django_hacache.replica.occupant import Occupied, ensure_unoccupied, occupying
+
+
+def test_a_second_node_is_told_which_process_is_the_first(tmp_path):
+    with occupying(tmp_path), pytest.raises(Occupied, match=str(os.getpid())), occupying(tmp_path):
+        pass
+
+
+def test_a_directory_is_free_before_and_after_a_node(tmp_path):
+    ensure_unoccupied(tmp_path)
+    with occupying(tmp_path), pytest.raises(Occupied):
+        ensure_unoccupied(tmp_path)
+    ensure_unoccupied(tmp_path)
+    with occupying(tmp_path):
+        pass
