@@ -30,13 +30,13 @@ def test_a_tenth_of_all_packets_lost_changes_no_leader_and_writes_go_on(cluster,
 
 
 def test_a_slow_follower_neither_slows_the_others_nor_fills_the_leader(cluster, recorders):
-    large = Plan({"set": 9, "get": 1}, rate=20, value_bytes=LARGE, levels=["quorum"])
+    large = Plan({"set": 9, "get": 1}, rate=32, value_bytes=LARGE, levels=["quorum"])
     with no_change_of_leader(cluster) as leader:
         slow, other = cluster.others(leader)
         before = leader.memory_bytes()
         cluster.network.slow_down(slow.machine)
         with recorders.running(large, hosts=[leader, other]) as history:
-            lasting(10)
+            lasting(6)
         grown = leader.memory_bytes() - before
         assert failed(history) == []
         written = sum(one.safe for one in history) * LARGE

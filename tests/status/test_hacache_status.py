@@ -119,7 +119,7 @@ def test_the_table_is_aligned_and_fits_80_columns(cluster: Path) -> None:
         "Snapshot from 10.0.0.12:7001 to 10.0.0.13:7001: 25 %, 119.2 MiB/s",
         "",
         "BOUND               USED     LIMIT",
-        "log              1.0 MiB  64.0 MiB",
+        "log bytes        1.0 MiB  64.0 MiB",
         "recent requests       17     32768",
         "",
         "CACHE     ENTRIES      SIZE",
