@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django_hacache.node.codec import change_of
+from django_hacache.node.answers import change_of
 from django_hacache.node.effects import expires_at, version_of
 from django_hacache.replica.clock import is_live
 from django_hacache.replica.layout import replica_key

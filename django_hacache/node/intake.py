@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from django_hacache.consensus.messages import Refusal
-from django_hacache.node.codec import ack_of, change_of, level_of, refusal_ack
+from django_hacache.node.answers import ack_of, change_of, level_of, refusal_ack
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_hacache.consensus import messages as core
-from django_hacache.node import codec
+from django_hacache.node import answers, codec
 from django_hacache.wire import cache_pb2 as pb
 
 ADDR = "127.0.0.1:7001"
@@ -119,11 +119,11 @@ def test_a_sender_is_the_same(sender):
 def test_a_forwarded_change_keeps_what_it_says(kind, data, since, timeout):
     change = data.draw(CHANGES[kind])
     command = pb.CacheRequest(**{kind: change})
-    level = codec.level_of(change) or core.AckLevel.LEADER
+    level = answers.level_of(change) or core.AckLevel.LEADER
     forward = core.Forward(change.req_id, command, level, since, timeout)
     assert codec.to_ack(forward, ADDR) is None
     arrived = codec.from_request(over_the_wire(codec.to_request(forward, ADDR)))
-    assert codec.change_of(arrived.command) == change
+    assert answers.change_of(arrived.command) == change
     assert (arrived.req_id, arrived.level, arrived.since, arrived.timeout) == (
         change.req_id,
         level,
@@ -175,7 +175,7 @@ def test_a_refusal_is_the_same_and_says_why(refusal):
     ],
 )
 def test_an_absent_level_is_quorum_and_base_changes_without_one_do_not_wait(change, level):
-    assert codec.level_of(change) is level
+    assert answers.level_of(change) is level
 
 
 @pytest.mark.parametrize(

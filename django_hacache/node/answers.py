@@ -1,0 +1,64 @@
+"""A change inside a request, and the answer that it gets in the form that its kind has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_hacache.consensus import messages as core
+from django_hacache.wire import cache_pb2 as pb
+
+LEVELS = {
+    "level_leader": core.AckLevel.LEADER,
+    "level_once": core.AckLevel.ONCE,
+    "level_quorum": core.AckLevel.QUORUM,
+    "level_all": core.AckLevel.ALL,
+}
+CHANGES = ("put", "insert", "del", "remove", "touch", "increment", "clear", "batch")
+REFUSALS = {
+    core.Refusal.NOT_LEADER: (pb.ERROR_NOT_LEADER, "this node does not lead"),
+    core.Refusal.NO_QUORUM: (
+        pb.ERROR_NO_QUORUM,
+        "no quorum: no leader with a majority took the change in time; it did not happen",
+    ),
+    core.Refusal.OUTCOME_UNKNOWN: (
+        pb.ERROR_OUTCOME_UNKNOWN,
+        "the change was sent and not acknowledged in time: it may have happened or may still happen",
+    ),
+    core.Refusal.BUSY: (pb.ERROR_BUSY, "busy: too many changes are waiting; this one did not happen"),
+}
+CODES = {code: refusal for refusal, (code, _) in REFUSALS.items()}
+
+
+def change_of(request: pb.CacheRequest) -> Any:
+    """The change inside a request: Insert, Touch, ...; the request must hold one."""
+    return getattr(request, str(request.WhichOneof("method")))
+
+
+def level_of(change: Any) -> core.AckLevel | None:
+    """The ack level of a change; None for one that is answered as soon as it is accepted."""
+    if isinstance(change, pb.Put | pb.Del):
+        return None
+    which = change.ack_level.WhichOneof("ack_level")
+    return None if which == "level_direct" else LEVELS[which or "level_quorum"]
+
+
+def ack_of(
+    request: pb.CacheRequest, req_id: str, outcome: pb.Outcome, index: int = 0, term: int = 0
+) -> pb.Ack:
+    """The answer to a change, in the form that its kind has."""
+    method = request.WhichOneof("method")
+    if method == "batch":
+        return pb.Ack(batch_ack=pb.BatchAck(req_id=req_id, mod_res=outcome.mod_res, index=index, term=term))
+    took_effect = bool(outcome.mod_res and outcome.mod_res[0])
+    told = req_id or None  # a Put that names none is answered without one
+    if method in {"del", "remove", "clear"}:
+        return pb.Ack(del_ack=pb.DelAck(req_id=told, mod_res=took_effect, index=index, term=term))
+    ack = pb.PutAck(req_id=told, mod_res=took_effect, reason=outcome.reason, index=index, term=term)
+    if outcome.HasField("value"):
+        ack.value = outcome.value
+    return pb.Ack(put_ack=ack)
+
+
+def refusal_ack(req_id: str, refusal: core.Refusal) -> pb.Ack:
+    code, text = REFUSALS[refusal]
+    return pb.Ack(error=pb.Error(error=text, req_id=req_id, code=code))
