@@ -128,7 +128,9 @@ def _method(results: Results) -> str:
   pages count once, and the whole directory in shared memory. "Per byte of values" counts what was added to an empty
   cache by {scale["memory_entries"]:,} entries.
 - "Start-up" is measured in {scale["fresh_processes"]} new processes for each backend, which have loaded Django and the
-  site before."""
+  site before, with an empty cache: what a worker maps of a full replica is shared with all others.
+- Before {scale["many_entries"]:,} entries are compared with {scale["entries"]:,}, each worker has read all of its own
+  once. The first read of a page of shared memory by a process costs a page fault."""
 
 
 def _section(name: str, measured: Measured, scale: Mapping[str, Any]) -> tuple[str, str]:
