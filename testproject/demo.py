@@ -97,7 +97,8 @@ def main() -> None:
     parser.add_argument("--web-port", type=int, default=8001, help="the first of three ports of the sites")
     parser.add_argument("--node-port", type=int, default=7001, help="the first of three ports of the nodes")
     arguments = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a script that starts this in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     # Replicas belong into memory; a container without /dev/shm has the temporary directory.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
