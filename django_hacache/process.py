@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def _ensure_standalone(directory: Path) -> None:
-    """What is written beside a node's back is on this host only, and no node ever notices."""
+    """What is written behind a node's back is on this host only, and no node ever notices."""
     try:
         ensure_unoccupied(directory)
     except Occupied as node:

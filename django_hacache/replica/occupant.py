@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "node.lock"
+# Who only looks holds the lock for a moment: that must not keep a node from starting.
+LOOK_S, LOOKS_MAX = 0.01, 20
 
 
 class Occupied(Exception):
@@ -34,7 +37,7 @@ def occupying(directory: Path) -> Iterator[None]:
         directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE
     )
     try:
-        _lock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, fcntl.LOCK_EX, tries=LOOKS_MAX)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
@@ -54,9 +57,14 @@ def ensure_unoccupied(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, kind: int) -> None:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        raise Occupied(pid) from None
+def _lock(descriptor: int, kind: int, tries: int = 1) -> None:
+    for left in reversed(range(tries)):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left == 0:
+                pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise Occupied(pid) from None
+            time.sleep(LOOK_S)
+        else:
+            return

@@ -16,9 +16,9 @@ from tests.faults.recorder import PADDING
 # A leader is logged a moment after it has begun to accept.
 LOGGED_WITHIN_NS = 100_000_000
 CATCH_UP_S = 10
-# Faults that cause no election are given the time in which a wrong one would have happened: a wait for a leader is two
-# Faults that cause no election are given the time in which a wrong one would have happened: the longest timeout is 4 s.
-LONG_ENOUGH_S = 4.2
+# Faults that cause no election are given the time in which a wrong one would have happened: no node waits longer than
+# three seconds for a leader.
+LONG_ENOUGH_S = 3.2
 
 
 def lasting(seconds: float) -> None:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 import pytest
 
+from django_hacache.replica import occupant
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied, occupying
 
 
 def test_a_second_node_is_told_which_process_is_the_first(tmp_path):
     with occupying(tmp_path), pytest.raises(Occupied, match=str(os.getpid())), occupying(tmp_path):
+        pass
+
+
+def test_who_only_looks_keeps_no_node_from_starting(tmp_path, monkeypatch):
+    with occupying(tmp_path):
+        pass
+    looking = os.open(tmp_path / occupant.LOCK_NAME, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(occupant.time, "sleep", lambda seconds: os.close(looking))
+    with occupying(tmp_path):
         pass
 
 
