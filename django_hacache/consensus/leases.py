@@ -116,16 +116,22 @@ class Leases:
         state = self._state
         if state.applied < index:
             return False
-        if self._config.peers and now < self._led_since + self._config.lease:
-            return False  # an earlier leader's leases may still hold
+        if now < self._led_since + self._config.lease:
+            return False  # an earlier leader's leases may still hold, be it over a replica that is gone
         return all(
-            progress.applied_index >= index or progress.lease_until < now
+            progress.lost_lease_until < now
+            and (progress.applied_index >= index or progress.lease_until < now)
             for progress in self._replication.progress.values()
         )
 
     def next_lease_end(self, now: int) -> int:
         """When a wait for leases may be over at the earliest."""
-        ends = [p.lease_until + 1 for p in self._replication.progress.values() if p.lease_until >= now]
+        leases = (
+            until
+            for p in self._replication.progress.values()
+            for until in (p.lease_until, p.lost_lease_until)
+        )
+        ends = [until + 1 for until in leases if until >= now]
         ends.append(self._led_since + self._config.lease)
         later = [end for end in ends if end > now]
         return min(later, default=now + self._config.heartbeat)

@@ -42,6 +42,8 @@ class Progress:
     node_time_at: int = NEVER
     # On our clock, it holds no lease of ours after this.
     lease_until: int = NEVER
+    # Until then workers of the incarnation before may read on in the replica that it has lost.
+    lost_lease_until: int = NEVER
 
     def counts(self) -> bool:
         """Whether its answers count for commit, lease and check-quorum: a fresh node's do not."""

@@ -54,11 +54,11 @@ class Replication:
         """The progress of whoever sent a message; a new incarnation starts from nothing."""
         known = self.progress.get(sender.addr)
         if known is None or known.incarnation != sender.incarnation:
-            lease_until = known.lease_until if known else 0
-            known = self.progress[sender.addr] = self._progress_of(sender, now)
-            # A lease that was granted to the incarnation before is void with its process, yet its
-            # workers may read on for a moment: it still counts.
-            known.lease_until = lease_until
+            before, known = known, self._progress_of(sender, now)
+            self.progress[sender.addr] = known
+            if before is not None:
+                # Whatever the new incarnation applies, they do not see it.
+                known.lost_lease_until = max(before.lease_until, before.lost_lease_until)
         known.fresh = sender.fresh
         return known
 

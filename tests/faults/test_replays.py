@@ -46,6 +46,8 @@ def test_frames_that_come_twice_out_of_order_or_long_after_change_nothing(cluste
         lasting(1)
         # The frames of the incarnation that ends here come again in the life of the next.
         third.signal(signal.SIGKILL)
+        # Its workers may read on in the directory that is removed, until the lease is over.
+        eventually(lambda: not third.serves())
         third.wipe()
         third.start()
         cluster.wait()

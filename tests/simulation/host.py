@@ -70,6 +70,8 @@ class Host:
         self.wakes_at = 0.0
         # The control page: workers read by it even while the node is paused or dead.
         self.lease_until = NEVER
+        # What workers still read of a directory that is gone: generation, applied index, end of the lease.
+        self.left_behind: list[tuple[Any, int, float]] = []
         self.incoming: int | None = None
         # Entries of the process that are not stored yet: a Ready said that they may wait.
         self.unstored: list[Entry] = []
@@ -124,6 +126,8 @@ class Host:
 
     def lose_directory(self) -> None:
         self.cluster.invariants.wiped(self)
+        if self.may_read():
+            self.left_behind.append((self.disk.hard.generation, self.disk.applied, self.lease_until))
         plan = self.cluster.plan
         self.disk = Disk(self.rng, plan.request_table, plan.request_table_bytes)
         self.lease_until = NEVER

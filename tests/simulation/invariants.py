@@ -329,6 +329,11 @@ class Invariants:
             for each in self._cluster.hosts.values():
                 if each.may_read() and each.disk.hard.generation is not None:
                     self._reads_all(each, history, index)
+                for generation, applied, lease_until in each.left_behind:
+                    over = lease_until <= each.clock() or (
+                        self._history(generation) is history and applied >= index
+                    )
+                    self._require(over, each.addr, "lost a replica that is read at", applied, "while", index)
 
     def _leader_has_applied(self, history: History, entry: Entry) -> None:
         """Reads on the leader's host are linearizable: whoever answers, the leader has applied it before.

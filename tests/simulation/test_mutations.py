@@ -10,6 +10,7 @@ from django_hacache.consensus.log import Log
 from django_hacache.consensus.progress import Progress
 from django_hacache.consensus.replication import Replication, reached_by
 from django_hacache.consensus.requests import RequestTable
+from django_hacache.consensus.state import NEVER
 
 from .life import LifeEnded, live
 
@@ -78,6 +79,18 @@ def let_a_follower_count_for_itself_and_the_leader(monkeypatch):
     monkeypatch.setattr("django_hacache.consensus.core._counts_on_nothing_stored", lambda ready: False)
 
 
+def forget_the_lease_over_a_replica_that_is_gone(monkeypatch):
+    """Whose directory was lost may have workers that still read it, whatever its next incarnation has applied."""
+    meet = Replication.meet
+
+    def forgetting(self, sender, now):
+        progress = meet(self, sender, now)
+        progress.lost_lease_until = NEVER
+        return progress
+
+    monkeypatch.setattr(Replication, "meet", forgetting)
+
+
 def never_look_for_a_leader_again(monkeypatch):
     """Missing liveness shows, too: nobody asks for votes after the first wait."""
     postpone = Election.postpone
@@ -100,6 +113,7 @@ def never_look_for_a_leader_again(monkeypatch):
         accept_without_looking_at_the_entry_before,
         apply_before_commit,
         let_a_follower_count_for_itself_and_the_leader,
+        forget_the_lease_over_a_replica_that_is_gone,
         never_look_for_a_leader_again,
     ],
 )
