@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from django_hacache.conf import CacheOptions
     from django_hacache.consensus.core import Core
+    from django_hacache.consensus.messages import Generation
     from django_hacache.node.decide import Decider
     from django_hacache.replica.replica import Replica
 
@@ -54,8 +55,9 @@ class Upkeep:
         self._limits = limits
         self._changed = True
         self._next_at = 0
-        # Term and index of the latest removal of a cache: until it is applied there is no further one in that term.
-        self._removing: dict[str, tuple[int, int]] = {}
+        # The latest removal of a cache, by who led then and its index: until it is applied there is no further one.
+        # A new generation counts terms and indexes from the start.
+        self._removing: dict[str, tuple[tuple[Generation | None, int], int]] = {}
 
     def applied(self) -> None:
         """The replica has changed."""
@@ -68,9 +70,12 @@ class Upkeep:
         self._next_at = now + (EVERY_MS if self._changed else EVERY_IDLE_MS)
         self._changed = False
         for cache, limits in self._limits.items():
-            term, index = self._removing.get(cache, (0, 0))
-            if self._core.hard.term != term or self._core.state.applied >= index:
+            leadership, index = self._removing.get(cache, (None, 0))
+            if leadership != self._leadership() or self._core.state.applied >= index:
                 self._remove(cache, limits, now)
+
+    def _leadership(self) -> tuple[Generation | None, int]:
+        return self._core.hard.generation, self._core.hard.term
 
     def _remove(self, cache: str, limits: Limits, now: int) -> None:
         with self._replica.write() as transaction:
@@ -82,5 +87,5 @@ class Upkeep:
         index = self._core.state.log.last_index + 1
         effect = self._decider.removal(cache, keys, index, now)
         if effect and self._core.propose(effect, now):
-            self._removing[cache] = (self._core.hard.term, index)
+            self._removing[cache] = (self._leadership(), index)
             self._changed = True

@@ -6,7 +6,7 @@ import pytest
 
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
-from django_hacache.consensus.messages import AckLevel
+from django_hacache.consensus.messages import AckLevel, Generation
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
@@ -151,10 +151,12 @@ def test_limits_that_a_file_system_cannot_hold_are_kept_to_half_of_it():
     assert sum(one.size_limit for one in limits_within(caches, wanted).values()) <= wanted // 2
 
 
-def test_a_removal_of_an_earlier_term_holds_up_none_of_a_later_one(leader):
+@pytest.mark.parametrize(("generation", "term"), [(Generation(0, "lost"), 0), (None, -1)])
+def test_a_removal_of_an_earlier_leadership_holds_up_none_of_a_later_one(leader, generation, term):
     leader = leader()
     leader.insert("goes", ttl_ms=500)
-    # As an earlier leadership left it, in an order that is no more.
-    leader.upkeep._removing["c"] = (leader.core.hard.term - 1, 1_000_000)
+    # As it was left in an order that is no more; a new generation begins with term 1 again.
+    hard = leader.core.hard
+    leader.upkeep._removing["c"] = ((generation or hard.generation, hard.term + term), 1_000_000)
     leader.pass_time(500 + 2 * EVERY_IDLE_MS)
     assert leader.stored() == []
