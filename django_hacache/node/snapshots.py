@@ -40,7 +40,7 @@ ACK_TIMEOUT_S = 10.0
 PROGRESS_EVERY_S = 2.0
 # How much longer the loop is left to others than a transfer has taken it. Measured: it moves 100 MB/s and more all the
 # same, and beside it the slowest writes take about twice their time.
-RESTS = 3
+RESTS = 4
 SHORTEST_REST_S = 0.002
 # After a transfer that broke off: what broke it rarely passes at once, and each try costs the follower its replica.
 PAUSE_S = 0.5
