@@ -37,6 +37,7 @@ def status_of(host):
     return ran.returncode, json.loads(ran.stdout)
 
 
+@without_namespaces
 def test_kill_9_of_the_leader_under_load_loses_no_acknowledged_entry(new_cluster, tmp_path):
     cluster = new_cluster()
     leader = cluster.leader()
@@ -98,6 +99,7 @@ def test_a_host_whose_node_was_killed_misses_and_raises_until_the_node_is_back(n
     assert other.status().term == term
 
 
+@without_namespaces
 def test_a_frozen_leader_is_replaced_and_never_serves_what_was_overwritten(new_cluster, tmp_path):
     cluster = new_cluster()
     leader = cluster.leader()

@@ -23,20 +23,20 @@ def test_a_tenth_of_all_packets_lost_changes_no_leader_and_writes_go_on(cluster,
     with recorders.running() as history:
         with no_change_of_leader(cluster):
             cluster.network.lose(0.1)
-            lasting(6)
+            lasting(4)
         cluster.network.heal()
     assert acknowledged_within(writes(history), 5.0) >= 0.99
     assert_kept_its_promises(cluster, history)
 
 
 def test_a_slow_follower_neither_slows_the_others_nor_fills_the_leader(cluster, recorders):
-    large = Plan({"set": 9, "get": 1}, rate=32, value_bytes=LARGE, levels=["quorum"])
+    large = Plan({"set": 9, "get": 1}, rate=40, value_bytes=LARGE, levels=["quorum"])
     with no_change_of_leader(cluster) as leader:
         slow, other = cluster.others(leader)
         before = leader.memory_bytes()
         cluster.network.slow_down(slow.machine)
         with recorders.running(large, hosts=[leader, other]) as history:
-            lasting(6)
+            lasting(5)
         grown = leader.memory_bytes() - before
         assert failed(history) == []
         written = sum(one.safe for one in history) * LARGE

@@ -43,7 +43,7 @@ def test_frames_that_come_twice_out_of_order_or_long_after_change_nothing(cluste
     first, _, third = cluster.hosts
     first.worker.set("counter", 0, None)
     with replayers(cluster) as done, recorders.running(COUNTING, READING, WRITING) as history:
-        lasting(1)
+        lasting(0.6)
         # The frames of the incarnation that ends here come again in the life of the next.
         third.signal(signal.SIGKILL)
         # Its workers may read on in the directory that is removed, until the lease is over.
@@ -51,7 +51,7 @@ def test_frames_that_come_twice_out_of_order_or_long_after_change_nothing(cluste
         third.wipe()
         third.start()
         cluster.wait()
-        lasting(1)
+        lasting(0.6)
     assert all(one["twice"] and one["swapped"] and one["replayed"] for one in done)
     counted = [one for one in history if one.kind == "incr"]
     end = eventually(lambda: first.worker.incr("counter", 0))
