@@ -221,15 +221,19 @@ def host_list(raw: object) -> tuple[Host, ...]:
     entries = Env.parse_value(raw, list) if isinstance(raw, str) else raw
     if not isinstance(entries, list | tuple):
         raise ValueError("a text or a list of scheme://host:port")  # noqa: TRY004 - a parser has one way to say no
-    return tuple(_host(entry) for entry in entries)
+    hosts = [_host(entry) for entry in entries]
+    wrong = [repr(str(entry).strip()) for entry, host in zip(entries, hosts, strict=True) if host is None]
+    if wrong:
+        raise ValueError(
+            "scheme://host:port, several with commas between them, the scheme http or https, the port from 1 to "
+            f"65535; {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not of that form"
+        )
+    return tuple(host for host in hosts if host is not None)
 
 
-def _host(entry: object) -> Host:
+def _host(entry: object) -> Host | None:
     scheme, found, address = str(entry).strip().partition("://")
     match = _match_address(address)
     if not found or scheme.lower() not in HTTP or match is None:
-        raise ValueError(
-            "scheme://host:port, several with commas between them, the scheme http or https, "
-            f"the port from 1 to 65535; {str(entry).strip()!r} is not of that form"
-        )
+        return None
     return Host(scheme.lower(), (match["ipv6"] or match["name"]).lower(), int(match["port"]))

@@ -160,11 +160,12 @@ class Report:
                 ack.hosts.append(pb.HostStatus(addr=peer, role="undefined", connected=False))
                 if answer is not None:
                     answer.cancel()
-        up = sum(host.connected for host in ack.hosts)
         if not ack.quorum:
             ack.health = "bad"
+        elif all(host.connected and not host.fresh for host in ack.hosts):
+            ack.health = "good"
         else:
-            ack.health = "good" if up == len(ack.hosts) else "degraded"
+            ack.health = "degraded"
         return ack
 
     def _future_of(self, peer: str) -> asyncio.Future[pb.StatusAck]:

@@ -51,6 +51,7 @@ BAD = [
     ("HA_HOSTS", "http://127.0.0.1:70000", "1 to 65535"),
     ("HA_HOSTS", "http://127.0.0.1:8001/path", "scheme://host:port"),
     ("HA_HOSTS", "http://[::1::]:8001", "scheme://host:port"),
+    ("HA_HOSTS", "web1:8001,http://web2:8001,web3", "'web1:8001', 'web3' are not of that form"),
     ("HOSTNAME_OVERWRITE", "web1", "host:port"),
     ("HOSTNAME_OVERWRITE", "http://127.0.0.1:8001", "without its scheme"),
     ("HOSTNAME_OVERWRITE", "127.0.0.1:0", "host:port"),

@@ -62,6 +62,8 @@ def test_a_transfer_that_breaks_off_starts_again(cluster, recorders, strike):
     before = leader.log.read_text().count(complete)
     with recorders.running(hosts=[leader, other]) as history:
         with in_the_middle_of_a_transfer(cluster, joiner):
+            # It is connected, and neither votes nor serves yet.
+            assert leader.status().health == "degraded"
             strike(cluster, joiner)
             assert not joiner.serves()
             eventually(lambda: not leader.transfers())
