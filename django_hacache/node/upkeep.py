@@ -53,6 +53,8 @@ class Upkeep:
         self._replica = replica
         self._decider = decider
         self._limits = limits
+        # Another host may know an alias before this one does, or still, while a release goes from host to host.
+        self._unknown = max(limits.values(), key=lambda one: one.size_limit)
         self._changed = True
         self._next_at = 0
         # The latest removal of a cache, by who led then and its index: until it is applied there is no further one.
@@ -69,21 +71,27 @@ class Upkeep:
             return
         self._next_at = now + (EVERY_MS if self._changed else EVERY_IDLE_MS)
         self._changed = False
-        for cache, limits in self._limits.items():
-            leadership, index = self._removing.get(cache, (None, 0))
-            if leadership != self._leadership() or self._core.state.applied >= index:
-                self._remove(cache, limits, now)
+        for cache, keys in self._superfluous(now).items():
+            self._remove(cache, keys, now)
 
     def _leadership(self) -> tuple[Generation | None, int]:
         return self._core.hard.generation, self._core.hard.term
 
-    def _remove(self, cache: str, limits: Limits, now: int) -> None:
+    def _superfluous(self, now: int) -> dict[str, list[bytes]]:
+        """Some keys of each cache that have to go, where no removal is on its way."""
+        found = {}
         with self._replica.write() as transaction:
-            keys = transaction.expired(cache, now * MS, EXPIRED_KEYS)
-            if not keys:
-                keys = transaction.surplus(cache, limits)
-        if not keys:
-            return
+            for cache in transaction.caches():
+                if not self._is_removing(cache):
+                    keys = transaction.expired(cache, now * MS, EXPIRED_KEYS)
+                    found[cache] = keys or transaction.surplus(cache, self._limits.get(cache, self._unknown))
+        return {cache: keys for cache, keys in found.items() if keys}
+
+    def _is_removing(self, cache: str) -> bool:
+        leadership, index = self._removing.get(cache, (None, 0))
+        return leadership == self._leadership() and self._core.state.applied < index
+
+    def _remove(self, cache: str, keys: list[bytes], now: int) -> None:
         index = self._core.state.log.last_index + 1
         effect = self._decider.removal(cache, keys, index, now)
         if effect and self._core.propose(effect, now):

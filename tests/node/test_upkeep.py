@@ -77,6 +77,17 @@ class Leader:
         return [entry.key.decode() for entry in entries]
 
 
+def test_a_cache_that_only_other_hosts_know_is_kept_to_the_largest_limit(replica, rng):
+    small, large = Limits(1 << 19, None, 3), Limits(1 << 20, None, 3)
+    leader = Leader(replica, rng, {"small": small, "large": large}).lead()
+    leader.insert("goes", ttl_ms=500)
+    for number in range(40):
+        leader.insert(str(number), bytes(100_000))
+    leader.pass_time(5 * EVERY_IDLE_MS)
+    assert small.size_limit < leader.replica.usage("c").bytes <= large.size_limit
+    assert leader.stored()[-1] == "39"
+
+
 @pytest.fixture
 def leader(replica, rng):
     def made(limits=UNLIMITED):
