@@ -32,7 +32,12 @@ class Campaigner(Member):
             self._leases.revoke()
             return
         if self._handing_over_until is not None and now >= self._handing_over_until:
-            # Nobody took it: go on.
+            if self._handover_sent:
+                # The successor may still win with votes of now, which no admission since has taken into account.
+                self._become_follower(self._state.term, None, now)
+                self._leases.revoke()
+                return
+            # Nobody could take it: go on.
             self._handing_over_until = None
             self._leases.given_up = False
             self._submissions.accepts_from = self._state.log.last_index

@@ -103,13 +103,19 @@ class Leases:
         self._admit(progress)
 
     def _admit(self, progress: Progress) -> None:
-        """A fresh node counts once it is level and a majority without it has since confirmed this leader."""
-        if not progress.fresh or progress.admitted:
+        """A fresh node counts once it is level and a majority without it has since confirmed this leader.
+
+        Level is who has what was committed when it joined: what its lost state was counted for is among that. The
+        commit index of now would stay ahead of a peer that is farther away than the others.
+        """
+        # The votes of a hand-over are given in spite of a live leader: that it is confirmed says nothing then.
+        if not progress.fresh or progress.admitted or self.given_up:
             return
-        if not progress.level:
-            progress.level = self._knows_commit() and progress.match_index >= self._state.commit
+        if progress.level_at is None and self._knows_commit():
+            progress.level_at = self._state.commit
+        level = progress.level_at is not None and progress.match_index >= progress.level_at
         # A fresh node is not among the counted ones, so this majority is one without it.
-        progress.admitted = progress.level and self.majority_answered() > progress.joined_at
+        progress.admitted = level and self.majority_answered() > progress.joined_at
 
     def on_every_host(self, index: int, now: int) -> bool:
         """Whether no host may serve a read from before the entry at `index` any more."""

@@ -32,8 +32,8 @@ class Progress:
     in_flight: int | None = None
     sent_at: int = NEVER
     sent_commit: int = 0
-    # The peer has caught up once since it joined.
-    level: bool = False
+    # A fresh peer is level once it has this index: what was committed when this leader first knew that it had joined.
+    level_at: int | None = None
     admitted: bool = False
     # sent_at of the latest Ping that it answered.
     answered: int = NEVER

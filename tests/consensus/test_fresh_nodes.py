@@ -38,6 +38,23 @@ def test_a_fresh_node_neither_votes_nor_counts_until_it_is_admitted(stage):
     assert not fresh.disk.hard.fresh
 
 
+def test_a_fresh_node_farther_away_than_the_others_is_admitted_under_steady_writes(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    far, _ = cluster.followers()
+    deliver = cluster.deliver
+    cluster.deliver = lambda source, target, *rest: cluster.at(
+        cluster.now + (8 if far.addr in (source, target) else 0), deliver, source, target, *rest
+    )
+    far.crash(wipe=True)
+    cluster.run(300)
+    cluster.restart(far)
+    for number in range(500):
+        cluster.put(leader, f"k{number % 50}", number)
+        cluster.run(2)
+    assert not far.disk.hard.fresh
+
+
 def test_a_new_leader_admits_nobody_before_it_knows_what_is_committed(stage):
     """Its commit index may lie behind an entry that the lost node had helped to commit."""
     cluster = stage(5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django_hacache.consensus.messages import LeaderReq
+
 
 def test_a_frozen_host_is_not_the_one_that_takes_over(stage):
     cluster = stage(5)
@@ -29,3 +31,30 @@ def test_changes_that_wait_for_a_handover_do_not_keep_the_processor_busy(stage):
     leader.core.tick = lambda now: (ticks.append(now), tick(now))
     cluster.run(500)
     assert len(ticks) < 50
+
+
+def test_after_a_handover_that_failed_nobody_was_admitted_and_nothing_more_is_accepted(stage):
+    """Its votes may come late; a voter that has lost its state since must not help to commit beside them."""
+    cluster = stage(5)
+    leader = cluster.settle()
+    cluster.filters.append(lambda source, target, m: not (isinstance(m, LeaderReq) and m.handover))
+    term = leader.core.hard.term
+    assert leader.hand_over()
+    cluster.run(5)
+    (successor,) = [host for host in cluster.followers_of(leader) if host.core.hard.term > term]
+    cluster.cut([successor], cluster.followers_of(successor))
+    lost, *_ = [host for host in cluster.followers_of(leader) if host is not successor]
+    lost.crash(wipe=True)
+    cluster.run(100)
+    cluster.restart(lost)
+
+    def still() -> bool:
+        assert not leader.core.accepts or leader.core.hard.term > term
+        return leader.core.hard.term == term
+
+    while still():
+        assert lost.disk.hard.fresh
+        cluster.run(20)
+    cluster.network.heal()
+    cluster.settle()
+    assert not lost.disk.hard.fresh
