@@ -31,7 +31,8 @@ class ClusterWriter:
         breaker.check()
         request = request_of(change, self._cache, ack=ack, deadline=deadline)
         try:
-            return outcome_of(self._site.client().request(request, deadline=deadline))
+            client, since = self._site.client(), self._site.applied_index()
+            return outcome_of(client.request(request, deadline=deadline, since=since))
         except CacheUnavailable:
             breaker.open()
             raise
@@ -51,7 +52,8 @@ class AsyncClusterWriter:
         breaker.check()
         request = request_of(change, self._cache, ack=ack, deadline=deadline)
         try:
-            return outcome_of(await self._site.async_client().request(request, deadline=deadline))
+            client, since = self._site.async_client(), self._site.applied_index()
+            return outcome_of(await client.request(request, deadline=deadline, since=since))
         except CacheUnavailable:
             breaker.open()
             raise

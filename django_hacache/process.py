@@ -136,6 +136,11 @@ class ClusterSite:
             return 0
         return page.writable_until_ns if page.writable() else 0
 
+    def applied_index(self) -> int:
+        """The log index that this host had applied a moment ago, at least 1."""
+        page = self.reader.control
+        return max(page.applied_index, 1) if page is not None else 1
+
     def close(self) -> None:
         """Close what can be closed from here: the replica, this thread's connection, those of ended loops."""
         reader, self._reader = self._reader, None

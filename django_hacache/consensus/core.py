@@ -190,14 +190,26 @@ class Core(Campaigner):
         self._unsettled = now
 
     def submit(
-        self, req_id: str, command: Any, level: AckLevel, token: Any, *, timeout: int, now: int
+        self,
+        req_id: str,
+        command: Any,
+        level: AckLevel,
+        token: Any,
+        *,
+        timeout: int,
+        now: int,
+        since: int = 0,
     ) -> bool:
         """Take a change of this host. Its Completion carries `token`, within `timeout` milliseconds.
 
+        since: of a change that was sent before, a commit index from before that; 0 for one that is new.
         False where too many changes are pending: the Completion says so, and the change is not done.
         """
         self._unsettled = now
-        return self._submissions.submit(Submission(req_id, command, level, now + timeout, token), now)
+        submission = Submission(req_id, command, level, now + timeout, token)
+        if since:
+            submission.sent_before(since, max(self._state.commit, self._state.heard_commit))
+        return self._submissions.submit(submission, now)
 
     def propose(self, effect: bytes, now: int) -> bool:
         """Put a change of the node's own into the order; False where this node does not lead."""

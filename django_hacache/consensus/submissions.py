@@ -67,6 +67,11 @@ class Submission:
     term: int = 0
     outcome: bytes = b""
 
+    def sent_before(self, since: int, commit: int) -> None:
+        """Note that it may have taken effect after `since`; one beyond `commit` is of another generation."""
+        self.since = since if since <= commit else 1
+        self.maybe = True
+
 
 class Submissions:
     def __init__(
@@ -119,6 +124,9 @@ class Submissions:
         if key in self._pending:
             # The worker asks again on a new connection: the answer goes to the latest.
             known = self._pending[key]
+            if known.token is not None:
+                earlier = Completion(known.token, refusal=Refusal.OUTCOME_UNKNOWN)
+                self._state.ready.completions.append(earlier)
             known.token, known.deadline = submission.token, max(known.deadline, submission.deadline)
             return True
         full = len(self._pending) >= self._config.pending_requests

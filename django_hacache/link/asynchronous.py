@@ -36,10 +36,11 @@ class AsyncNodeClient:
         self._address = socket_address(path)
         self._connection: _Connection | None = None
 
-    async def request(self, request: pb.CacheRequest, *, deadline: float) -> pb.Ack:
+    async def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
         """Send a request and return the node's answer; as NodeClient.request, without blocking the loop.
 
         deadline: when to give up, as time.monotonic() tells the time (seconds).
+        since: as NodeClient.request has it.
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
         answer came; LinkError where the request carries no req_id to match the answer by.
         """
@@ -50,6 +51,9 @@ class AsyncNodeClient:
         cause: Exception | None = None
         while True:
             again = sent
+            if again and not request.since_index:
+                request.since_index = since
+                data = frame(request.SerializeToString())
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     connection = self._connected()

@@ -42,13 +42,15 @@ class NodeClient:
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
 
-    def request(self, request: pb.CacheRequest, *, deadline: float) -> pb.Ack:
+    def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
         """Send a request and return the node's answer.
 
         A connection that breaks is made again and the same request, with the same req_id, is sent again:
         the node remembers the req_ids it has seen, so the change takes effect once.
 
         deadline: when to give up, as time.monotonic() tells the time (seconds).
+        since: the log index that the host had applied before. What is sent again carries it: the node refuses
+        where it may have forgotten since then what became of the first.
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
         answer came, or the answer to a later one is that it did not happen.
         """
@@ -58,6 +60,9 @@ class NodeClient:
         cause: Exception | None = None
         while True:
             again = sent
+            if again and not request.since_index:
+                request.since_index = since
+                payload = request.SerializeToString()
             try:
                 self._send(payload, deadline)
                 sent = True

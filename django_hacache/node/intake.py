@@ -44,7 +44,13 @@ class Desk(Protocol):
 
     def read(self, cache: str, entry: str) -> bytes | memoryview | None: ...
     def submit(
-        self, req_id: str, request: pb.CacheRequest, level: AckLevel | None, token: Token | None, timeout: int
+        self,
+        req_id: str,
+        request: pb.CacheRequest,
+        level: AckLevel | None,
+        token: Token | None,
+        timeout: int,
+        since: int,
     ) -> bool: ...
     def greeting(self) -> pb.Ack: ...
     def health(self) -> pb.HealthAck: ...
@@ -141,12 +147,13 @@ class Intake:
         timeout -= min(timeout // 10, ANSWER_MARGIN_MS)
         if level is None:
             changes = len(change.changes) if isinstance(change, pb.Batch) else 1
-            if self._desk.submit(change.req_id, request, None, None, timeout):
+            if self._desk.submit(change.req_id, request, None, None, timeout, request.since_index):
                 reply(ack_of(request, told, pb.Outcome(mod_res=[True] * changes)))
             else:
                 reply(refusal_ack(told, Refusal.BUSY))
             return
-        self._desk.submit(change.req_id, request, level, Token(request, told, reply), timeout)
+        token = Token(request, told, reply)
+        self._desk.submit(change.req_id, request, level, token, timeout, request.since_index)
 
     def _check_change(self, change: Any) -> None:
         if isinstance(change, pb.Batch):

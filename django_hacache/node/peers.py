@@ -137,8 +137,11 @@ class PeerStream:
             finally:
                 self._outbox = None
                 writer.cancel()
-                with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
-                    await writer
+                # To await the writer could not tell its cancellation from this task's own.
+                await asyncio.wait({writer})
+                error = None if writer.cancelled() else writer.exception()
+                if error is not None and not isinstance(error, grpc.aio.AioRpcError):
+                    raise error
             return True
 
     def _channel(self) -> grpc.aio.Channel:

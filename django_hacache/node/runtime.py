@@ -224,6 +224,7 @@ class Node:
         if ready.apply:
             self._decider.applied(core.state.applied)
             self._upkeep.applied()
+        self._page.note_applied(core.state.applied)
         if ready.lease_until is not None:
             self._page.grant(ready.lease_until * MS)
         for peer, message in ready.messages:
@@ -435,11 +436,12 @@ class Node:
         level: core_messages.AckLevel | None,
         token: Token | None,
         timeout: int,
+        since: int,
     ) -> bool:
         self._kick()
         try:
             return self.core.submit(
-                req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms()
+                req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms(), since=since
             )
         except ReplicaError as error:
             self._fail(error)

@@ -20,7 +20,7 @@ FILE_NAME = "control"
 PAGE_BYTES = 4096
 MAGIC = int.from_bytes(b"hacache1", "little")
 
-_MAGIC, _BOOT_LOW, _BOOT_HIGH, _EPOCH, _DEADLINE, _WRITABLE_UNTIL = range(6)
+_MAGIC, _BOOT_LOW, _BOOT_HIGH, _EPOCH, _DEADLINE, _WRITABLE_UNTIL, _APPLIED = range(7)
 
 
 class ControlPage:
@@ -132,6 +132,15 @@ class ControlPage:
     def writable_until_ns(self) -> int:
         """Boot-time instant until which the node counts on a live leader; it grows while the node goes on."""
         return self._words[_WRITABLE_UNTIL]
+
+    def note_applied(self, index: int) -> None:
+        """Note how much of the log this host has applied."""
+        self._words[_APPLIED] = index
+
+    @property
+    def applied_index(self) -> int:
+        """The log index that this host had applied a moment ago."""
+        return self._words[_APPLIED]
 
     def writable(self) -> bool:
         """Whether the node knew a live leader a moment ago: otherwise a write need not be tried."""

@@ -46,7 +46,8 @@ class LeasedReader:
         """The node's page; None while there is none. Looked for again at most once a second."""
         if self._opened is None:
             self._check()
-        return self._opened[0] if self._opened else None
+        opened = self._opened  # another thread may forget it at any time
+        return opened[0] if opened else None
 
     def get(self, cache: str, key: str) -> bytes | memoryview | None:
         """The live value, if the lease holds after it was read."""

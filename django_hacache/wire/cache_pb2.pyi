@@ -133,8 +133,8 @@ class CacheRequest(_message.Message):
     timeout_ms: _builtins.int
     """Extension: how long the sender of a change waits for the answer (milliseconds). 0: the node's default."""
     since_index: _builtins.int
-    """Extension between nodes, on a forwarded change: a commit index that the sender knew before it first sent the
-    change. The leader refuses where it may have forgotten since then that the change took effect.
+    """Extension, on a change that a node forwards or a worker sends again: a commit index that the sender knew before it
+    first sent the change. The leader refuses where it may have forgotten since then that the change took effect.
     """
     @_builtins.property
     def get(self) -> Global___Get: ...

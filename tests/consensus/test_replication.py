@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from django_hacache.consensus.messages import (
     AckLevel,
     Append,
@@ -74,6 +76,57 @@ def test_a_retry_that_the_bounded_table_may_have_forgotten_is_refused(stage):
     cluster.run(1500)
     assert operation.ended is not None
     assert cluster.value(leader, "n") == 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_a_worker_sends_again_after_the_table_may_have_forgotten_it_is_refused(stage, restarts):
+    """The host's own record of it is gone: it was answered and the answer was lost, or its process is another one."""
+    cluster = stage(request_table=4)
+    leader = cluster.settle()
+    host = cluster.followers()[0]
+    incr = Command("incr", "n", 1)
+    since = host.core.state.applied
+    cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="same")
+    cluster.run(1.5 if restarts else 50)
+    if restarts:
+        host.crash()
+    for number in range(20):
+        cluster.put(leader, f"k{number}", number)
+    cluster.run(100)
+    if restarts:
+        cluster.restart(host)
+        cluster.run(400)
+    for sender in (host, leader):
+        again = cluster.submit(sender.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="same", since=since)
+        cluster.run(500)
+        assert again.ended.refusal is Refusal.OUTCOME_UNKNOWN
+    assert cluster.value(leader, "n") == 1
+
+
+def test_what_a_worker_sends_again_soon_is_answered_as_the_first_time(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    host = cluster.followers()[0]
+    since = host.core.state.applied
+    for _ in range(3):
+        operation = cluster.submit(
+            host.addr, Command("incr", "n", 1), AckLevel.QUORUM, timeout=3000, req_id="same", since=since
+        )
+        cluster.run(100)
+        assert (operation.ended.refusal, operation.ended.outcome) == (None, b"1")
+    assert cluster.value(leader, "n") == 1
+
+
+def test_who_asks_with_the_same_id_while_the_first_waits_ends_the_wait_of_the_first(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    first, second = (
+        cluster.submit(leader.addr, Command("incr", "n", 1), AckLevel.QUORUM, timeout=3000, req_id="same")
+        for _ in range(2)
+    )
+    cluster.run(100)
+    assert first.ended.refusal is Refusal.OUTCOME_UNKNOWN
+    assert (second.ended.refusal, second.ended.outcome) == (None, b"1")
 
 
 def test_without_a_leader_a_change_is_refused_as_not_done(stage):

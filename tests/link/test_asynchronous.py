@@ -200,5 +200,6 @@ def test_a_refusal_of_what_was_sent_before_says_that_the_outcome_is_unknown(path
         with pytest.raises(OutcomeUnknown):
             await client.request(request, deadline=soon())
 
-    with ScriptedNode(path, [b"", refusal.SerializeToString()]):
+    with ScriptedNode(path, [b"", refusal.SerializeToString()]) as node:
         run(scenario)
+    assert [seen.since_index for seen in node.seen] == [0, 1]

@@ -113,14 +113,15 @@ def test_a_late_answer_is_not_taken_for_the_next_ones(node, client):
 
 
 def test_the_same_request_is_sent_again_when_the_connection_breaks(path, client):
-    """The second of two scripted nodes sees what the first had seen: same bytes, same req_id."""
+    """The second of two scripted nodes sees what the first had seen, and since when it may have happened."""
     from tests.link.scripted import ScriptedNode
 
     request = insert()
     answer = pb.Ack(put_ack=pb.PutAck(req_id=request.insert.req_id, mod_res=True))
     with ScriptedNode(path, [b"", answer.SerializeToString()]) as node:
-        assert client.request(request, deadline=soon()) == answer
-    assert [seen.insert.req_id for seen in node.seen] == 2 * [request.insert.req_id]
+        assert client.request(request, deadline=soon(), since=7) == answer
+    assert [seen.insert for seen in node.seen] == 2 * [request.insert]
+    assert [seen.since_index for seen in node.seen] == [0, 7]
 
 
 def test_an_answer_that_does_not_parse_is_no_answer(path, client):

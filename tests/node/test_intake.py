@@ -23,8 +23,9 @@ class Desk:
     def read(self, cache, entry):
         return b"value" if (cache, entry) == ("default", "key") else None
 
-    def submit(self, req_id, request, level, token, timeout):
+    def submit(self, req_id, request, level, token, timeout, since):
         self.submitted.append((req_id, request, level, token, timeout))
+        self.since = since
         return self.takes
 
     def greeting(self):
@@ -79,6 +80,13 @@ def test_a_change_waits_for_its_outcome(intake, take, desk):
     outcome = pb.Outcome(mod_res=[False], reason=pb.REASON_PRESENT)
     intake.complete(Completion(token, outcome.SerializeToString()))
     assert answers == [pb.Ack(put_ack=pb.PutAck(req_id="7", mod_res=False, reason=pb.REASON_PRESENT))]
+
+
+def test_of_what_is_sent_again_the_core_learns_since_when_it_may_have_happened(take, desk):
+    take(insert=insert(), since_index=7)
+    assert desk.since == 7
+    take(insert=insert(ack_level=DIRECT))
+    assert desk.since == 0
 
 
 @pytest.mark.parametrize("refusal", Refusal)

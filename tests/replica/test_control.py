@@ -112,3 +112,11 @@ def test_the_page_is_allocated_and_for_this_user_only(directory):
     found = (directory / "control").stat()
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert found.st_size == found.st_blocks * 512 == 4096
+
+
+def test_a_worker_sees_what_its_host_has_applied_and_a_restarted_node_does_not_take_it_back(directory):
+    node, worker = pages(directory)
+    assert worker.applied_index == 0
+    node.note_applied(7)
+    ControlPage.create(directory)
+    assert worker.applied_index == 7

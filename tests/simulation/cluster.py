@@ -155,7 +155,7 @@ class Cluster:
     # clients
 
     def submit(
-        self, addr: str, command: Command, level: AckLevel, *, timeout: int, req_id: str = ""
+        self, addr: str, command: Command, level: AckLevel, *, timeout: int, req_id: str = "", since: int = 0
     ) -> Operation:
         host = self.hosts[addr]
         self._calls += 1
@@ -164,7 +164,7 @@ class Cluster:
         operation = Operation(number, req_id, command, level, addr, host.process, self.now, timeout)
         self.commands[req_id] = command
         self.operations[number] = operation
-        host.submit(req_id, command, level, operation, timeout)
+        host.submit(req_id, command, level, operation, timeout, since)
         return operation
 
     def completed(self, host: Host, completion: Completion) -> None:

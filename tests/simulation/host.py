@@ -185,8 +185,10 @@ class Host:
         self.core.tick(self.clock())
         self.step()
 
-    def submit(self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int) -> None:
-        self.core.submit(req_id, command, level, token, timeout=timeout, now=self.clock())
+    def submit(
+        self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int, since: int
+    ) -> None:
+        self.core.submit(req_id, command, level, token, timeout=timeout, now=self.clock(), since=since)
         self.kick()
 
     def peer_gone(self, peer: str) -> None:
