@@ -187,11 +187,15 @@ class HACache(Operations):
         return self._run(self._incr(key, -delta, version), self._deciding(ack))
 
     def incr_version(self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None) -> int:
-        """Move the value to `version` + `delta` and return that. ValueError: the key is missing."""
+        """Move the value to `version` + `delta` and return that. ValueError: the key is missing.
+
+        In a cluster it is gone from the old version a moment before it is in the new one. Where the cluster fails
+        in between, OutcomeUnknown is raised and the entry is lost.
+        """
         return self._run(self._incr_version(key, delta, version), self._deciding(ack))
 
     def decr_version(self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None) -> int:
-        """Move the value to `version` - `delta` and return that. ValueError: the key is missing."""
+        """Move the value to `version` - `delta` and return that, as incr_version does."""
         return self._run(self._incr_version(key, -delta, version), self._deciding(ack))
 
     def set_many(

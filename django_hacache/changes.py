@@ -25,7 +25,7 @@ class When(enum.Enum):
 
 
 class Why(enum.Enum):
-    """Why an Increment did not take effect."""
+    """Why an Increment, a Move or an Insert when UNCHANGED did not take effect, where that is known."""
 
     ABSENT = enum.auto()
     NOT_AN_INTEGER = enum.auto()
@@ -58,6 +58,17 @@ class Increment(NamedTuple):
     delta: int
 
 
+class Move(NamedTuple):
+    """Remove `source` if it still has `version`, and only then make the change `then`.
+
+    One transaction on a single machine. In a cluster the second is sent when the first is acknowledged.
+    """
+
+    source: str
+    version: int
+    then: Insert | Remove
+
+
 class Clear:
     """Remove everything."""
 
@@ -70,7 +81,8 @@ class Batch(NamedTuple):
     changes: tuple[Insert | Remove, ...]
 
 
-Change = Insert | Remove | Touch | Increment | Clear | Batch
+Change = Insert | Remove | Touch | Increment | Move | Clear | Batch
+Sent = Insert | Remove | Touch | Increment | Clear | Batch  # what is one request
 
 
 class Outcome(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_hacache.exceptions import CacheUnavailable
+from django_hacache.changes import DONE, Insert, Move, When
+from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown
 from django_hacache.requests import outcome_of, request_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class ClusterWriter:
         Raises CacheUnavailable at once while the circuit breaker is open; otherwise what NodeClient.request
         and outcome_of raise.
         """
+        if isinstance(change, Move):
+            return self._move(change, ack, deadline)
         breaker = self._site.breaker
         breaker.check()
         request = request_of(change, self._cache, ack=ack, deadline=deadline)
@@ -36,6 +39,16 @@ class ClusterWriter:
         except CacheUnavailable:
             breaker.open()
             raise
+
+    def _move(self, change: Move, ack: AckLevel, deadline: float) -> Outcome:
+        taken = self.perform(_taking(change), ack=ack, deadline=deadline)
+        if not taken.effective:
+            return taken
+        try:
+            self.perform(change.then, ack=ack, deadline=deadline)
+        except CacheUnavailable as error:
+            raise _halfway(error) from error
+        return DONE
 
 
 class AsyncClusterWriter:
@@ -48,6 +61,8 @@ class AsyncClusterWriter:
 
     async def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
         """As ClusterWriter.perform, without blocking the event loop."""
+        if isinstance(change, Move):
+            return await self._move(change, ack, deadline)
         breaker = self._site.breaker
         breaker.check()
         request = request_of(change, self._cache, ack=ack, deadline=deadline)
@@ -57,3 +72,23 @@ class AsyncClusterWriter:
         except CacheUnavailable:
             breaker.open()
             raise
+
+    async def _move(self, change: Move, ack: AckLevel, deadline: float) -> Outcome:
+        taken = await self.perform(_taking(change), ack=ack, deadline=deadline)
+        if not taken.effective:
+            return taken
+        try:
+            await self.perform(change.then, ack=ack, deadline=deadline)
+        except CacheUnavailable as error:
+            raise _halfway(error) from error
+        return DONE
+
+
+def _taking(change: Move) -> Insert:
+    # The wire has no conditional removal: what is overwritten with an entry that is over at once is gone as well.
+    return Insert(change.source, b"", 0, When.UNCHANGED, change.version)
+
+
+def _halfway(error: CacheUnavailable) -> OutcomeUnknown:
+    # "It did not happen" is true of the second half only.
+    return OutcomeUnknown(f"The entry was removed in order to be moved, and may not be stored again: {error}")

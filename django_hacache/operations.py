@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
-from django_hacache.changes import Batch, Increment, Insert, Remove, Steps, Touch, When, Why
+from django_hacache.changes import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.serializers import decode, encode
 
@@ -154,14 +154,23 @@ class Operations(BaseCache):
     def _incr_version(self, key: str, delta: int, version: int | None) -> Steps[int]:
         if version is None:
             version = self.version
-        value = self.get(key, _MISSING, version)
-        if value is _MISSING:
-            raise ValueError(f"Key '{key}' not found")
         old = self.make_and_validate_key(key, version)
         new = self.make_and_validate_key(key, version + delta)
-        store = self._storing(new, self._encoded(new, value), self._ttl_ms(DEFAULT_TIMEOUT))
-        yield Batch((store, Remove(old)) if old != new else (store,))
-        return version + delta
+        if old == new:
+            # Nothing moves; as after a move, the time to live begins again.
+            if not (yield self._touch(key, DEFAULT_TIMEOUT, version)).effective:
+                raise ValueError(f"Key '{key}' not found")
+            return version
+        ttl_ms = self._ttl_ms(DEFAULT_TIMEOUT)
+        while True:
+            item = self._reader.item(self._cache_name, old)
+            # No entry has version 0: where this host sees none, this asks whether there is one elsewhere.
+            data, seen = (item.value, item.version) if item is not None else (b"", 0)
+            outcome = yield Move(old, seen, self._storing(new, data, ttl_ms))
+            if outcome.effective:
+                return version + delta
+            if outcome.why is Why.ABSENT:
+                raise ValueError(f"Key '{key}' not found")
 
     def _set_many(
         self, data: Mapping[str, Any], timeout: float | None, version: int | None

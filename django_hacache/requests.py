@@ -14,7 +14,7 @@ from django_hacache.serializers import integer_from_bytes, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from django_hacache.changes import Change
+    from django_hacache.changes import Sent
 
 _ACK_LEVELS = {
     AckLevel.DIRECT: pb.AckLevel(level_direct=pb.Empty()),
@@ -41,7 +41,7 @@ _ERRORS: dict[int, type[Exception]] = {
 }
 
 
-def request_of(change: Change, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
+def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
     """Return the request that carries `change`, with a req_id of its own.
 
     deadline: until when the caller waits, as time.monotonic() tells the time (seconds).

@@ -11,6 +11,7 @@ from django_hacache.changes import (
     Clear,
     Increment,
     Insert,
+    Move,
     Outcome,
     Remove,
     Touch,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from django_hacache.process import StandaloneSite
     from django_hacache.replica.eviction import Limits
     from django_hacache.replica.transaction import WriteTransaction
+
+NOT_FOUND = Outcome(effective=False, why=Why.ABSENT)
 
 
 class StandaloneWriter:
@@ -67,7 +70,9 @@ def _insert(txn: WriteTransaction, cache: str, change: Insert) -> Outcome:
         return DONE if added else NOT_DONE
     if when is When.UNCHANGED:
         item = txn.item(cache, key)
-        if item is None or item.version != seen:
+        if item is None:
+            return NOT_FOUND
+        if item.version != seen:
             return NOT_DONE
     txn.set(cache, key, value, version=version, expires_at=expires_at, keep_ttl=keep_ttl)
     return DONE
@@ -83,7 +88,7 @@ def _touch(txn: WriteTransaction, cache: str, change: Touch) -> Outcome:
 def _increment(txn: WriteTransaction, cache: str, change: Increment) -> Outcome:
     item = txn.item(cache, change.key)
     if item is None:
-        return Outcome(effective=False, why=Why.ABSENT)
+        return NOT_FOUND
     number = decode_integer(item.value)
     if number is None:
         return Outcome(effective=False, why=Why.NOT_AN_INTEGER)
@@ -95,6 +100,17 @@ def _increment(txn: WriteTransaction, cache: str, change: Increment) -> Outcome:
 
 def _remove(txn: WriteTransaction, cache: str, change: Remove) -> Outcome:
     return DONE if txn.delete(cache, change.key) else NOT_DONE
+
+
+def _move(txn: WriteTransaction, cache: str, change: Move) -> Outcome:
+    item = txn.item(cache, change.source)
+    if item is None:
+        return NOT_FOUND
+    if item.version != change.version:
+        return NOT_DONE
+    txn.delete(cache, change.source)
+    _APPLIED_BY[type(change.then)](txn, cache, change.then)
+    return DONE
 
 
 def _clear(txn: WriteTransaction, cache: str, _change: Clear) -> Outcome:
@@ -112,6 +128,7 @@ _APPLIED_BY: dict[type[Change], Callable[[WriteTransaction, str, Any], Outcome]]
     Remove: _remove,
     Touch: _touch,
     Increment: _increment,
+    Move: _move,
     Clear: _clear,
     Batch: _batch,
 }

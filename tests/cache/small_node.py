@@ -102,9 +102,9 @@ class SmallNode:
             return True, {"value": integer_to_bytes(number)}
         if body.condition == pb.CONDITION_ABSENT and item is not None:
             return False, {"reason": pb.REASON_PRESENT}
-        if body.condition == pb.CONDITION_UNCHANGED and (
-            item is None or item.version != body.expected_version
-        ):
+        if body.condition == pb.CONDITION_UNCHANGED and item is None:
+            return False, {"reason": pb.REASON_ABSENT}
+        if body.condition == pb.CONDITION_UNCHANGED and item.version != body.expected_version:
             return False, {"reason": pb.REASON_CHANGED}
         version = txn.next_version()
         txn.set(cache, key, body.value, version=version, expires_at=expires_at, keep_ttl=body.keep_ttl)

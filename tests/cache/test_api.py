@@ -360,6 +360,41 @@ class TestVersions:
         assert cache.incr_version("key", 3) == 4
         assert cache.get("key", version=4) == "value"
 
+    def test_a_move_replaces_what_the_other_version_held(self, cache):
+        cache.set("key", "moved")
+        cache.set("key", "replaced", version=2)
+        assert cache.incr_version("key") == 2
+        assert cache.get("key", version=2) == "moved"
+
+    def test_a_value_of_any_type_moves(self, cache):
+        for value in VALUES:
+            cache.set("key", value)
+            cache.incr_version("key")
+            assert cache.get("key", "missed", version=2) == value
+
+    def test_a_moved_value_gets_the_time_to_live_of_its_alias(self, caches, style):
+        cache = style(caches["gone"])
+        cache.set("key", "value", None)
+        cache.set("key", "replaced", None, version=2)
+        assert cache.incr_version("key") == 2
+        assert not cache.has_key("key")
+        assert not cache.has_key("key", version=2)
+
+    def test_a_move_by_nothing_keeps_the_value(self, cache):
+        cache.set("key", "value")
+        assert cache.incr_version("key", 0) == 1
+        assert cache.get("key") == "value"
+        with pytest.raises(ValueError, match="missing"):
+            cache.incr_version("missing", 0)
+
+    def test_what_moved_away_can_be_added_again(self, cache):
+        cache.set("key", "value")
+        cache.incr_version("key")
+        with pytest.raises(ValueError, match="key"):
+            cache.incr("key")
+        assert cache.add("key", "again")
+        assert cache.get("key") == "again"
+
     def test_a_move_of_nothing_is_an_error(self, cache):
         with pytest.raises(ValueError, match="key"):
             cache.incr_version("key")

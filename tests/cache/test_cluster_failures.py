@@ -17,6 +17,8 @@ DECISIONS = {
     "add": lambda cache: cache.add("key", 1),
     "incr": lambda cache: cache.incr("key"),
     "decr": lambda cache: cache.decr("key"),
+    "incr_version": lambda cache: cache.incr_version("key"),
+    "decr_version": lambda cache: cache.decr_version("key"),
 }
 
 EFFECTS = {
@@ -73,6 +75,14 @@ def test_decisions_are_never_ignored(no_node, style):
     for call in DECISIONS.values():
         with pytest.raises(CacheUnavailable):
             call(style(caches["ignoring"]))
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_a_move_that_fails_halfway_leaves_the_outcome_unknown(small_node, style):
+    cache = style(caches["default"])
+    cache.set("no quorum", 1, version=2)
+    with pytest.raises(OutcomeUnknown, match="may not be stored again"):
+        cache.decr_version("no quorum", version=2)
 
 
 def test_after_one_failure_writes_fail_at_once_until_the_node_is_back(no_node, style):

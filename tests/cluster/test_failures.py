@@ -84,6 +84,7 @@ def test_a_host_whose_node_was_killed_misses_and_raises_until_the_node_is_back(n
     assert host.worker.delete("key", alias="ignoring") is False
     assert host.worker.set_many({"a": 1}, alias="ignoring") == ["a"]
     assert "CacheUnavailable" in failure(host.worker.add, "lock", 1, alias="ignoring")
+    assert "CacheUnavailable" in failure(host.worker.incr_version, "key", alias="ignoring")
     other = cluster.others(host)[0]
     other.worker.set("key", 3)
     code, answer = status_of(other)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.cluster.conftest import ROOT, Worker, eventually
+from tests.cluster.conftest import ROOT, Failed, Worker, eventually
 
 
 def test_what_one_host_writes_is_read_on_every_host(cluster):
@@ -46,6 +46,44 @@ def test_one_of_several_hosts_wins_an_add(cluster):
         for host in cluster.hosts:
             host.worker.begin("add", f"lock{number}", host.addr)
         assert [host.worker.end() for host in cluster.hosts].count(True) == 1
+
+
+def test_a_move_takes_the_newest_value_wherever_it_is_asked_for(cluster):
+    writer, _, mover = cluster.hosts
+    for number in range(20):
+        writer.worker.set(f"moved{number}", "old", ack="all")
+        writer.worker.set(f"moved{number}", "new", ack="quorum")
+        assert mover.worker.incr_version(f"moved{number}") == 2
+        assert mover.worker.get(f"moved{number}") is None
+        assert mover.worker.get(f"moved{number}", version=2) == "new"
+
+
+def test_a_move_finds_what_this_host_has_not_seen_yet_and_misses_what_is_gone(cluster):
+    leader = cluster.leader()
+    for mover in cluster.others(leader):
+        for number in range(20):
+            key = f"fresh-{mover.addr}-{number}"
+            leader.worker.set(key, number, ack="leader")
+            assert mover.worker.incr_version(key) == 2
+            leader.worker.delete(key, version=2, ack="leader")
+            with pytest.raises(Failed) as caught:
+                mover.worker.decr_version(key, version=2)
+            assert caught.value.kinds[0] == "ValueError"
+
+
+def test_one_of_several_hosts_wins_a_move(cluster):
+    for number in range(20):
+        cluster.hosts[0].worker.set(f"prize{number}", number)
+        for host in cluster.hosts:
+            host.worker.begin("incr_version", f"prize{number}")
+        won = 0
+        for host in cluster.hosts:
+            try:
+                won += host.worker.end() == 2
+            except Failed as error:
+                assert error.kinds[0] == "ValueError"
+        assert won == 1
+        eventually(lambda n=number: cluster.hosts[0].worker.get(f"prize{n}", version=2) == n)
 
 
 def test_increments_of_all_hosts_are_counted_once_each(cluster, tmp_path):
