@@ -2,9 +2,9 @@
 
 The alias is the cache's name on the wire and in the replica, so it has to be right. Django builds a backend
 from CACHES[alias] without BACKEND and LOCATION; an entry with the same content is the one. Two aliases may
-be configured alike word for word. They are still two caches, and Django tells them apart by one thing only:
-`caches[alias]` is the object itself. That holds once Django has finished building it, hence not in __init__,
-and in the thread that got it from there.
+be configured alike word for word, or a subclass may change what it is given. They are still two caches, and
+Django tells them apart by one thing only: `caches[alias]` is the object itself. That holds once Django has
+finished building it, hence not in __init__, and in the thread that got it from there.
 """
 
 from __future__ import annotations
@@ -24,22 +24,34 @@ if TYPE_CHECKING:
 
 
 def candidates(backend: type[BaseCache], location: object, params: Mapping[str, Any]) -> list[str]:
-    """Return the aliases of settings.CACHES that describe a cache of this class, LOCATION and parameters.
+    """Return the aliases of settings.CACHES that a cache of this class, LOCATION and parameters may stand for.
 
-    One that was built by hand, which none describes, is "default" of its LOCATION.
+    A subclass may change the parameters on their way here: then its class and LOCATION tell. A cache that was
+    built by hand, which no alias describes, is "default" of its LOCATION.
     """
-    found = [
+    there = {
+        alias: entry for alias, entry in settings.CACHES.items() if entry.get("LOCATION", "") == location
+    }
+    alike = [
         alias
-        for alias, entry in settings.CACHES.items()
-        if entry.get("LOCATION", "") == location
-        and {key: entry[key] for key in entry if key not in ("BACKEND", "LOCATION")} == params
+        for alias, entry in there.items()
+        if {key: entry[key] for key in entry if key not in ("BACKEND", "LOCATION")} == params
         and import_string(entry["BACKEND"]) is backend
     ]
-    return found or [DEFAULT_CACHE_ALIAS]
+    return alike or _of_class(backend, there) or [DEFAULT_CACHE_ALIAS]
+
+
+def _of_class(backend: type[BaseCache], entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    classes = {alias: import_string(entry["BACKEND"]) for alias, entry in entries.items()}
+    return [alias for alias, one in classes.items() if one is backend] or [
+        alias
+        for alias, one in classes.items()
+        if isinstance(one, type) and (issubclass(one, backend) or issubclass(backend, one))
+    ]
 
 
 def alias_of(cache: BaseCache, aliases: Sequence[str]) -> str:
-    """Return the one of `aliases`, which are configured alike, under which Django keeps this very object.
+    """Return the one of `aliases`, its candidates, under which Django keeps this very object.
 
     Raises ConfigurationError where that cannot be told.
     """
@@ -47,7 +59,7 @@ def alias_of(cache: BaseCache, aliases: Sequence[str]) -> str:
         if caches[alias] is cache:
             return alias
     raise ConfigurationError(
-        f"The caches {', '.join(aliases)} are configured alike and this object was passed to another thread "
-        "before its first use, so it cannot be told which one it is. Let their settings differ, for instance "
-        "in KEY_PREFIX, or get the cache from django.core.cache.caches where it is used."
+        f"This cache object may be any of {', '.join(aliases)}, by its class and settings, and Django keeps it under "
+        "none of them: it was built by hand, or passed to another thread before its first use. Let their LOCATION or "
+        "KEY_PREFIX differ, or get the cache from django.core.cache.caches where it is used."
     )

@@ -17,6 +17,13 @@ class OwnCache(HACache):
     pass
 
 
+class BriefCache(HACache):
+    """Changes its parameters before HACache sees them."""
+
+    def __init__(self, location, params):
+        super().__init__(location, {**params, "TIMEOUT": 5})
+
+
 @pytest.fixture
 def configure(settings, tmp_path):
     settings.HACACHE = {"HA_MODE": "false"}
@@ -45,6 +52,37 @@ def test_subclasses_are_caches_of_their_own(configure):
     configure(a={}, b={"BACKEND": f"{__name__}.OwnCache"})
     caches["a"].set("key", 1)
     assert caches["b"].get("key") is None
+
+
+def test_a_subclass_that_changes_its_parameters_is_still_its_own_alias(configure):
+    brief = f"{__name__}.BriefCache"
+    configure(default={}, a={"BACKEND": brief}, other={"BACKEND": f"{__name__}.OwnCache"})
+    for alias in ("default", "a", "other"):
+        caches[alias].set("key", alias)
+    caches["a"].clear()
+    assert [caches[alias].get("key") for alias in ("default", "a", "other")] == ["default", None, "other"]
+
+
+def test_several_aliases_of_such_a_subclass_are_told_apart_where_django_keeps_them(configure):
+    brief = f"{__name__}.BriefCache"
+    configure(a={"BACKEND": brief}, b={"BACKEND": brief, "KEY_PREFIX": "b"})
+    for alias in "ab":
+        caches[alias].set("key", alias)
+    caches["b"].clear()
+    assert [caches[alias].get("key") for alias in "ab"] == ["a", None]
+
+
+def test_a_cache_of_a_related_class_that_fits_one_alias_stands_for_it(configure, tmp_path):
+    configure(a={"KEY_PREFIX": "a"})
+    caches["a"].set("key", 1)
+    built = BriefCache(str(tmp_path / "replica"), {"KEY_PREFIX": "a"})
+    assert built.get("key") == 1
+
+
+def test_a_cache_built_by_hand_that_fits_several_aliases_names_them(configure, tmp_path):
+    configure(a={}, b={"KEY_PREFIX": "b"})
+    with pytest.raises(ConfigurationError, match="a, b"):
+        HACache(str(tmp_path / "replica"), {"TIMEOUT": 5}).clear()
 
 
 def test_each_thread_finds_the_same_cache(configure):
