@@ -16,6 +16,7 @@ from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME
+from django_hacache.replica.environment import has_replica
 from django_hacache.replica.eviction import map_size_for
 
 if TYPE_CHECKING:
@@ -121,12 +122,14 @@ class Status:
     """The state of one LOCATION.
 
     `health`, `quorum` and `term` are None where nobody can tell: in standalone mode, and where no node
-    answers. `error` says why it does not, and is empty otherwise.
+    answers. `error` says why it does not, and is empty otherwise. `stored` is False where there is no replica
+    to look at, as before the first use of a standalone cache.
     """
 
     mode: Mode
     location: str
     error: str = ""
+    stored: bool = True
     addr: str = ""
     health: str | None = None
     quorum: bool | None = None
@@ -161,13 +164,18 @@ def locations() -> list[Path]:
 
 
 def read_status(location: Path, *, timeout_s: float) -> Status:
-    """Ask the node of `location`, or look at the replica itself in standalone mode.
+    """Ask the node of `location`, or look at the replica itself in standalone mode. Makes no replica.
 
     timeout_s: how long the node has to answer (seconds). One that does not answer is no exception but a
     Status with an error. Raises ConfigurationError where the settings are wrong.
     """
     if not cluster_config().ha_mode:
         try:
+            if not has_replica(location):
+                error = (
+                    f"there is no replica in {location}: no process of this machine has used this cache yet"
+                )
+                return Status(Mode.STANDALONE, str(location), error=error, stored=False)
             return Status(Mode.STANDALONE, str(location), caches=_local_caches(location))
         except ReplicaError as error:
             return Status(Mode.STANDALONE, str(location), error=str(error))

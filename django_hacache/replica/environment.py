@@ -63,6 +63,14 @@ def identity_of(path: Path) -> Identity | None:
     return Identity(found.st_dev, found.st_ino)
 
 
+def has_replica(directory: Path) -> bool:
+    """Whether there is a replica to open; only looks. Raises ReplicaError where the directory is not fit for one."""
+    if not os.path.lexists(directory):
+        return False
+    check_private(directory)
+    return identity_of(directory / FILE_NAME) is not None
+
+
 def set_aside(directory: Path, broken: Identity | None, reason: Exception) -> None:
     """Move a broken file away, so that the next one to open it for writing starts empty. One is kept."""
     path = directory / FILE_NAME

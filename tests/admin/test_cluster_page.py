@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
@@ -94,9 +95,21 @@ def test_the_page_works_when_the_node_does_not_and_says_what_to_do(client: Clien
 
 def test_the_page_of_a_standalone_site_shows_its_caches(client: Client, viewer: User, settings: Any) -> None:
     settings.HACACHE = {"HA_MODE": False}
+    cache.set("a", 1)
     page = text(client)
     assert "Standalone" in page
     assert "default" in page
+
+
+def test_the_page_of_a_standalone_site_before_its_first_use_says_that_nothing_is_stored(
+    client: Client, viewer: User, settings: Any, location: Path
+) -> None:
+    settings.HACACHE = {"HA_MODE": False}
+    page = text(client)
+    assert "Nothing is stored yet" in page
+    assert str(location) in page
+    assert "errornote" not in page
+    assert list(location.iterdir()) == []
 
 
 def test_the_page_of_a_standalone_site_whose_replica_cannot_be_used_speaks_of_no_node(

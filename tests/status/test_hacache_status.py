@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.core.management import CommandError, call_command
 
 from django_hacache import process
@@ -148,11 +148,32 @@ def test_json_of_standalone_has_its_mode_and_no_cluster(standalone: Path) -> Non
     assert [(entry["name"], entry["entries"]) for entry in answer["caches"]] == [("default", 2)]
 
 
+def test_standalone_without_a_replica_exits_with_2_names_the_path_and_makes_nothing(standalone: Path) -> None:
+    missing = standalone / "mistyped"
+    standalone.chmod(0o755)
+    for location in (missing, standalone):
+        code, text = run("--location", str(location))
+        assert code == 2
+        assert f"no replica in {location}" in text
+    assert list(standalone.iterdir()) == []
+    assert standalone.stat().st_mode & 0o777 == 0o755
+
+
+def test_json_of_standalone_without_a_replica_says_that_nothing_is_stored(standalone: Path) -> None:
+    code, text = run("--json")
+    answer = json.loads(text)
+    assert code == 2
+    assert answer["stored"] is False
+    assert str(standalone) in answer["error"]
+    assert answer["caches"] == []
+
+
 def test_several_directories_in_caches_need_a_choice(standalone: Path, settings: Any, tmp_path: Path) -> None:
     other = {"BACKEND": "django_hacache.cache.HACache", "LOCATION": str(tmp_path)}
     settings.CACHES = {**settings.CACHES, "other": other}
     with pytest.raises(CommandError, match=r"--location.*" + str(tmp_path)):
         run()
+    caches["other"].set("a", 1)
     assert run("--location", str(tmp_path))[0] == 0
 
 

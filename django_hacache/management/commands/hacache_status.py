@@ -24,7 +24,7 @@ BYTES_PER_KIB = 1024
 class Command(BaseCommand):
     help = (
         "Shows the cluster as this host's node sees it. Exit code: 0 with a quorum (and in standalone mode), "
-        "1 without one, 2 when no node answers or the replica cannot be used."
+        "1 without one, 2 when no node answers, or the replica is not there or cannot be used."
     )
     # The command that is run when something is wrong must not stop at the checks that say so.
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
@@ -74,6 +74,8 @@ def exit_code(status: Status) -> int:
 
 def as_text(status: Status) -> str:
     """Lay the status out for a terminal."""
+    if not status.stored:
+        return f"Nothing is stored yet.\n{status.error}\nIf the site runs: does it have this LOCATION, and this user?"
     if status.error and status.mode is Mode.STANDALONE:
         return f"The cache cannot be used.\n{status.error}"
     if status.error:
