@@ -37,6 +37,11 @@ def parse_location(raw: object) -> Path:
         location = default_location()
     else:
         location = system_path(raw, "the path of a directory")
+        # Taken for paths, they would become directories named "~" or "redis:" in the project.
+        if isinstance(raw, str) and "://" in raw:
+            raise ValueError("the path of a directory, no URL: the other hosts belong in HA_HOSTS")
+        if isinstance(raw, str) and raw.startswith("~"):
+            raise ValueError("a path that does not begin with '~': write the home directory out")
         if not location.is_absolute():
             base = base_directory()
             if base is None:

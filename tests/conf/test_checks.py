@@ -82,6 +82,8 @@ def test_a_machine_that_is_not_exactly_one_host_is_warned(
         ("default", {"BACKEND": BACKEND, "OPTIONS": {"SIZE": 1}}, "E012"),
         ("default", {"BACKEND": BACKEND, "OPTIONS": {"SIZE_LIMIT": 1}}, "E013"),
         ("default", {"BACKEND": BACKEND, "LOCATION": "/" + "d" * 107}, "E014"),
+        ("default", {"BACKEND": BACKEND, "LOCATION": "redis://10.0.0.1:6379"}, "E014"),
+        ("default", {"BACKEND": BACKEND, "LOCATION": "~/cache"}, "E014"),
         ("default", {"BACKEND": "nowhere.Cache"}, "E015"),
         ("a" * 65, {"BACKEND": BACKEND}, "W005"),
         ("default", {"BACKEND": BACKEND}, None),

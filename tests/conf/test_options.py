@@ -168,6 +168,26 @@ def test_a_location_that_is_no_path_is_an_error(location: object) -> None:
     assert "expected the path of a directory" in error_of(location)
 
 
+@pytest.mark.parametrize(
+    "location", ["redis://10.0.0.1:6379", "unix:///run/cache.sock", "file:///dev/shm/site"]
+)
+def test_a_location_that_is_a_url_is_an_error(location: str) -> None:
+    message = error_of(location)
+    assert f"LOCATION is {location!r}" in message
+    assert "expected the path of a directory, no URL" in message
+
+
+@pytest.mark.parametrize("location", ["~/cache", "~", "~web/cache"])
+def test_a_location_that_begins_with_a_tilde_is_an_error(location: str) -> None:
+    message = error_of(location)
+    assert f"LOCATION is {location!r}" in message
+    assert "home directory" in message
+
+
+def test_a_tilde_elsewhere_is_a_letter_like_others() -> None:
+    assert options("/srv/~site").location == Path("/srv/~site")
+
+
 def test_a_location_is_as_long_as_a_unix_socket_allows() -> None:
     longest = "/" + "d" * (107 - len("/node.sock") - 1)
     assert options(longest).location == Path(longest)
