@@ -7,6 +7,7 @@ what was expected and the place it came from.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from environ import Env
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
+
+# What a URL says before its host; another backend's LOCATION often has the password there.
+CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
 class Place(NamedTuple):
@@ -54,7 +58,7 @@ class Source:
                 return parse(raw)
             except ValueError as expected:
                 self.failed.add(name)
-                shown = "(not shown)" if is_secret else repr(raw)
+                shown = "(not shown)" if is_secret else CREDENTIALS.sub("//(not shown)@", repr(raw))
                 self._findings.add(
                     self._invalid,
                     f"{name} is {shown}, from {label}: expected {expected}.",

@@ -177,6 +177,12 @@ def test_a_location_that_is_a_url_is_an_error(location: str) -> None:
     assert "expected the path of a directory, no URL" in message
 
 
+def test_no_message_shows_the_password_of_a_url() -> None:
+    message = error_of("redis://:s3cret@10.0.0.1:6379/1")
+    assert "'redis://(not shown)@10.0.0.1:6379/1'" in message
+    assert "s3cret" not in message
+
+
 @pytest.mark.parametrize("location", ["~/cache", "~", "~web/cache"])
 def test_a_location_that_begins_with_a_tilde_is_an_error(location: str) -> None:
     message = error_of(location)
