@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.problems import Findings, Id
-from django_hacache.conf.sources import Place, Source, did_you_mean
+from django_hacache.conf.sources import Place, Source, described, did_you_mean
 from django_hacache.conf.values import boolean, seconds, whole_number
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _location(entry: str, location: object, findings: Findings) -> Path:
     except ValueError as expected:
         findings.add(
             Id.INVALID_LOCATION,
-            f'LOCATION is {str(location)!r}, from {entry}["LOCATION"]: expected {expected}.',
+            f'LOCATION is {described(str(location))}, from {entry}["LOCATION"]: expected {expected}.',
             "Name a directory with a short, absolute path.",
         )
         return default_location()

@@ -58,7 +58,7 @@ class Source:
                 return parse(raw)
             except ValueError as expected:
                 self.failed.add(name)
-                shown = "(not shown)" if is_secret else CREDENTIALS.sub("//(not shown)@", repr(raw))
+                shown = "(not shown)" if is_secret else described(raw)
                 self._findings.add(
                     self._invalid,
                     f"{name} is {shown}, from {label}: expected {expected}.",
@@ -74,6 +74,11 @@ class Source:
             if raw is not None:
                 return "the default" if isinstance(raw, str) and not raw.strip() else label
         return "the default"
+
+
+def described(raw: object) -> str:
+    """A value for people to read, without the password of a URL."""
+    return CREDENTIALS.sub("//(not shown)@", repr(raw))
 
 
 def _environment(values: Mapping[str, object]) -> Env:
