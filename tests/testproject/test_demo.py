@@ -18,10 +18,15 @@ from testproject.demo import HOSTS
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+# The nodes' ports begin so far above those of the sites.
+NODES = 3 * HOSTS
+PORTS = NODES + HOSTS
+
+
 def free_ports() -> int:
-    """The first of HOSTS ports in a row that nobody uses now."""
-    for first in range(20_000 + os.getpid() % 10_000, 60_000, HOSTS):
-        sockets = [socket.socket() for _ in range(HOSTS)]
+    """The first of PORTS ports in a row that nobody uses now."""
+    for first in range(20_000 + os.getpid() % 10_000, 60_000, PORTS):
+        sockets = [socket.socket() for _ in range(PORTS)]
         try:
             for offset, probe in enumerate(sockets):
                 probe.bind(("127.0.0.1", first + offset))
@@ -39,7 +44,7 @@ def free_ports() -> int:
 def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     web_port = free_ports()
     command = [sys.executable, "-m", "testproject.demo"]
-    ports = ["--web-port", str(web_port), "--node-port", str(web_port + 3 * HOSTS)]
+    ports = ["--web-port", str(web_port), "--node-port", str(web_port + NODES)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "DEMO_STATE": str(tmp_path)}
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     with subprocess.Popen(
