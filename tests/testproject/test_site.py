@@ -98,7 +98,9 @@ print(client.get('/account/').content.decode())
     assert "<b>2</b></p>" in visit(look)
 
 
-def test_without_its_node_a_host_shows_articles_counts_nothing_and_leaves_the_login_alone(visit: Visit) -> None:
+def test_without_its_node_a_host_shows_articles_counts_nothing_and_leaves_the_login_alone(
+    visit: Visit,
+) -> None:
     look = """
 print(client.get('/').content.decode(), client.get('/articles/5/').content.decode())
 client.cookies[settings.SESSION_COOKIE_NAME] = 'of-another-host'
