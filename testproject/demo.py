@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = Path(os.environ.get("DEMO_STATE", ROOT / ".demo"))
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
 HOSTS = 3
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PASSWORD = "demo"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 10
@@ -98,7 +99,7 @@ def main() -> None:
     parser.add_argument("--node-port", type=int, default=7001, help="the first of three ports of the nodes")
     arguments = parser.parse_args()
     # SIGINT too: a script that starts this in the background has it ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupt)
     # Replicas belong into memory; a container without /dev/shm has the temporary directory.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
@@ -121,6 +122,8 @@ def main() -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)  # one is enough: a second must not end the clearing up
     raise KeyboardInterrupt
 
 
