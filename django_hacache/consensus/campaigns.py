@@ -165,11 +165,18 @@ class Campaigner(Member):
         return max(counted)[2] if counted else None
 
     def _go_on_handing_over(self, now: int) -> None:
-        if self._handing_over_until is None or self._handover_sent:
+        """Name the successor once it is level, and again with each heartbeat: what names it may be lost."""
+        if self._handing_over_until is None or now < self._handover_again_at:
             return
-        successor = self._successor(now)
-        progress = self._replication.progress.get(successor or "")
-        if progress is not None and progress.match_index == self._state.log.last_index:
-            self._handover_sent = True
-            message = LeaderSwitch(successor or "", self._state.election_ts, self._state.term)
-            self._state.send(successor or "", message)
+        named = self._handover_sent or self._level_successor(now)
+        if named:
+            self._handover_sent = named
+            self._handover_again_at = now + self.config.heartbeat
+            self._state.send(named, LeaderSwitch(named, self._state.election_ts, self._state.term))
+
+    def _level_successor(self, now: int) -> str:
+        """The successor, if it has everything that is in the order; empty where it has not."""
+        successor = self._successor(now) or ""
+        progress = self._replication.progress.get(successor)
+        level = progress is not None and progress.match_index == self._state.log.last_index
+        return successor if level else ""

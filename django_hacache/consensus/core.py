@@ -38,7 +38,7 @@ from .messages import (
     ProbeReply,
     Sender,
 )
-from .state import HardState, NodeState, PeerView, Ready, Role
+from .state import NEVER, HardState, NodeState, PeerView, Ready, Role
 from .submissions import Evaluator, Submission
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Core(Campaigner):
         self._unsettled = now
         submission = Submission(req_id, command, level, now + timeout, token)
         if since:
-            submission.sent_before(since, max(self._state.commit, self._state.heard_commit))
+            submission.sent_before(since)
         return self._submissions.submit(submission, now)
 
     def propose(self, effect: bytes, now: int) -> bool:
@@ -238,7 +238,8 @@ class Core(Campaigner):
         if self.role is not Role.LEADER or self.handing_over or self._successor(now) is None:
             return False
         self._handing_over_until = now + self.config.election_timeout
-        self._handover_sent = False
+        self._handover_sent = ""
+        self._handover_again_at = NEVER
         self._leases.given_up = True
         self._leases.revoke()
         self._submissions.accepts_from = None

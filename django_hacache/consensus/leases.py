@@ -32,8 +32,9 @@ class Leases:
         self.given_up = False
         # Something has happened that the leader's own lease depends on.
         self._own_due = True
-        # A grant that waits until this node has applied what the leader had committed.
-        self._waiting: tuple[int, int] | None = None
+        # Grants that wait until this node has applied what the leader had committed: (commit index, deadline), both
+        # growing. A node that is steadily behind reaches each while later ones are there already.
+        self._waiting: list[tuple[int, int]] = []
 
     # the leader's side
 
@@ -42,7 +43,7 @@ class Leases:
         self.next_ping_at = now
         self.given_up = False
         self._own_due = True
-        self._waiting = None
+        self._waiting.clear()
 
     def majority_answered(self, without: str | None = None) -> int:
         """Send time of the latest heartbeat that a majority has answered in this term."""
@@ -157,26 +158,37 @@ class Leases:
         """Answer, and take the lease once everything that the leader had committed is applied."""
         state = self._state
         if ping.echo and ping.lease and not state.hard.fresh and not state.hard.installing:
-            self._waiting = (ping.commit_index, self._deadline(ping.echo, ping.lease))
+            self._wait_for(ping.commit_index, self._deadline(ping.echo, ping.lease), now)
             self.applied()
         state.send(leader, Pong(state.term, ping.seq, ping.sent_at, now, state.applied))
 
+    def _wait_for(self, commit: int, deadline: int, now: int) -> None:
+        """Keep a grant, unless another one waits for less and lasts longer; those that it outdoes or are over go.
+
+        Heartbeats may overtake each other. What is left is at most one grant a heartbeat of the length of a lease.
+        """
+        if any(other[0] <= commit and other[1] >= deadline for other in self._waiting):
+            return
+        kept = [
+            other for other in self._waiting if other[1] > now and (other[0] < commit or other[1] > deadline)
+        ]
+        self._waiting[:] = sorted([*kept, (commit, deadline)])
+
     def applied(self) -> None:
         """Grant what waited for this node to apply."""
-        if self._waiting is not None and self._state.applied >= self._waiting[0]:
-            self._set(self._waiting[1])
-            self._waiting = None
+        while self._waiting and self._state.applied >= self._waiting[0][0]:
+            self._set(self._waiting.pop(0)[1])
 
     def waits_for_applied(self) -> bool:
         """Whether a lease was granted that holds only once this node has applied more."""
-        return self._waiting is not None
+        return bool(self._waiting)
 
     def forget(self) -> None:
         """Another leader or none: a grant that waits is void, one that was given runs out by itself."""
-        self._waiting = None
+        self._waiting.clear()
 
     def revoke(self) -> None:
-        self._waiting = None
+        self._waiting.clear()
         self._state.ready.lease_until = None
         self._state.ready.lease_revoked = True
 

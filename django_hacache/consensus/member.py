@@ -25,7 +25,7 @@ from .messages import (
 )
 from .replication import Replication
 from .requests import Recorded, RequestTable
-from .state import HardState, NodeState, Role
+from .state import NEVER, HardState, NodeState, Role
 from .submissions import Evaluator, Submissions
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class Member:
             config, self._state, self._replication, self._leases, self.table, evaluator, size_of
         )
         self._handing_over_until: int | None = None
-        self._handover_sent = False
+        # Who was told to take over, and when it is told again.
+        self._handover_sent = ""
+        self._handover_again_at = NEVER
 
     @property
     def hard(self) -> HardState:
@@ -153,7 +155,8 @@ class Member:
         state.log.reset(0, 0)
         state.applied = state.commit = state.heard_commit = 0
         self.table.clear()
-        self._submissions.generation_changed()
+        if state.hard.generation not in (None, generation):
+            self._submissions.generation_changed()
         self._replication.forget_verified()
         self._leases.revoke()
         # What an earlier leader found level, or admits at this moment, is no more: so it is another incarnation.

@@ -67,10 +67,9 @@ class Submission:
     term: int = 0
     outcome: bytes = b""
 
-    def sent_before(self, since: int, commit: int) -> None:
-        """Note that it may have taken effect after `since`; one beyond `commit` is of another generation."""
-        self.since = since if since <= commit else 1
-        self.maybe = True
+    def sent_before(self, since: int) -> None:
+        """Note that it may have taken effect after `since`."""
+        self.since, self.maybe = since, True
 
 
 class Submissions:
@@ -131,8 +130,7 @@ class Submissions:
             return True
         full = len(self._pending) >= self._config.pending_requests
         if full or self._bytes + submission.size > self._config.pending_bytes:
-            self._refuse(submission, Refusal.BUSY)
-            return False
+            return self._turn_away(submission)
         self._pending[key] = submission
         self._bytes += submission.size
         self._at_all += submission.level is AckLevel.ALL
@@ -140,6 +138,18 @@ class Submissions:
             self._origins[submission.origin] = self._origins.get(submission.origin, 0) + 1
         self._advance(submission, now)
         return True
+
+    def _turn_away(self, submission: Submission) -> bool:
+        """There is no room for it. Of one that was sent before, that may not mean that it did not happen."""
+        known = self._table.find(submission.req_id)
+        if known is not None and known.index <= self._state.applied and submission.level is not AckLevel.ALL:
+            submission.index, submission.outcome = known
+            submission.term = self._state.log.term_at(known.index) or 0
+            self._complete(submission)
+            return True
+        happened = submission.maybe or known is not None
+        self._refuse(submission, Refusal.OUTCOME_UNKNOWN if happened else Refusal.BUSY)
+        return False
 
     def on_forward(self, sender: str, forward: Forward, now: int) -> None:
         """Take a change that another node forwarded; only the leader does."""
@@ -151,11 +161,18 @@ class Submissions:
         deadline = now + (forward.timeout or self._config.resend)
         submission = Submission(forward.req_id, forward.command, forward.level, deadline, origin=sender)
         submission.since = forward.since
-        if forward.since and self._table.floor > forward.since and self._table.find(forward.req_id) is None:
-            # It may have taken effect and been forgotten: trying again could count it twice.
+        if forward.since and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
             return
         self.submit(submission, now)
+
+    def _may_be_forgotten(self, submission: Submission) -> bool:
+        """Whether it may have taken effect and left the table since: trying again could count it twice.
+
+        A `since` that this order has not reached is of an earlier generation, and says nothing of this one.
+        """
+        since = submission.since if submission.since <= self._state.log.last_index else 1
+        return self._table.floor > since and self._table.find(submission.req_id) is None
 
     def _leads(self) -> bool:
         accepts = self.accepts_from
@@ -185,10 +202,10 @@ class Submissions:
         submission.since = submission.since or max(self._state.commit, self._state.heard_commit, 1)
 
     def _order(self, submission: Submission, now: int) -> None:
-        known = self._table.find(submission.req_id)
-        if known is None and submission.maybe and self._table.floor > submission.since:
+        if submission.maybe and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
             return
+        known = self._table.find(submission.req_id)
         if known is None:
             index = self._state.log.last_index + 1
             effect, outcome = self._evaluator.evaluate(submission.command, index, now)
@@ -292,9 +309,9 @@ class Submissions:
                 self._advance(submission, now)
 
     def generation_changed(self) -> None:
-        """Nothing has been sent in this order yet, whatever was in an earlier one."""
+        """What was sent in another order may be sent in this one, and forgotten: where that began is not known."""
         for submission in self._pending.values():
-            submission.since = 0
+            submission.since = min(submission.since, 1)
 
     def accept_due(self) -> bool:
         """Whether `accept` has yet to order what waited."""

@@ -224,6 +224,27 @@ def clocks_run_apart(cluster) -> None:
             cluster.invariants.read(leader)
 
 
+def a_leader_grants_while_its_own_lease_runs_out(cluster) -> None:
+    """One follower still answers it; the majority takes it for dead, elects another leader and writes. Five nodes.
+
+    What it may grant until its own lease ends must end with that: whoever leads next waits no longer.
+    """
+    leader = cluster.settle()
+    beside, *rest = cluster.followers()
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+    cluster.cut([leader, beside], rest)
+    for host in rest:
+        cluster.connection_refused(host.addr, leader.addr)
+    for step in range(300):
+        cluster.run(10)
+        writing = next((host for host in rest if host.core.accepts), None)
+        if writing is not None:
+            cluster.put(writing, "k", 2 + step, AckLevel.ALL)
+        if beside.may_read():
+            cluster.invariants.read(beside)
+    assert writing is not None
+
+
 def a_snapshot_is_overtaken_by_the_log(cluster) -> None:
     """The last part of a snapshot comes after the log has gone on, and after the leader that sent it is gone."""
     leader = cluster.settle()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from django_hacache.consensus.messages import LeaderReq
+import pytest
+
+from django_hacache.consensus.messages import LeaderReq, LeaderSwitch
 
 
 def test_a_frozen_host_is_not_the_one_that_takes_over(stage):
@@ -17,6 +19,30 @@ def test_a_frozen_host_is_not_the_one_that_takes_over(stage):
     cluster.run(300)
     assert not leader.core.accepts
     assert any(host.core.accepts for host in cluster.hosts.values())
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_successor_is_told_again_where_the_news_gets_lost(stage, lost):
+    """Nobody leads meanwhile: it is told with each heartbeat, not once an election timeout."""
+    cluster = stage()
+    leader = cluster.settle()
+    told = []
+
+    def lose(source, target, message):
+        if isinstance(message, LeaderSwitch):
+            told.append(message)
+            return len(told) > lost
+        return True
+
+    cluster.filters.append(lose)
+    term = leader.core.hard.term
+    assert leader.hand_over()
+    operation = cluster.put(cluster.hosts["n3"] if leader.addr != "n3" else cluster.hosts["n2"], "k", 1)
+    cluster.run_while(lambda: operation.ended is None, at_most=(lost + 2) * cluster.plan.heartbeat)
+    assert operation.ended is not None
+    assert operation.ended.refusal is None
+    assert cluster.leader().core.hard.term == term + 1
+    assert len({message.vote_host for message in told}) == 1
 
 
 def test_changes_that_wait_for_a_handover_do_not_keep_the_processor_busy(stage):

@@ -103,6 +103,65 @@ def test_what_a_worker_sends_again_after_the_table_may_have_forgotten_it_is_refu
     assert cluster.value(leader, "n") == 1
 
 
+@pytest.mark.parametrize("remembered", [True, False])
+def test_what_a_worker_sends_again_to_a_host_that_has_lost_everything_takes_effect_once(stage, remembered):
+    """The host joins the very order in which the first one took effect: it keeps the worker's word of when that was."""
+    cluster = stage(request_table=8)
+    leader = cluster.settle()
+    host = cluster.followers()[0]
+    since = host.core.state.applied
+    incr = Command("incr", "n", 1)
+    cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="same")
+    cluster.run(50)
+    host.crash(wipe=True)
+    for number in range(2 if remembered else 20):
+        cluster.put(leader, f"k{number}", number)
+    cluster.run(100)
+    cluster.restart(host)
+    again = cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=4000, req_id="same", since=since)
+    cluster.run(3000)
+    expected = (None, b"1") if remembered else (Refusal.OUTCOME_UNKNOWN, b"")
+    assert (again.ended.refusal, again.ended.outcome) == expected
+    assert cluster.value(leader, "n") == 1
+
+
+def test_what_a_worker_sends_again_to_a_host_that_has_lost_everything_is_done_where_it_never_was(stage):
+    cluster = stage(request_table=8)
+    leader = cluster.settle()
+    host = cluster.followers()[0]
+    for number in range(20):
+        cluster.write(leader, "k", number)
+    since = host.core.state.applied
+    host.crash(wipe=True)
+    cluster.restart(host)
+    again = cluster.submit(
+        host.addr, Command("incr", "n", 1), AckLevel.QUORUM, timeout=4000, req_id="same", since=since
+    )
+    cluster.run(3000)
+    assert (again.ended.refusal, again.ended.outcome) == (None, b"1")
+
+
+def test_a_host_without_room_answers_a_retry_from_its_table_and_never_says_that_it_did_not_happen(stage):
+    cluster = stage(pending_requests=1)
+    leader = cluster.settle()
+    host, other = cluster.followers()
+    incr = Command("incr", "n", 1)
+    since = host.core.state.applied
+    cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="done")
+    cluster.run(50)
+    cluster.cut([other], [leader, host])
+    cluster.put(host, "k", 1, AckLevel.ALL)
+    cluster.run(50)
+    done, unknown = (
+        cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id=req_id, since=since)
+        for req_id in ("done", "who knows")
+    )
+    new = cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="new")
+    assert (done.ended.refusal, done.ended.outcome) == (None, b"1")
+    assert unknown.ended.refusal is Refusal.OUTCOME_UNKNOWN
+    assert new.ended.refusal is Refusal.BUSY
+
+
 def test_what_a_worker_sends_again_soon_is_answered_as_the_first_time(stage):
     cluster = stage()
     leader = cluster.settle()

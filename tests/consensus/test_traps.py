@@ -24,6 +24,7 @@ PLANS = {
     scripts.a_leader_on_the_minority_side_goes_on: {"nodes": 5},
     scripts.an_entry_of_an_earlier_term_is_on_a_majority: {"nodes": 5, "append_bytes": 1},
     scripts.clocks_run_apart: {"lease": 2000},
+    scripts.a_leader_grants_while_its_own_lease_runs_out: {"nodes": 5},
     scripts.a_snapshot_is_overtaken_by_the_log: {"log_bytes": 1000},
     scripts.a_generation_that_nobody_joined_speaks_late: {},
     scripts.a_new_leader_does_not_know_what_is_committed: {},
@@ -91,6 +92,18 @@ def leave_no_margin_for_clocks(monkeypatch):
     monkeypatch.setattr(Leases, "_deadline", lambda self, start, length: start + length)
 
 
+def grant_a_follower_a_whole_lease(monkeypatch):
+    ping, left = Leases.ping, Leases.leader_lease_left
+
+    def generous(self, now):
+        with monkeypatch.context() as patch:
+            whole = lambda self, now: self._config.lease if left(self, now) > 0 else 0
+            patch.setattr(Leases, "leader_lease_left", whole)
+            ping(self, now)
+
+    monkeypatch.setattr(Leases, "ping", generous)
+
+
 def join_a_generation_that_has_committed_nothing(monkeypatch):
     monkeypatch.setattr(Member, "_has_committed", lambda self, message: True)
 
@@ -104,6 +117,7 @@ def join_a_generation_that_has_committed_nothing(monkeypatch):
         (keep_granting_leases_after_losing_the_quorum, scripts.a_leader_on_the_minority_side_goes_on),
         (commit_an_old_terms_entry_by_counting, scripts.an_entry_of_an_earlier_term_is_on_a_majority),
         (leave_no_margin_for_clocks, scripts.clocks_run_apart),
+        (grant_a_follower_a_whole_lease, scripts.a_leader_grants_while_its_own_lease_runs_out),
         (grant_leases_before_the_commit_index_is_known, scripts.a_new_leader_does_not_know_what_is_committed),
         (
             join_a_generation_that_has_committed_nothing,
