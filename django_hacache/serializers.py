@@ -3,6 +3,9 @@
 An exact int keeps a form of its own, one tag byte and its body, so that the leader of a cluster can add to it without
 unpickling anything. Everything else is a pickle, as in Django's own backends; the byte that each begins with tells it
 apart, so nothing is copied to put a tag before it or to cut one off.
+
+Bytes of a program outside the site may begin with anything, hence the node puts a mark before them: they are stored and
+given back as they came, and are never taken for a value.
 """
 
 from __future__ import annotations
@@ -12,15 +15,17 @@ from typing import Any
 
 from django_hacache.exceptions import HACacheError
 
+FOREIGN = 0
 INTEGER = 1
 PICKLE = pickle.PROTO[0]
 
+_FOREIGN_MARK = bytes([FOREIGN])
 _INTEGER_TAG = bytes([INTEGER])
 _dumps, _loads, _PROTOCOL = pickle.dumps, pickle.loads, pickle.HIGHEST_PROTOCOL
 
 
 class EncodingError(HACacheError, ValueError):
-    """Stored bytes begin with a tag that this version does not know."""
+    """Stored bytes are no value: they begin with a tag that this version does not know, or are another program's."""
 
 
 def encode(value: Any) -> bytes:
@@ -41,12 +46,24 @@ def decode(data: bytes | memoryview) -> Any:
             return _loads(data)
         if tag == INTEGER:
             return integer_from_bytes(data[1:])
+        if tag == FOREIGN:
+            raise EncodingError("The bytes of a program outside the site are no value.")
     raise EncodingError(f"A stored value begins with {bytes(data[:1])!r}; {INTEGER} or {PICKLE} is expected.")
 
 
 def decode_integer(data: bytes | memoryview) -> int | None:
     """Return the value where it is stored as an integer, None for any other."""
     return integer_from_bytes(data[1:]) if len(data) and data[0] == INTEGER else None
+
+
+def marked_foreign(data: bytes) -> bytes:
+    """Return how the bytes of a program outside the site are stored."""
+    return _FOREIGN_MARK + data
+
+
+def without_mark(data: bytes | memoryview) -> bytes:
+    """Return what such a program is given: its own bytes as they came, a value of ours as it is stored."""
+    return bytes(data[1:] if len(data) and data[0] == FOREIGN else data)
 
 
 def integer_to_bytes(value: int) -> bytes:

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hacache.exceptions import HACacheError
-from django_hacache.serializers import decode, decode_integer, encode, integer_from_bytes, integer_to_bytes
+from django_hacache.serializers import (
+    decode,
+    decode_integer,
+    encode,
+    integer_from_bytes,
+    integer_to_bytes,
+    marked_foreign,
+    without_mark,
+)
 
 
 @given(st.integers())
@@ -43,10 +51,25 @@ def test_any_buffer_can_be_decoded():
     assert decode(memoryview(encode(-5))) == -5
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00abc", b"\x09"])
+@pytest.mark.parametrize("data", [b"", b"\x02abc", b"\x09"])
 def test_unknown_encodings_are_errors(data):
     with pytest.raises(HACacheError, match="1 or 128"):
         decode(data)
+
+
+@given(st.binary())
+def test_bytes_of_a_program_outside_are_never_a_value_and_lose_nothing(data):
+    stored = marked_foreign(data)
+    with pytest.raises(HACacheError, match="outside"):
+        decode(stored)
+    assert decode_integer(stored) is None
+    assert without_mark(stored) == without_mark(memoryview(stored)) == data
+
+
+@pytest.mark.parametrize("value", [0, -1, [1]])
+def test_a_value_of_ours_has_no_mark(value):
+    assert without_mark(encode(value)) == encode(value)
+    assert without_mark(b"") == b""
 
 
 def test_what_cannot_be_pickled_is_the_callers_error():

@@ -44,6 +44,11 @@ class Host:
         """ "host:port", with an IPv6 address in brackets."""
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """The same with its scheme: the form in which programs of the base schema know their hosts."""
+        return f"{self.scheme}://{self.addr}"
+
 
 @dataclass(frozen=True, slots=True)
 class TLS:

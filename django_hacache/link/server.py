@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    Reply = Callable[[pb.Ack], None]
+    Reply = Callable[[pb.Ack | None], None]
     Handler = Callable[[pb.CacheRequest, Reply], None]
 
 logger = logging.getLogger("django_hacache.link")
@@ -39,9 +39,10 @@ class LinkServer:
     """Listens on a Unix socket and hands each request to `handle(request, reply)`.
 
     `handle` returns at once and calls `reply(ack)` once for each request, then or later, in the loop's
-    thread and in any order. A reply to a worker that has gone is dropped. Only processes of this user may
-    connect. A request of more than `max_request_bytes` is skipped without being buffered and answered by an
-    Error with ERROR_TOO_LARGE, but without a req_id; bytes that are no request end that connection only.
+    thread and in any order; with None where there is nothing to say. A reply to a worker that has gone is
+    dropped. Only processes of this user may connect. A request of more than `max_request_bytes` is skipped
+    without being buffered and answered by an Error with ERROR_TOO_LARGE, but without a req_id; bytes that are
+    no request end that connection only.
     A worker that leaves more than UNREAD_BYTES_MAX of answers unread is disconnected at the next one.
     """
 
@@ -146,9 +147,9 @@ class _Connection(asyncio.Protocol):
             logger.warning("A worker sent bytes that are no request and was disconnected: %s", error)
             self.abort()
 
-    def reply(self, ack: pb.Ack) -> None:
+    def reply(self, ack: pb.Ack | None) -> None:
         transport = self._transport
-        if transport is None:
+        if transport is None or ack is None:
             return
         if transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
             logger.warning("A worker does not read its answers and was disconnected.")

@@ -9,16 +9,17 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from django_hacache.consensus.messages import Refusal
+from django_hacache.consensus.messages import AckLevel, Refusal
 from django_hacache.node.answers import ack_of, change_of, level_of, refusal_ack
+from django_hacache.serializers import marked_foreign, without_mark
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from django_hacache.conf import CacheOptions
-    from django_hacache.consensus.messages import AckLevel
     from django_hacache.consensus.state import Completion
 
-Reply = Callable[[pb.Ack], None]
+# Called once for each request; with None where there is nothing to say.
+Reply = Callable[[pb.Ack | None], None]
 
 DEFAULT_TIMEOUT_MS = 5000
 TIMEOUT_MS_MAX = 3_600_000
@@ -37,6 +38,8 @@ class Token(NamedTuple):
     request: pb.CacheRequest
     req_id: str
     reply: Reply
+    # A worker of this host; else a program outside the site, which knows the base schema.
+    worker: bool = True
 
 
 class Desk(Protocol):
@@ -52,6 +55,7 @@ class Desk(Protocol):
         timeout: int,
         since: int,
     ) -> bool: ...
+    def has_quorum(self) -> bool: ...
     def greeting(self) -> pb.Ack: ...
     def health(self) -> pb.HealthAck: ...
     def report(self, *, local: bool, reply: Reply) -> None: ...
@@ -75,13 +79,13 @@ class Intake:
     def take(self, request: pb.CacheRequest, reply: Reply, *, trusted_ids: bool) -> None:
         """Answer or submit a request; `reply` is called once.
 
-        `trusted_ids`: the sender's req_ids are unique in the cluster, so that a retry takes effect once.
+        `trusted_ids`: the sender is a worker. Its req_ids are unique in the cluster, so that a retry takes effect once.
         """
         method = request.WhichOneof("method")
         try:
             match method:
                 case "get":
-                    reply(self._get(request.get))
+                    reply(self._get(request.get, worker=trusted_ids))
                 case "mgmt_req":
                     self._manage(request.mgmt_req, reply)
                 case "status":
@@ -107,14 +111,17 @@ class Intake:
             token.reply(refusal_ack(token.req_id, completion.refusal))
             return
         outcome = pb.Outcome.FromString(completion.outcome)
+        if not token.worker and token.request.HasField("remove"):
+            # There a removal is done when the entry is not there, whether it was before or not.
+            outcome.mod_res[:] = [True]
         token.reply(ack_of(token.request, token.req_id, outcome))
 
-    def _get(self, get: pb.Get) -> pb.Ack:
+    def _get(self, get: pb.Get, *, worker: bool) -> pb.Ack:
         self._check_name(get.cache_name, get.entry)
         ack = pb.GetAck(cache_name=get.cache_name, entry=get.entry)
         value = self._desk.read(get.cache_name, get.entry)
         if value is not None:
-            ack.value = bytes(value)
+            ack.value = bytes(value) if worker else without_mark(value)
         return pb.Ack(get_ack=ack)
 
     def _manage(self, request: pb.MgmtRequest, reply: Reply) -> None:
@@ -125,9 +132,21 @@ class Intake:
                 reply(pb.Ack(mgmt_ack=pb.MgmtAck(health_ack=self._desk.health())))
             case None:
                 raise Refused(pb.ERROR_INVALID, "the mgmt_req has no method; expected one of MgmtRequest's")
+            case "leader_req":
+                reply(self._leader(request.leader_req.election_ts))
+            case "leader_dead":
+                reply(self._leader(request.leader_dead.election_ts))
             case _:
-                # Who is no node of this cluster takes no part in elections: it learns who leads.
-                reply(self._desk.greeting())
+                # Who is no node of this cluster takes no part in elections. An answer would be answered in turn.
+                reply(None)
+
+    def _leader(self, candidate_ts: int) -> pb.Ack:
+        """Who leads, for a program that asks as a candidate: of two, those follow whoever asked first."""
+        ack = self._desk.greeting()
+        info = ack.mgmt_ack.leader_info
+        if candidate_ts > 0:
+            info.election_ts = min(info.election_ts, candidate_ts - 1)
+        return ack
 
     def _change(self, method: str, request: pb.CacheRequest, reply: Reply, *, trusted_ids: bool) -> None:
         change = change_of(request)
@@ -139,12 +158,20 @@ class Intake:
                 f"a req_id of {len(told)} characters; at most {REQ_ID_CHARACTERS_MAX} are possible",
             )
         level = level_of(change)
+        if not trusted_ids:
+            _mark(change)
         if not told or not (trusted_ids or method not in BASE_CHANGES):
             self._taken += 1
             change.req_id = f"{self._nonce}-{self._taken}"
         timeout = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, TIMEOUT_MS_MAX)
         # A refusal that says why should arrive before the sender gives up by itself.
         timeout -= min(timeout // 10, ANSWER_MARGIN_MS)
+        if level is None and not self._desk.has_quorum():
+            if method in {"put", "del"}:
+                reply(refusal_ack(told, Refusal.NO_QUORUM))
+                return
+            # A worker says how long it waits: that is better spent than on a promise that may come to nothing.
+            level = AckLevel.LEADER
         if level is None:
             changes = len(change.changes) if isinstance(change, pb.Batch) else 1
             if self._desk.submit(change.req_id, request, None, None, timeout, request.since_index):
@@ -152,7 +179,7 @@ class Intake:
             else:
                 reply(refusal_ack(told, Refusal.BUSY))
             return
-        token = Token(request, told, reply)
+        token = Token(request, told, reply, trusted_ids)
         self._desk.submit(change.req_id, request, level, token, timeout, request.since_index)
 
     def _check_change(self, change: Any) -> None:
@@ -200,6 +227,16 @@ class Intake:
             shown = cache[:SHOWN_CHARACTERS]
             raise Refused(pb.ERROR_UNKNOWN_CACHE, f"unknown cache {shown!r}; this node has: {known}")
         return options
+
+
+def _mark(change: Any) -> None:
+    """Mark the values of a program outside the site as no values of ours: no worker may unpickle them."""
+    if isinstance(change, pb.Put | pb.Insert):
+        change.value = marked_foreign(change.value)
+    elif isinstance(change, pb.Batch):
+        for one in change.changes:
+            if one.HasField("insert"):
+                _mark(one.insert)
 
 
 def _why_empty(request: pb.CacheRequest) -> str:

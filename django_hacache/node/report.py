@@ -9,7 +9,7 @@ from django_hacache.consensus.state import Role
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from django_hacache.consensus.core import Core
     from django_hacache.replica.replica import Replica
@@ -38,6 +38,7 @@ class Report:
         core: Core,
         replica: Replica,
         caches: tuple[str, ...],
+        urls: Mapping[str, str],
         *,
         now: Callable[[], int],
         connected: Callable[[str], bool],
@@ -51,6 +52,8 @@ class Report:
         self._core = core
         self._replica = replica
         self._caches = caches
+        # How HA_HOSTS writes each address: so do the base messages.
+        self._urls = urls
         self._now = now
         self._connected = connected
         self._ask = ask
@@ -76,6 +79,7 @@ class Report:
 
     def greeting(self) -> pb.Ack:
         """The first message on every stream that this node serves."""
+        leader = self._leader()
         info = pb.LeaderInfo(
             election_ts=self._core.state.election_ts,
             has_quorum=self._core.has_quorum(self._now()),
@@ -83,18 +87,23 @@ class Report:
             extension_version=1,
             lane_port=self._lane_port(),
         )
-        if self._core.leader is not None:
-            info.addr = self._core.leader
+        if leader is not None and leader.connected:
+            # One that has just gone is no leader to follow.
+            info.addr = self._urls[leader.addr]
         return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=info))
 
     def health(self) -> pb.HealthAck:
         core = self._core
+        leader = self._leader()
+        if leader is not None:
+            leader.addr = self._urls[leader.addr]
         ack = pb.HealthAck(
             uptime_secs=self.uptime_secs,
             quorum=core.has_quorum(self._now()),
-            leader=self._leader(),
+            leader=leader,
             host_health=[
-                pb.HostHealth(addr=peer, connected=self._connected(peer)) for peer in core.config.peers
+                pb.HostHealth(addr=self._urls[peer], connected=self._connected(peer))
+                for peer in core.config.peers
             ],
         )
         getattr(ack.state, role_of(core)).SetInParent()

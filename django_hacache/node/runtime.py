@@ -126,6 +126,7 @@ class Node:
             self.core,
             replica,
             tuple(caches),
+            {host.addr: host.url for host in config.hosts},
             now=now_ms,
             connected=self._routes.connected,
             ask=self._routes.send_request,
@@ -446,6 +447,9 @@ class Node:
         except ReplicaError as error:
             self._fail(error)
             return False
+
+    def has_quorum(self) -> bool:
+        return self.core.has_quorum(now_ms())
 
     def health(self) -> pb.HealthAck:
         return self.report_view.health()

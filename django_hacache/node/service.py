@@ -63,9 +63,10 @@ class InboundStream:
             self.overrun.set()
         return taken
 
-    def reply(self, ack: pb.Ack) -> None:
-        """Answer a request; a client may then send its next one."""
-        self.send(ack)
+    def reply(self, ack: pb.Ack | None) -> None:
+        """Answer a request, or do not: with None. A client may then send its next one."""
+        if ack is not None:
+            self.send(ack)
         if not self.is_node:
             self._slots.release()
 

@@ -1192,6 +1192,7 @@ class LeaderInfo(_message.Message):
     EXTENSION_VERSION_FIELD_NUMBER: _builtins.int
     LANE_PORT_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
+    """As HA_HOSTS writes it: scheme://host:port; so in HealthAck."""
     election_ts: _builtins.int
     has_quorum: _builtins.bool
     node_addr: _builtins.str

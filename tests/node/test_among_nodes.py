@@ -52,7 +52,7 @@ def undisturbed(cluster, leader):  # noqa: F811
 
 def test_a_follower_tells_who_leads(connect, leader, follower):
     info = connect(follower.addr, schema=base).receive().mgmt_ack.leader_info
-    assert (info.addr, info.has_quorum) == (leader.addr, True)
+    assert (info.addr, info.has_quorum) == (f"http://{leader.addr}", True)
 
 
 @pytest.mark.parametrize("level", ["level_quorum", "level_once", "level_leader"])
@@ -79,9 +79,9 @@ def test_what_was_forwarded_is_answered_after_the_client_has_said_that_it_will_a
 def test_health_names_the_other_hosts(cluster, client, follower, leader):  # noqa: F811
     health = client.ask(mgmt_req=base.MgmtRequest(health=base.Health())).mgmt_ack.health_ack
     assert health.state.WhichOneof("oneof") == "follower"
-    assert health.leader.addr == leader.addr
+    assert health.leader.addr == f"http://{leader.addr}"
     hosts = {host.addr: host.connected for host in health.host_health}
-    assert hosts == {host.addr: True for host in cluster.others(follower)}
+    assert hosts == {f"http://{host.addr}": True for host in cluster.others(follower)}
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,7 @@ def test_messages_of_the_log_are_refused_from_whoever_is_no_node(client, node, r
 @pytest.mark.parametrize(
     "request_",
     [
-        pb.MgmtRequest(leader_req=pb.LeaderReq(addr="127.0.0.1:1", election_ts=1, term=99)),
         pb.MgmtRequest(leader_ack=pb.LeaderAck(addr="127.0.0.1:1", election_ts=1, term=99)),
-        pb.MgmtRequest(leader_dead=pb.LeaderDead(vote_host="127.0.0.1:1", term=99)),
         pb.MgmtRequest(leader_switch=pb.LeaderSwitch(vote_host="127.0.0.1:1", term=99)),
         pb.MgmtRequest(pong=pb.Pong(term=99, seq=1)),
         pb.MgmtRequest(leader_ack_ack=pb.LeaderAckAck(addr="127.0.0.1:1", term=99)),
@@ -109,8 +107,21 @@ def test_messages_of_the_log_are_refused_from_whoever_is_no_node(client, node, r
     ids=lambda request: request.WhichOneof("method"),
 )
 def test_a_client_takes_no_part_in_elections(client, node, request_):
+    client.send(pb.CacheRequest(mgmt_req=request_, sender=pb.Sender(addr=node.addr, incarnation="1")))
+    assert ping(client) == "pong"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.MgmtRequest(leader_req=pb.LeaderReq(addr="127.0.0.1:1", election_ts=1, term=99)),
+        pb.MgmtRequest(leader_dead=pb.LeaderDead(vote_host="127.0.0.1:1", election_ts=1, term=99)),
+    ],
+    ids=lambda request: request.WhichOneof("method"),
+)
+def test_a_client_that_asks_for_leadership_learns_who_leads(client, node, request_):
     ack = client.ask(mgmt_req=request_, sender=pb.Sender(addr=node.addr, incarnation="1"))
-    assert ack.mgmt_ack.leader_info.addr == node.addr
+    assert ack.mgmt_ack.leader_info.addr == f"http://{node.addr}"
 
 
 # what may be said

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from django_hacache import serializers
 from django_hacache.consensus.messages import AckLevel, Refusal
 from django_hacache.consensus.state import Completion
+from django_hacache.node.answers import change_of
 from django_hacache.node.intake import Intake
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.options import options_of
@@ -19,17 +21,22 @@ class Desk:
     def __init__(self):
         self.submitted = []
         self.takes = True
+        self.led = True
+        self.stored = b"value"
 
     def read(self, cache, entry):
-        return b"value" if (cache, entry) == ("default", "key") else None
+        return self.stored if (cache, entry) == ("default", "key") else None
 
     def submit(self, req_id, request, level, token, timeout, since):
         self.submitted.append((req_id, request, level, token, timeout))
         self.since = since
         return self.takes
 
+    def has_quorum(self):
+        return self.led
+
     def greeting(self):
-        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(addr="leader")))
+        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(addr="leader", election_ts=100)))
 
     def health(self):
         return pb.HealthAck(quorum=True)
@@ -210,13 +217,104 @@ def test_a_value_of_exactly_the_limit_is_taken(take, desk):
     assert len(desk.submitted) == 1
 
 
-def test_who_is_no_node_and_speaks_of_leadership_learns_who_leads(take, desk):
-    for name in ("leader_req", "leader_ack", "leader_dead", "leader_switch", "pong"):
-        request = pb.MgmtRequest()
-        getattr(request, name).SetInParent()
-        (answer,) = take(mgmt_req=request)
-        assert answer.mgmt_ack.leader_info.addr == "leader"
+@pytest.mark.parametrize("name", ["leader_req", "leader_dead"])
+def test_who_is_no_node_and_asks_for_leadership_learns_who_leads(take, desk, name):
+    request = pb.MgmtRequest()
+    getattr(request, name).SetInParent()
+    (answer,) = take(mgmt_req=request)
+    assert answer.mgmt_ack.leader_info.addr == "leader"
     assert desk.submitted == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("leader_req_ack", "leader_ack", "leader_switch", "leader_switch_priority", "leader_switch_ack"),
+        *("pong", "leader_ack_ack"),
+    ],
+)
+def test_other_words_of_who_is_no_node_about_leadership_are_answered_by_silence(take, desk, name):
+    request = pb.MgmtRequest()
+    getattr(request, name).SetInParent()
+    assert take(mgmt_req=request) == [None]
+    assert desk.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(50, 49), (100, 99), (101, 100), (200, 100), (0, 100), (-1, 100)]
+)
+def test_a_leader_has_asked_before_every_candidate_outside_the_cluster(take, asked, told):
+    (answer,) = take(mgmt_req=pb.MgmtRequest(leader_req=pb.LeaderReq(addr="http://a:1", election_ts=asked)))
+    assert answer.mgmt_ack.leader_info.election_ts == told
+
+
+@pytest.mark.parametrize("kind", ["put", "del"])
+@pytest.mark.parametrize("trusted_ids", [True, False])
+def test_without_a_leader_nobody_accepts_a_change_that_does_not_wait(take, desk, kind, trusted_ids):
+    desk.led = False
+    change = {"put": pb.Put, "del": pb.Del}[kind](cache_name="default", entry="key", req_id="7")
+    (answer,) = take(trusted_ids=trusted_ids, **{kind: change})
+    assert (answer.error.req_id, answer.error.code) == ("7", pb.ERROR_NO_QUORUM)
+    assert desk.submitted == []
+
+
+def test_without_a_leader_a_worker_waits_for_one_also_at_level_direct(intake, take, desk):
+    desk.led = False
+    assert take(insert=insert(ack_level=DIRECT)) == []
+    _, _, level, token, _ = desk.submitted[0]
+    assert level is AckLevel.LEADER
+    answers = []
+    intake.complete(Completion(token._replace(reply=answers.append), refusal=Refusal.NO_QUORUM))
+    assert answers[0].error.code == pb.ERROR_NO_QUORUM
+
+
+@pytest.mark.parametrize("trusted_ids", [True, False])
+def test_what_was_not_there_is_removed_in_the_base_protocol_and_not_for_a_worker(
+    intake, take, desk, trusted_ids
+):
+    take(trusted_ids=trusted_ids, remove=pb.Remove(cache_name="default", entry="key", req_id="7"))
+    answers = []
+    outcome = pb.Outcome(mod_res=[False], reason=pb.REASON_ABSENT)
+    token = desk.submitted[0][3]._replace(reply=answers.append)
+    intake.complete(Completion(token, outcome.SerializeToString()))
+    assert answers[0].del_ack.mod_res is not trusted_ids
+
+
+# bytes of programs outside the site
+
+FORGED = serializers.encode(["a pickle"])
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00", FORGED, serializers.encode(1), b"text"])
+@pytest.mark.parametrize("kind", ["put", "insert", "batch"])
+def test_bytes_of_a_program_outside_are_no_value_and_come_back_to_it_as_they_were(take, desk, value, kind):
+    request = {
+        "put": {"put": pb.Put(cache_name="default", entry="key", value=value)},
+        "insert": {"insert": insert(value=value)},
+        "batch": {"batch": pb.Batch(changes=change(insert=insert(value=value)))},
+    }[kind]
+    take(trusted_ids=False, **request)
+    sent = change_of(desk.submitted[0][1])
+    desk.stored = sent.changes[0].insert.value if kind == "batch" else sent.value
+    with pytest.raises(serializers.EncodingError):
+        serializers.decode(desk.stored)
+    (answer,) = take(trusted_ids=False, get=pb.Get(cache_name="default", entry="key"))
+    assert answer.get_ack.HasField("value")
+    assert answer.get_ack.value == value
+
+
+def test_a_worker_s_bytes_are_stored_as_they_are_and_given_to_a_program_outside_as_stored(take, desk):
+    take(insert=insert(value=FORGED))
+    assert desk.submitted[0][1].insert.value == FORGED
+    desk.stored = FORGED
+    (answer,) = take(trusted_ids=False, get=pb.Get(cache_name="default", entry="key"))
+    assert answer.get_ack.value == FORGED
+
+
+@pytest.mark.parametrize("trusted_ids", [True, False])
+def test_the_mark_counts_nothing_towards_the_largest_value(take, desk, trusted_ids):
+    assert take(trusted_ids=trusted_ids, insert=insert(cache_name="small", value=b"1" * 10)) == []
+    assert len(desk.submitted) == 1
 
 
 def test_ping_health_and_status_are_answered(take):
