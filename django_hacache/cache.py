@@ -1,14 +1,11 @@
-# ruff: noqa: ASYNC109 - the signatures are Django's
 """HACache: Django's cache API over the replica of this host. The one class that users name.
 
-Reads happen in the calling thread, in a coroutine too: they take microseconds. Writes are steps (see
-operations.py) that are run here, blocking or not, against the writer that fits: the worker itself on a
-single machine, the host's node in a cluster.
+Writes are steps (see operations.py) that are run here against the writer that fits: the worker itself on a single
+machine, the host's node in a cluster. coroutines.py has the same for event loops.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -21,10 +18,12 @@ from django_hacache import process
 from django_hacache.alias import alias_of, candidates
 from django_hacache.changes import Clear
 from django_hacache.conf import AckLevel, CacheOptions, cache_options, cluster_config, node_aliases
+from django_hacache.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
 from django_hacache.exceptions import HACacheError
-from django_hacache.operations import UNABLE, Operations
+from django_hacache.operations import MISSING, UNABLE, Ack, Timeout, given, time_is_up
 from django_hacache.replica.eviction import Limits, map_size_for
 from django_hacache.standalone import AsyncStandaloneWriter, StandaloneWriter
+from django_hacache.system import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,12 +31,9 @@ if TYPE_CHECKING:
     from django_hacache.changes import AsyncWriter, Change, Steps, T, Writer
     from django_hacache.replica.replica import Reader
 
-Ack = AckLevel | str | None
-Timeout = float | None  # seconds; None: for ever
-
 
 @dataclass(frozen=True)
-class _Setup:
+class Setup:
     """What the settings of an alias come to, shared by all its cache objects in this process."""
 
     options: CacheOptions
@@ -62,13 +58,13 @@ class _Setup:
         return AsyncClusterWriter(self.options.name, self.site)
 
 
-def _set_up(name: str, location: str, params: Mapping[str, Any]) -> _Setup:
+def _set_up(name: str, location: str, params: Mapping[str, Any]) -> Setup:
     options = cache_options(name, location, params)
     # The aliases of one LOCATION share its file.
     aliases = {name: options} | node_aliases(options.location)
     map_size = map_size_for(sum(alias.size_limit for alias in aliases.values()))
     site_of = process.cluster_site if cluster_config().ha_mode else process.standalone_site
-    return _Setup(options, site_of(options.location, map_size))
+    return Setup(options, site_of(options.location, map_size))
 
 
 @receiver(setting_changed)
@@ -77,7 +73,7 @@ def _follow_settings(*, setting: str, **_: object) -> None:
         process.forget()
 
 
-class HACache(Operations):
+class HACache(Coroutines):
     """The cache of one alias: shared by all processes of this machine, or by all hosts of the cluster.
 
     Where the cluster cannot answer, reads are misses and writes raise CacheUnavailable; with
@@ -90,7 +86,16 @@ class HACache(Operations):
     and touch return whether the node took the request; add, incr and decr then use "leader".
 
     close() closes nothing: Django calls it after each request, and what is open belongs to the process.
+
+    A subclass may replace any method. As in Django's base class, get_or_set, the `*_many` and the coroutines then do
+    what they are made of: get, add, set and delete.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._overridden = frozenset(
+            name for name in OVERRIDABLE if getattr(cls, name) is not getattr(HACache, name)
+        )
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         """Take LOCATION and the rest of CACHES[alias], as Django hands them to a backend.
@@ -110,7 +115,7 @@ class HACache(Operations):
         return self._aliases[0] if len(self._aliases) == 1 else alias_of(self, self._aliases)
 
     @cached_property
-    def _setup(self) -> _Setup:
+    def _setup(self) -> Setup:
         name = self._cache_name
         described = f"{name}\0{self._location}\0{self._params!r}"
         return process.remembered(described, lambda: _set_up(name, self._location, self._params))
@@ -161,7 +166,18 @@ class HACache(Operations):
         ack: Ack = None,
     ) -> Any:
         """Return the value; where there is none, add `default` (or what it returns) first."""
-        return self._run(self._get_or_set(key, default, timeout, version), self._deciding(ack))
+        value = self.get(key, MISSING, version=version)
+        if value is not MISSING:
+            return value
+        if callable(default):
+            default = default()
+        try:
+            self.add(key, default, timeout=timeout, version=version, **given(ack))
+        except UNABLE as error:
+            self._log_or_raise("get_or_set", error)
+            return default
+        # Somebody else may have been faster.
+        return self.get(key, default, version=version)
 
     def touch(
         self,
@@ -184,7 +200,7 @@ class HACache(Operations):
 
     def decr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         """Subtract `delta` and return the new value. ValueError where the key is missing."""
-        return self._run(self._incr(key, -delta, version), self._deciding(ack))
+        return self.incr(key, -delta, version=version, **given(ack))
 
     def incr_version(self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None) -> int:
         """Move the value to `version` + `delta` and return that. ValueError: the key is missing.
@@ -196,7 +212,7 @@ class HACache(Operations):
 
     def decr_version(self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None) -> int:
         """Move the value to `version` - `delta` and return that, as incr_version does."""
-        return self._run(self._incr_version(key, -delta, version), self._deciding(ack))
+        return self.incr_version(key, -delta, version=version, **given(ack))
 
     def set_many(
         self,
@@ -210,30 +226,30 @@ class HACache(Operations):
 
         Raises ValueTooLarge, and whatever pickle raises, before anything is stored.
         """
+        if "set" in self._overridden:
+            for key, value in data.items():
+                self.set(key, value, timeout=timeout, version=version, **given(ack))
+            return []
         return self._run(self._set_many(data, timeout, version), self._level(ack))
 
     def delete_many(self, keys: Iterable[str], version: int | None = None, *, ack: Ack = None) -> None:
         """Remove the keys."""
+        if "delete" in self._overridden:
+            for key in keys:
+                self.delete(key, version=version, **given(ack))
+            return
         self._run(self._delete_many(keys, version), self._level(ack))
 
     def clear(self, *, ack: Ack = None) -> None:
         """Remove everything from this cache; those of other aliases stay."""
         self._perform("clear", Clear(), ack)
 
-    def _level(self, ack: Ack) -> AckLevel:
-        return self._options.ack_level if ack is None else AckLevel(ack)
-
-    def _deciding(self, ack: Ack) -> AckLevel:
-        """The level where the answer has to come from who orders the changes."""
-        level = self._level(ack)
-        return AckLevel.LEADER if level is AckLevel.DIRECT else level
-
     def _perform(self, operation: str, change: Change, ack: Ack) -> bool:
         """Carry out one change; return whether it took effect: False where a failure is ignored."""
         setup = self._setup
         options = setup.options
         level = options.ack_level if ack is None else AckLevel(ack)
-        deadline = time.monotonic() + options.write_timeout_s
+        deadline = monotonic() + options.write_timeout_s
         try:
             return setup.writer.perform(change, ack=level, deadline=deadline).effective
         except UNABLE as error:
@@ -241,134 +257,27 @@ class HACache(Operations):
             return False
 
     def _run(self, steps: Steps[T], ack: AckLevel) -> T:
-        """Run the steps of one call, which share one deadline, and return what they return."""
+        """Run the steps of one call and return what they return.
+
+        They share one WRITE_TIMEOUT, of which writing alone takes: what they do in between is the caller's time.
+        """
         setup = self._setup
         perform = setup.writer.perform
-        deadline = time.monotonic() + setup.options.write_timeout_s
+        left = setup.options.write_timeout_s
         try:
             change = next(steps)
             while True:
+                begun = monotonic()
                 try:
-                    outcome = perform(change, ack=ack, deadline=deadline)
+                    outcome = perform(change, ack=ack, deadline=begun + left) if left > 0 else time_is_up()
                 except HACacheError as error:
                     change = steps.throw(error)
                 else:
+                    left -= monotonic() - begun
                     change = steps.send(outcome)
         except StopIteration as end:
             return cast("T", end.value)
 
-    # The same for coroutines
 
-    async def aget(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        return self.get(key, default, version)
-
-    async def aget_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
-        return self.get_many(keys, version)
-
-    async def ahas_key(self, key: str, version: int | None = None) -> bool:
-        return self.has_key(key, version)
-
-    async def aset(
-        self,
-        key: str,
-        value: Any,
-        timeout: Timeout = DEFAULT_TIMEOUT,
-        version: int | None = None,
-        *,
-        ack: Ack = None,
-    ) -> None:
-        await self._aperform("set", self._set(key, value, timeout, version), ack)
-
-    async def aadd(
-        self,
-        key: str,
-        value: Any,
-        timeout: Timeout = DEFAULT_TIMEOUT,
-        version: int | None = None,
-        *,
-        ack: Ack = None,
-    ) -> bool:
-        return await self._arun(self._add(key, value, timeout, version), self._deciding(ack))
-
-    async def aget_or_set(
-        self,
-        key: str,
-        default: Any,
-        timeout: Timeout = DEFAULT_TIMEOUT,
-        version: int | None = None,
-        *,
-        ack: Ack = None,
-    ) -> Any:
-        return await self._arun(self._get_or_set(key, default, timeout, version), self._deciding(ack))
-
-    async def atouch(
-        self,
-        key: str,
-        timeout: Timeout = DEFAULT_TIMEOUT,
-        version: int | None = None,
-        *,
-        ack: Ack = None,
-    ) -> bool:
-        return await self._aperform("touch", self._touch(key, timeout, version), ack)
-
-    async def adelete(self, key: str, version: int | None = None, *, ack: Ack = None) -> bool:
-        return await self._aperform("delete", self._delete(key, version), ack)
-
-    async def aincr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
-        return await self._arun(self._incr(key, delta, version), self._deciding(ack))
-
-    async def adecr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
-        return await self._arun(self._incr(key, -delta, version), self._deciding(ack))
-
-    async def aincr_version(
-        self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None
-    ) -> int:
-        return await self._arun(self._incr_version(key, delta, version), self._deciding(ack))
-
-    async def adecr_version(
-        self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None
-    ) -> int:
-        return await self._arun(self._incr_version(key, -delta, version), self._deciding(ack))
-
-    async def aset_many(
-        self,
-        data: Mapping[str, Any],
-        timeout: Timeout = DEFAULT_TIMEOUT,
-        version: int | None = None,
-        *,
-        ack: Ack = None,
-    ) -> list[str]:
-        return await self._arun(self._set_many(data, timeout, version), self._level(ack))
-
-    async def adelete_many(self, keys: Iterable[str], version: int | None = None, *, ack: Ack = None) -> None:
-        await self._arun(self._delete_many(keys, version), self._level(ack))
-
-    async def aclear(self, *, ack: Ack = None) -> None:
-        await self._aperform("clear", Clear(), ack)
-
-    async def _aperform(self, operation: str, change: Change, ack: Ack) -> bool:
-        setup = self._setup
-        options = setup.options
-        level = options.ack_level if ack is None else AckLevel(ack)
-        deadline = time.monotonic() + options.write_timeout_s
-        try:
-            return (await setup.async_writer.perform(change, ack=level, deadline=deadline)).effective
-        except UNABLE as error:
-            self._log_or_raise(operation, error)
-            return False
-
-    async def _arun(self, steps: Steps[T], ack: AckLevel) -> T:
-        setup = self._setup
-        perform = setup.async_writer.perform
-        deadline = time.monotonic() + setup.options.write_timeout_s
-        try:
-            change = next(steps)
-            while True:
-                try:
-                    outcome = await perform(change, ack=ack, deadline=deadline)
-                except HACacheError as error:
-                    change = steps.throw(error)
-                else:
-                    change = steps.send(outcome)
-        except StopIteration as end:
-            return cast("T", end.value)
+# What the coroutines find here, and nothing else, may be passed by.
+HACache._own = {name: getattr(HACache, name) for name in COUNTERPARTS}  # noqa: SLF001 - our own

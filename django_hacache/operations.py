@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
 from django_hacache.changes import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
+from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.serializers import decode, encode
 
@@ -38,11 +39,17 @@ KEY_LENGTH_MAX = 250
 # What IGNORE_EXCEPTIONS covers: the cache cannot work now. A wrong request stays an error.
 UNABLE = (CacheUnavailable, ReplicaError)
 
-_MISSING = object()
+MISSING = object()
+
+Ack = AckLevel | str | None
+Timeout = float | None  # seconds; None: for ever
 
 
 class Operations(BaseCache):
     """The reads of a cache, and the steps of its writes. cache.py says where it reads and who writes."""
+
+    _overridden: ClassVar[frozenset[str]] = frozenset()
+    """The operations that a subclass has in a version of its own."""
 
     _options: CacheOptions
 
@@ -79,6 +86,8 @@ class Operations(BaseCache):
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         """Return the values that are there, all read at one instant."""
+        if "get" in self._overridden:
+            return super().get_many(keys, version)
         names = {self.make_and_validate_key(key, version): key for key in keys}
         try:
             found = self._reader.get_many(self._cache_name, names)
@@ -109,20 +118,6 @@ class Operations(BaseCache):
             # Added and gone at once: nothing changes.
             return not self._reader.has(self._cache_name, key)
         return (yield Insert(key, data, ttl_ms, When.ABSENT)).effective
-
-    def _get_or_set(self, key: str, default: Any, timeout: float | None, version: int | None) -> Steps[Any]:
-        value = self.get(key, _MISSING, version)
-        if value is not _MISSING:
-            return value
-        if callable(default):
-            default = default()
-        try:
-            yield from self._add(key, default, timeout, version)
-        except UNABLE as error:
-            self._log_or_raise("get_or_set", error)
-            return default
-        # Somebody else may have been faster.
-        return self.get(key, default, version)
 
     def _touch(self, key: str, timeout: float | None, version: int | None) -> Touch | Remove:
         key = self.make_and_validate_key(key, version)
@@ -200,6 +195,14 @@ class Operations(BaseCache):
 
     # What they share
 
+    def _level(self, ack: Ack) -> AckLevel:
+        return self._options.ack_level if ack is None else AckLevel(ack)
+
+    def _deciding(self, ack: Ack) -> AckLevel:
+        """The level where the answer has to come from who orders the changes."""
+        level = self._level(ack)
+        return AckLevel.LEADER if level is AckLevel.DIRECT else level
+
     def _storing(self, key: str, data: bytes, ttl_ms: int | None) -> Insert | Remove:
         return Remove(key) if ttl_ms == 0 else Insert(key, data, ttl_ms)
 
@@ -230,6 +233,17 @@ class Operations(BaseCache):
             raise error
         if self._options.log_ignored_exceptions:
             logger.error("%s on the cache %r was ignored: %s", operation, self._cache_name, error)
+
+
+def given(ack: Ack) -> dict[str, Ack]:
+    """The argument as a call passes it on: a method with Django's own signature does not take it."""
+    return {} if ack is None else {"ack": ack}
+
+
+def time_is_up() -> NoReturn:
+    raise CacheUnavailable(
+        "The earlier parts of this call have taken the whole WRITE_TIMEOUT; this one was not sent."
+    )
 
 
 def _batches(changes: list[Insert | Remove]) -> Iterator[tuple[Insert | Remove, ...]]:
