@@ -251,7 +251,10 @@ class Node:
         )
         self._page.revoke()
         if isinstance(error, ReplicaBroken):
-            self._replica.set_aside(error)
+            try:
+                self._replica.set_aside(error)
+            except ReplicaError as whole:
+                logger.warning("%s", whole)
         self.failed.set()
         self._handed_over.set()
 

@@ -150,8 +150,10 @@ class ControlPage:
         """Whether the file at the path is another one than the mapped one: the directory was wiped."""
         try:
             found = self._path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
+        except OSError:
+            return False  # that it cannot be looked at says nothing of it
         return (found.st_dev, found.st_ino) != self._identity
 
     def close(self) -> None:

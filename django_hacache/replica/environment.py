@@ -20,6 +20,7 @@ import lmdb
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
+from django_hacache.replica.soundness import damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,19 +32,22 @@ FILE_NAME = "replica.lmdb"
 MAX_READERS = 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 REMAP_WAIT_S = 10.0
+LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
+"""A line of the processor's cache for each reader, and LMDB's own header."""
 
 _IMPORTED_BY = os.getpid()
 _FULL = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 )  # LMDB reports a short write to a full tmpfs as EIO
-_BROKEN = (
+# The file is none that this LMDB could ever read.
+_FOREIGN = (lmdb.InvalidError, lmdb.VersionMismatchError)
+# What a damaged file leads to, and other things, too.
+_SUSPECT = (
     lmdb.BadTxnError,
     lmdb.CorruptedError,
     lmdb.IncompatibleError,
-    lmdb.InvalidError,
     lmdb.PageNotFoundError,
     lmdb.PanicError,
-    lmdb.VersionMismatchError,
 )
 
 
@@ -55,11 +59,13 @@ class Identity(NamedTuple):
 
 
 def identity_of(path: Path) -> Identity | None:
-    """The file at the path; None where there is none."""
+    """The file at the path; None where there is none. Raises ReplicaError where that cannot be found out."""
     try:
         found = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise ReplicaError(f"cannot look at the replica {path}: {error.strerror}") from error
     return Identity(found.st_dev, found.st_ino)
 
 
@@ -120,12 +126,15 @@ class Environment:
             self._check_length()
             if writable:
                 self.lmdb.reader_check()
-            self.fixed = self._open_fixed()
+            with self.proven():
+                self.fixed = self._open_fixed()
         except BaseException:
             self.lmdb.close()  # or this process could not open it again
             raise
 
     def _open(self, map_size: int) -> lmdb.Environment:
+        if self.writable:
+            self._allocate_lock_file()
         with _inherited_environments_forgotten():
             return lmdb.open(
                 str(self.path),
@@ -141,11 +150,47 @@ class Environment:
                 max_spare_txns=1,
             )
 
+    def _allocate_lock_file(self) -> None:
+        """Every process maps it: where the file system is full, a page of a hole would kill by SIGBUS.
+
+        Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
+        """
+        path = self.path.with_name(f"{FILE_NAME}-lock")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            if os.fstat(descriptor).st_blocks * 512 < LOCK_FILE_BYTES:
+                os.posix_fallocate(descriptor, 0, LOCK_FILE_BYTES)
+        finally:
+            os.close(descriptor)
+
     def _check_length(self) -> None:
         """Reading beyond the file's end would kill the process by SIGBUS."""
-        size, taken = self.path.stat().st_size, self.file_bytes()
-        if size < taken:
-            raise ReplicaBroken(f"the replica {self.path} has {size} bytes, and should have {taken}")
+        # In this order: a file that another process makes longer meanwhile is no shorter than it was.
+        taken = self.file_bytes()
+        size = self.path.stat().st_size
+        if size < taken:  # the last pages may be free ones that were never written
+            self.prove(ReplicaBroken(f"the replica {self.path} has {size} bytes, and should have {taken}"))
+
+    @contextmanager
+    def proven(self) -> Iterator[None]:
+        """Let ReplicaBroken out where the file is damaged indeed, and ReplicaError in its place where it is whole."""
+        try:
+            yield
+        except ReplicaBroken as error:
+            self.prove(error)
+            raise ReplicaError(f"{error}; the file is whole, and stays") from error
+
+    def prove(self, suspicion: ReplicaBroken) -> None:
+        """Raise `suspicion` where the file is damaged indeed; return where it is whole."""
+        if self.writable:
+            # Nobody else changes anything meanwhile.
+            with self.errors(), self.lmdb.begin(write=True) as txn:
+                found = damage(self.path, txn.id() - 1)
+        else:
+            with self.errors(), self.begin_read() as txn:
+                found = damage(self.path, txn.id())
+        if found is not None:
+            raise ReplicaBroken(f"{suspicion} ({found})") from suspicion
 
     def _restrict_modes(self) -> None:
         # By path: opening and closing the lock file would drop LMDB's own locks on it (POSIX).
@@ -172,7 +217,10 @@ class Environment:
 
     def replaced(self) -> bool:
         """Whether the file at the path is no longer the one that is open: the directory was wiped."""
-        return self._identity_at_path() != self.identity
+        try:
+            return self._identity_at_path() != self.identity
+        except ReplicaError:
+            return False  # that it cannot be looked at says nothing of it
 
     def _identity_at_path(self) -> Identity | None:
         return identity_of(self.path)
@@ -190,7 +238,7 @@ class Environment:
         if isinstance(error, ReplicaError):
             return error
         code = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
-        if isinstance(error, _BROKEN):
+        if isinstance(error, _FOREIGN + _SUSPECT):
             return ReplicaBroken(f"the replica {self.path} cannot be read: {error}")
         if isinstance(error, lmdb.MapFullError):
             return ReplicaFull(f"the replica in {self.directory} has reached its map size: {error}")

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.directory import PRIVATE_FILE
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ def ensure_unoccupied(directory: Path) -> None:
     """Raise Occupied where a node serves the directory at this moment."""
     try:
         descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return  # no node has ever been here, or what is wrong is told by whoever opens the replica
+    except FileNotFoundError:
+        return  # no node has ever been here
+    except OSError as error:
+        raise ReplicaError(f"cannot see whether a node serves {directory}: {error.strerror}") from error
     try:
         _lock(descriptor, fcntl.LOCK_SH)
     finally:

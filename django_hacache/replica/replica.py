@@ -109,7 +109,8 @@ class Replica:
     def _open_whole(self) -> Environment:
         environment = Environment(self.directory, writable=self.writable, map_size=self._map_size)
         try:
-            self._ensure_of_this_boot(environment)
+            with environment.proven():
+                self._ensure_of_this_boot(environment)
         except BaseException:
             environment.close()
             raise
@@ -135,10 +136,17 @@ class Replica:
                 transaction.set_host_mark(_OF, self._of)
 
     def set_aside(self, reason: ReplicaBroken) -> None:
-        """Close what was found broken and move it away; this object is of no use after that."""
+        """Close a file that is damaged and move it away; this object is of no use after that.
+
+        Raises ReplicaError, and nothing has happened, where the file is whole: then `reason` has another cause.
+        """
         environment = self._environment
-        environment.close()
-        set_aside(self.directory, environment.identity, reason)
+        try:
+            with environment.proven():
+                raise reason
+        except ReplicaBroken as damage:
+            environment.close()
+            set_aside(self.directory, environment.identity, damage)
 
     def start_over(self, reason: ReplicaBroken) -> None:
         """Go on with an empty replica in place of one that was found broken."""

@@ -7,10 +7,11 @@ import pytest
 from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState, Ready
-from django_hacache.exceptions import ReplicaBroken
+from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.node import durable
 from django_hacache.node.durable import Durable, Installed, applied_place, load
 from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.environment import FILE_NAME
 from django_hacache.wire import cache_pb2 as pb
 
 HOUR_MS = 3_600_000
@@ -204,21 +205,41 @@ def test_a_replica_from_before_the_boot_is_void_and_its_node_is_fresh(open_repli
     assert replica.get("c", "key") is None
 
 
-def test_a_node_whose_memory_cannot_be_read_begins_as_a_fresh_one(replica, rng, monkeypatch, caplog):
+@pytest.fixture
+def unreadable_once(monkeypatch):
     read = durable._load
 
     def broken_once(*args):
         monkeypatch.setattr(durable, "_load", read)
         raise ReplicaBroken("noise")
 
+    def unreadable():
+        monkeypatch.setattr(durable, "_load", broken_once)
+
+    return unreadable
+
+
+def test_a_node_whose_memory_is_damaged_begins_as_a_fresh_one(replica, rng, unreadable_once, caplog):
     first = load(replica, rng).hard
-    monkeypatch.setattr(durable, "_load", broken_once)
+    with (replica.directory / FILE_NAME).open("r+b") as damaged:
+        damaged.seek(2 * 4096)
+        damaged.write(bytes(4096) * 4)
+    unreadable_once()
     found = load(replica, rng)
     assert found.hard.fresh
     assert found.hard.incarnation != first.incarnation
     assert "starting empty" in caplog.text
     with replica.write() as transaction:
         transaction.journal.put_meta("k", b"v")
+
+
+def test_a_node_that_cannot_read_a_file_that_is_whole_keeps_it(replica, rng, unreadable_once):
+    first = load(replica, rng).hard
+    Durable(replica).write(Ready(hard_state=first), first, 0)
+    unreadable_once()
+    with pytest.raises(ReplicaError, match=r"noise; the file is whole"):
+        load(replica, rng)
+    assert load(replica, rng).hard == first
 
 
 def test_an_entry_that_is_older_than_this_host_s_uptime_is_stored(restart):

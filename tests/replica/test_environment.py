@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
 import signal
 import stat
 import threading
+from pathlib import Path
 
 import lmdb
 import pytest
 
-from django_hacache.exceptions import ReplicaError, ReplicaFull
+from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.replica.clock import boot_id
-from django_hacache.replica.environment import FILE_NAME
+from django_hacache.replica.environment import FILE_NAME, Environment
 from django_hacache.replica.eviction import Limits, standalone_write
 from django_hacache.replica.replica import Replica
 from tests.replica.conftest import MAP_SIZE
@@ -200,6 +202,77 @@ say(replica.get("default", "k"))
 """)
     assert writing.stdout.readline() == "b'new'\n"
     assert (directory / "replica.lmdb.broken-1").read_bytes() == damaged
+
+
+def test_a_file_that_grows_while_it_is_opened_is_whole(directory, monkeypatch):
+    """Another process writes between the two looks at its length, the first time that somebody looks."""
+    open_replica(directory).close()
+    look = Environment.file_bytes
+
+    def grow(environment, prefix):
+        with environment.begin_write() as txn:
+            for number in range(100):
+                txn.put(b"%s%d" % (prefix, number), bytes(10_000))
+
+    def look_and_grow(environment):
+        monkeypatch.setattr(Environment, "file_bytes", look)
+        grow(environment, b"before")
+        taken = look(environment)
+        grow(environment, b"after")
+        return taken
+
+    monkeypatch.setattr(Environment, "file_bytes", look_and_grow)
+    replica = open_replica(directory)
+    assert [path.name for path in directory.glob("*broken*")] == []
+    replica.close()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_file_whose_last_pages_are_free_and_were_never_written_is_whole(directory, writable):
+    replica = open_replica(directory)
+    put(replica, "k")
+    for key in ("large", "larger"):
+        put(replica, key, bytes(MEBIBYTE))
+    with replica.write() as transaction:
+        transaction.delete("default", "larger")
+    for _ in range(10):
+        put(replica, "k2")
+    last = replica._environment.file_bytes()
+    replica.close()
+    os.truncate(directory / FILE_NAME, last - MEBIBYTE // 2)
+    again = open_replica(directory, writable=writable)
+    assert again.get("default", "k") == b"value"
+    assert again.get("default", "large") == bytes(MEBIBYTE)
+    assert [path.name for path in directory.glob("*broken*")] == []
+    again.close()
+
+
+def test_an_error_of_a_reader_alone_moves_no_file_that_is_whole(replica, directory):
+    put(replica, "k")
+    with pytest.raises(ReplicaError, match="the file is whole"):
+        replica.set_aside(ReplicaBroken("a reader lost its place"))
+    assert replica.get("default", "k") == b"value"
+    assert [path.name for path in directory.glob("*broken*")] == []
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EINTR])
+def test_a_file_that_cannot_be_looked_at_for_a_moment_counts_as_the_same(replica, monkeypatch, error):
+    def failing(path):
+        raise OSError(error, os.strerror(error))
+
+    put(replica, "k")
+    monkeypatch.setattr(Path, "stat", failing)
+    assert not replica.replaced()
+    put(replica, "k2")
+    assert replica.get("default", "k2") == b"value"
+
+
+def test_no_page_that_readers_share_is_a_hole(directory):
+    """On a file system that is full, the first touch of it would kill a worker."""
+    replica = open_replica(directory)
+    found = (directory / f"{FILE_NAME}-lock").stat()
+    assert found.st_blocks * 512 >= found.st_size
+    replica.close()
 
 
 def test_one_broken_file_is_kept(directory):
