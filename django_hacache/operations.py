@@ -17,6 +17,7 @@ from django_hacache.changes import Batch, Increment, Insert, Move, Remove, Steps
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.serializers import decode, encode
+from django_hacache.unreadable import is_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -82,7 +83,15 @@ class Operations(BaseCache):
         except ReplicaError as error:
             self._log_or_raise("get", error)
             return default
-        return default if data is None else decode(data)
+        if data is None:
+            return default
+        # As _decoded does it, without a call: this is the way of every hit.
+        try:
+            return decode(data)
+        except Exception as error:
+            if is_unreadable(self._cache_name, key, data, error):
+                return default
+            raise
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         """Return the values that are there, all read at one instant."""
@@ -94,7 +103,14 @@ class Operations(BaseCache):
         except ReplicaError as error:
             self._log_or_raise("get_many", error)
             return {}
-        return {names[name]: decode(data) for name, data in found.items()}
+        try:
+            return {names[name]: decode(data) for name, data in found.items()}
+        except Exception:
+            decoded = {name: self._decoded(name, data, _MISSING) for name, data in found.items()}
+            readable = {names[name]: value for name, value in decoded.items() if value is not _MISSING}
+            if len(readable) == len(found):
+                raise
+            return readable
 
     def has_key(self, key: str, version: int | None = None) -> bool:
         """Return whether the key is there, without decoding its value."""
@@ -139,7 +155,10 @@ class Operations(BaseCache):
                 return outcome.number
             item = self._reader.item(self._cache_name, name)
             if item is not None:
-                value = decode(item.value) + delta
+                value = self._decoded(name, item.value, _MISSING)
+                if value is _MISSING:
+                    raise ValueError(f"Key '{key}' not found")
+                value += delta
                 swap = Insert(
                     name, self._encoded(name, value), None, When.UNCHANGED, item.version, keep_ttl=True
                 )
@@ -205,6 +224,14 @@ class Operations(BaseCache):
 
     def _storing(self, key: str, data: bytes, ttl_ms: int | None) -> Insert | Remove:
         return Remove(key) if ttl_ms == 0 else Insert(key, data, ttl_ms)
+
+    def _decoded(self, name: str, data: bytes | memoryview, default: Any) -> Any:
+        try:
+            return decode(data)
+        except Exception as error:
+            if is_unreadable(self._cache_name, name, data, error):
+                return default
+            raise
 
     def _encoded(self, key: str, value: Any) -> bytes:
         data = encode(value)
