@@ -106,8 +106,8 @@ class Operations(BaseCache):
         try:
             return {names[name]: decode(data) for name, data in found.items()}
         except Exception:
-            decoded = {name: self._decoded(name, data, _MISSING) for name, data in found.items()}
-            readable = {names[name]: value for name, value in decoded.items() if value is not _MISSING}
+            decoded = {name: self._decoded(name, data, MISSING) for name, data in found.items()}
+            readable = {names[name]: value for name, value in decoded.items() if value is not MISSING}
             if len(readable) == len(found):
                 raise
             return readable
@@ -155,8 +155,8 @@ class Operations(BaseCache):
                 return outcome.number
             item = self._reader.item(self._cache_name, name)
             if item is not None:
-                value = self._decoded(name, item.value, _MISSING)
-                if value is _MISSING:
+                value = self._decoded(name, item.value, MISSING)
+                if value is MISSING:
                     raise ValueError(f"Key '{key}' not found")
                 value += delta
                 swap = Insert(
