@@ -41,8 +41,9 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Something that a host keeps within a limit: `log_bytes`, `pending_changes`, `pending_bytes`,
-    `recent_requests`, `recent_requests_bytes`, `outgoing_bytes` (of the peer to which most waits to be sent)."""
+    """Something that a host keeps within a limit: `log_bytes`, `uncommitted_entries`, `uncommitted_bytes`,
+    `pending_changes`, `pending_bytes`, `recent_requests`, `recent_requests_bytes`, `outgoing_bytes` (of the peer to
+    which most waits to be sent)."""
 
     name: str
     used: int

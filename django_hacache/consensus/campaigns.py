@@ -18,6 +18,7 @@ from .messages import (
     Probe,
     Sender,
 )
+from .standstill import MODESTY
 from .state import Role
 
 
@@ -31,6 +32,9 @@ class Campaigner(Member):
             self._become_follower(self._state.term, None, now)
             self._leases.revoke()
             return
+        if self._standstill.is_over(now):
+            self._give_way(now)
+            return
         if self._handing_over_until is not None and now >= self._handing_over_until:
             if self._handover_sent:
                 # The successor may still win with votes of now, which no admission since has taken into account.
@@ -43,6 +47,13 @@ class Campaigner(Member):
             self._submissions.accepts_from = self._state.log.last_index
         if now >= self._leases.next_ping_at:
             self._leases.ping(now)
+
+    def _give_way(self, now: int) -> None:
+        """Step down, and let others ask first: their entries may find ways that ours do not."""
+        self._become_follower(self._state.term, None, now)
+        self._leases.revoke()
+        self._election.deadline += MODESTY * self.config.election_timeout
+        self._state.ready.gave_way = True
 
     def _tick_follower(self, now: int) -> None:
         state = self._state
@@ -88,6 +99,7 @@ class Campaigner(Member):
         state.ready.role_changed = True
         self._replication.lead(now)
         self._leases.lead(now)
+        self._standstill.lead(now)
         for peer in self.config.peers:
             state.send(peer, LeaderAck(state.election_ts, state.term))
         self._submissions.accepts_from = None

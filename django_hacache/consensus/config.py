@@ -24,7 +24,9 @@ class CoreConfig:
     # An Append or a forwarded change without an answer is sent again after this time.
     resend: int = 1000
     append_bytes: int = 1 << 20
+    # Of all entries that are kept, and of those that are ordered and not committed: the last one may exceed it.
     log_bytes: int = 64 << 20
+    uncommitted_entries: int = 20_000
     request_table: int = 32768
     request_table_bytes: int = 16 << 20
     pending_requests: int = 20_000

@@ -39,7 +39,7 @@ from .messages import (
     Sender,
 )
 from .state import NEVER, HardState, NodeState, PeerView, Ready, Role
-from .submissions import Evaluator, Submission
+from .submission import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .config import CoreConfig
     from .progress import Progress
     from .requests import Recorded
+    from .submissions import Evaluator
 
 
 class Core(Campaigner):
@@ -134,7 +135,7 @@ class Core(Campaigner):
     @property
     def accept_due(self) -> bool:
         """Whether what waited for this leader can be ordered as soon as it is told that time has passed."""
-        return self.accepts and self._submissions.accept_due()
+        return self.accepts and (self._submissions.accept_due() or self._submissions.release_due())
 
     @property
     def handing_over(self) -> bool:
@@ -147,6 +148,16 @@ class Core(Campaigner):
     @property
     def pending_bytes(self) -> int:
         return self._submissions.pending_bytes
+
+    @property
+    def uncommitted(self) -> int:
+        """Entries that this leader has put into the order and no majority has; 0 on a follower."""
+        state = self._state
+        return state.log.last_index - state.commit if self.role is Role.LEADER else 0
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        return self._replication.tail_bytes if self.role is Role.LEADER else 0
 
     def progress_of(self, peer: str) -> Progress | None:
         return self._replication.progress.get(peer)
@@ -232,6 +243,12 @@ class Core(Campaigner):
         elif self._state.leader == peer:
             self._submissions.connection_lost(now)
         self._unsettled = now
+
+    def entries_move(self, peer: str, now: int) -> None:
+        """The connection to `peer` takes an Append, or it has taken a part of a snapshot: slow is not stuck."""
+        progress = self._replication.progress.get(peer)
+        if progress is not None:
+            progress.moved_at = now
 
     def hand_over(self, now: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""
@@ -334,6 +351,8 @@ class Core(Campaigner):
             # Not before the shell has carried out what is to be applied: commands are evaluated on the replica.
             if self.accepts and not state.ready.apply:
                 self._submissions.accept(now)
+            if self.accepts:
+                self._submissions.release(now)
             if not self.config.peers and self._replication.advance_commit():
                 state.apply_committed()
             self._go_on_handing_over(now)
@@ -406,7 +425,10 @@ class Core(Campaigner):
     def _on_append_ack(self, sender: Sender, ack: AppendAck, now: int) -> None:
         progress = self._current(sender, ack.term, now)
         if progress is not None:
+            matched = progress.match_index
             self._replication.on_append_ack(progress, sender.addr, ack)
+            if progress.match_index > matched:
+                progress.moved_at = now
 
     def _current(self, sender: Sender, term: int, now: int) -> Progress | None:
         """Whose answer this is, if it is one to this leader in this term; steps down for a later term."""

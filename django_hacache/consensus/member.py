@@ -25,6 +25,7 @@ from .messages import (
 )
 from .replication import Replication
 from .requests import Recorded, RequestTable
+from .standstill import Standstill
 from .state import NEVER, HardState, NodeState, Role
 from .submissions import Evaluator, Submissions
 
@@ -64,6 +65,7 @@ class Member:
             self.table.record(entry)
         self._replication = Replication(config, self._state)
         self._leases = Leases(config, self._state, self._replication)
+        self._standstill = Standstill(config, self._state, self._replication)
         self._election = Election(config, self._state, rng, wall_offset, now)
         self._formation = Formation(config, self._state, rng, (now + wall_offset) // 1000)
         self._submissions = Submissions(

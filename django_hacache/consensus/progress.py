@@ -32,6 +32,8 @@ class Progress:
     in_flight: int | None = None
     sent_at: int = NEVER
     sent_commit: int = 0
+    # When it last took something: entries that it acknowledged, or a part of what is on its way.
+    moved_at: int = NEVER
     # A fresh peer is level once it has this index: what was committed when this leader first knew that it had joined.
     level_at: int | None = None
     admitted: bool = False

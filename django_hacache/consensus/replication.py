@@ -27,6 +27,8 @@ class Replication:
         self._config = config
         self._state = state
         self.progress: dict[str, Progress] = {}
+        # Of this leadership: the bytes that are in the order and not committed.
+        self.tail_bytes = 0
         # The Appends of this turn, by their place and the limit of their size.
         self._sent: dict[tuple[int, int], Append] = {}
         # When a follower applies at the latest what is committed.
@@ -38,9 +40,11 @@ class Replication:
 
     def lead(self, now: int) -> None:
         """Forget what an earlier leadership knew of the peers."""
-        self.progress = {
-            peer: self._progress_of(view.sender, now) for peer, view in self._state.peers.items()
-        }
+        state = self._state
+        self.progress = {peer: self._progress_of(view.sender, now) for peer, view in state.peers.items()}
+        self.tail_bytes = sum(
+            entry.size for entry in state.log.between(state.commit + 1, state.log.last_index)
+        )
 
     def _progress_of(self, sender: Sender, now: int) -> Progress:
         return Progress(
@@ -68,7 +72,14 @@ class Replication:
         entry = Entry(state.log.last_index + 1, state.term, effect, req_id, outcome, now)
         state.log.append(entry)
         state.ready.entries.append(entry)
+        self.tail_bytes += entry.size
         return entry
+
+    def has_room(self, *, times: int = 1) -> bool:
+        """Whether one more entry, of whatever size, may go into the order before others are committed."""
+        state, config = self._state, self._config
+        entries = state.log.last_index - state.commit
+        return entries < times * config.uncommitted_entries and self.tail_bytes < times * config.log_bytes
 
     def replicate(self, now: int, awaited: Collection[str] | None) -> None:
         """Send to every peer what it lacks and may be sent now.
@@ -212,6 +223,7 @@ class Replication:
         reached = min(reached_by(self.counted_matches(), self._config.quorum), state.log.last_index)
         if reached <= state.commit or state.log.term_at(reached) != state.term:
             return False
+        self.tail_bytes -= sum(entry.size for entry in state.log.between(state.commit + 1, reached))
         state.commit_to(reached)
         return True
 

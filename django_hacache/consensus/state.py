@@ -81,6 +81,8 @@ class Ready:
     snapshots_to: list[str] = field(default_factory=list)
     completions: list[Completion] = field(default_factory=list)
     role_changed: bool = False
+    # This leader stepped down because what it ordered moved to no majority.
+    gave_way: bool = False
 
     @property
     def has_durable_part(self) -> bool:

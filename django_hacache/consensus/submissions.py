@@ -7,12 +7,11 @@ deadline; where it may have been sent, the refusal says that the outcome is unkn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .messages import AckLevel, Forward, ForwardReply, Refusal
-from .state import ALWAYS_LATER, NEVER, Completion, NodeState, Role
+from .state import ALWAYS_LATER, Completion, NodeState, Role
+from .submission import Stage, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -36,40 +35,6 @@ class Evaluator(Protocol):
     def abandon(self) -> None:
         """The leadership ended: what was evaluated and not applied may never come."""
         ...
-
-
-class Stage(Enum):
-    WAITING = "waiting"  # for a leader, or for a reason to try again
-    FORWARDED = "forwarded"  # to the leader
-    ORDERED = "ordered"  # in our own log at index, term
-    APPLYING = "applying"  # committed at index; this node has yet to apply it
-
-
-@dataclass(slots=True)
-class Submission:
-    """One change that this node answers for: to a worker, or as leader to the node that forwarded it."""
-
-    req_id: str
-    command: Any
-    level: AckLevel
-    deadline: int
-    token: Any = None
-    origin: str | None = None  # the node that forwarded it
-    size: int = 0
-    # The commit index before it was first sent: it took effect after that or not at all. 0: not sent yet.
-    since: int = 0
-    stage: Stage = Stage.WAITING
-    sent_at: int = NEVER
-    maybe: bool = False
-    # It was sent or ordered before its latest way: what is refused now may have happened then.
-    again: bool = False
-    index: int = 0
-    term: int = 0
-    outcome: bytes = b""
-
-    def sent_before(self, since: int) -> None:
-        """Note that it may have taken effect after `since`."""
-        self.since, self.maybe = since, True
 
 
 class Submissions:
@@ -97,6 +62,8 @@ class Submissions:
         self._origins: dict[str, int] = {}
         # Only what is ordered or applying can be completed by progress: in index order by insertion.
         self._ordered: dict[tuple[str | None, str], Submission] = {}
+        # What waits for room in the order, in the order in which it came.
+        self._held: dict[tuple[str | None, str], Submission] = {}
         # The index of this leader's first entry; it answers once that is applied. None: it does not accept.
         self.accepts_from: int | None = None
         self._accepting: int | None = None
@@ -182,7 +149,7 @@ class Submissions:
         """Order it here or send it to the leader, whichever is possible now."""
         if self._leads():
             self._first_sent(submission)
-            self._order(submission, now)
+            self._order_or_hold(submission, now)
         elif submission.origin is not None:
             self._refuse(submission, Refusal.NOT_LEADER)
         elif self._state.role is Role.FOLLOWER and self._state.leader is not None:
@@ -201,10 +168,21 @@ class Submissions:
     def _first_sent(self, submission: Submission) -> None:
         submission.since = submission.since or max(self._state.commit, self._state.heard_commit, 1)
 
-    def _order(self, submission: Submission, now: int) -> None:
+    def _order_or_hold(self, submission: Submission, now: int) -> None:
         if submission.maybe and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
-            return
+        elif self._has_room() or self._table.find(submission.req_id) is not None:
+            self._order(submission, now)
+        else:
+            # It is not in the order, and nobody but this leader puts it there: what the table forgets while it waits
+            # is not this one.
+            submission.stage = Stage.HELD
+            self._held[submission.origin, submission.req_id] = submission
+
+    def _has_room(self) -> bool:
+        return not self._held and self._replication.has_room()
+
+    def _order(self, submission: Submission, now: int) -> None:
         known = self._table.find(submission.req_id)
         if known is None:
             index = self._state.log.last_index + 1
@@ -220,10 +198,24 @@ class Submissions:
 
     def propose(self, effect: bytes, now: int) -> bool:
         """Put a change of the node's own into the order, such as an eviction; False on a follower."""
-        if not self._leads():
+        if not self._leads() or not self._replication.has_room(times=2):
             return False
         self._replication.append(effect, "", b"", now)
         return True
+
+    def release_due(self) -> bool:
+        return bool(self._held) and self._replication.has_room()
+
+    def release(self, now: int) -> None:
+        """Order what waited for room, as far as there is some.
+
+        What is about to be applied is in the evaluator still, except for what is older than this leadership.
+        """
+        applied = self._state.ready.apply
+        if applied and applied[0].index <= (self.accepts_from or 0):
+            return
+        while self.release_due():
+            self._order(self._held.pop(next(iter(self._held))), now)
 
     # answers
 
@@ -292,6 +284,7 @@ class Submissions:
     def leadership_changed(self, now: int) -> None:
         """Somebody else leads, or nobody: try again with the same req_id, or hand back what was forwarded."""
         self._accepting = None
+        self._held.clear()
         if self._state.role is not Role.LEADER:
             self.accepts_from = None
             self._evaluator.abandon()
@@ -333,7 +326,8 @@ class Submissions:
         self.due_at = ALWAYS_LATER
         for submission in list(self._pending.values()):
             if now >= submission.deadline:
-                unknown = submission.maybe
+                # Another copy of what a node forwarded may still come; that node has its own deadline.
+                unknown = submission.maybe or submission.origin is not None
                 self._refuse(submission, Refusal.OUTCOME_UNKNOWN if unknown else Refusal.NO_QUORUM)
             elif now >= self._stalls_at(submission):
                 self._advance(submission, now)
@@ -391,5 +385,6 @@ class Submissions:
                 self._origins[submission.origin] -= 1
                 if not self._origins[submission.origin]:
                     del self._origins[submission.origin]
-        if self._ordered.get(key) is submission:
-            del self._ordered[key]
+        for stage in (self._ordered, self._held):
+            if stage.get(key) is submission:
+                del stage[key]

@@ -148,6 +148,8 @@ class Report:
         queued, room = self._outgoing()
         return [
             pb.Bound(name="log_bytes", used=core.state.log.bytes, limit=config.log_bytes),
+            pb.Bound(name="uncommitted_entries", used=core.uncommitted, limit=config.uncommitted_entries),
+            pb.Bound(name="uncommitted_bytes", used=core.uncommitted_bytes, limit=config.log_bytes),
             pb.Bound(name="pending_changes", used=core.pending, limit=config.pending_requests),
             pb.Bound(name="pending_bytes", used=core.pending_bytes, limit=config.pending_bytes),
             pb.Bound(name="recent_requests", used=len(core.table), limit=config.request_table),

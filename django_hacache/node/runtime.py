@@ -234,6 +234,11 @@ class Node:
             self._snapshots.start(peer, core.hard.term)
         for completion in ready.completions:
             self._intake.complete(completion)
+        if ready.gave_way:
+            logger.warning(
+                "%s gives the leadership up: it is heard, and no majority takes what it puts into the order",
+                self.addr,
+            )
         if not core.handing_over:
             self._handed_over.set()
         if ready.role_changed or (core.role is Role.LEADER and self._shown != "leader"):

@@ -53,6 +53,7 @@ class Host:
             lease=plan.lease,
             lease_margin=plan.lease_margin,
             log_bytes=plan.log_bytes,
+            uncommitted_entries=plan.uncommitted_entries,
             append_bytes=plan.append_bytes,
             request_table=plan.request_table,
             request_table_bytes=plan.request_table_bytes,
@@ -343,6 +344,7 @@ class Host:
         if transfer.over or transfer.process != self.process or chunk != transfer.chunk:
             return
         transfer.chunk += 1
+        self.core.entries_move(transfer.target, self.clock())
         if transfer.chunk < CHUNKS:
             self._send_chunk(transfer)
             return

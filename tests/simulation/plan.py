@@ -19,6 +19,7 @@ class Plan:
     lease_margin: float = 0.7
     clock_rate_error: float = 0.0
     log_bytes: int = 64 << 20
+    uncommitted_entries: int = 20_000
     append_bytes: int = 1 << 20
     request_table: int = 32768
     request_table_bytes: int = 16 << 20
@@ -69,4 +70,5 @@ def draw(rng: Random, duration: int) -> Plan:
         # Small queues, too: what is refused there must not happen. A copy that the network makes of it could, and no
         # connection makes one.
         plan.pending_requests, plan.pending_bytes = 6, 200
+    plan.uncommitted_entries = rng.choice((5, 20_000, 20_000))
     return plan

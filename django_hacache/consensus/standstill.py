@@ -1,0 +1,63 @@
+"""When a leader that is heard gives way, because what it orders does not reach a majority.
+
+Heartbeats are small and have ways of their own, so a leader can be heard by everybody and bring no entry to anybody:
+another host may have the better links. What decides is progress, not time: an entry that takes a minute over a slow
+link and still moves is no reason. Knows nothing of what moves: Progress says when something last did.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .state import NEVER
+
+if TYPE_CHECKING:
+    from .config import CoreConfig
+    from .replication import Replication
+    from .state import NodeState
+
+# In election timeouts: for how long nothing may move, at first and at most. Each time that giving way did not help, the
+# leader is twice as patient: where nobody's entries move there is nobody better.
+PATIENCE = 2
+PATIENCE_MAX = 64
+# In election timeouts: for how long it then leaves the candidacy to others.
+MODESTY = 2
+
+
+class Standstill:
+    """A leader's patience with the entries that wait for a majority."""
+
+    def __init__(self, config: CoreConfig, state: NodeState, replication: Replication) -> None:
+        self._config = config
+        self._state = state
+        self._replication = replication
+        self._patience = PATIENCE
+        self._commit = 0
+        # Since when something waits, and no more of it was committed.
+        self._since = NEVER
+
+    def lead(self, now: int) -> None:
+        self._since, self._commit = now, self._state.commit
+
+    def is_over(self, now: int) -> bool:
+        """Whether the patience is: then this leader gives way, and is more patient the next time."""
+        state = self._state
+        if state.commit > self._commit:
+            self._patience = PATIENCE
+        if state.commit > self._commit or state.commit == state.log.last_index:
+            self._since, self._commit = now, state.commit
+            return False
+        patience = self._patience * self._config.election_timeout
+        if now - self._since < patience or self._majority_moves(now - patience):
+            return False
+        self._patience = min(2 * self._patience, PATIENCE_MAX)
+        return True
+
+    def _majority_moves(self, since: int) -> bool:
+        """Whether with this leader a majority has everything, or has taken something since then."""
+        last = self._state.log.last_index
+        moving = sum(
+            progress.counts() and (progress.match_index == last or progress.moved_at > since)
+            for progress in self._replication.progress.values()
+        )
+        return moving + 1 >= self._config.quorum

@@ -1,0 +1,47 @@
+"""One change on its way, and how far it has come. No rules live here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from .state import NEVER
+
+if TYPE_CHECKING:
+    from .messages import AckLevel
+
+
+class Stage(Enum):
+    WAITING = "waiting"  # for a leader, or for a reason to try again
+    FORWARDED = "forwarded"  # to the leader
+    HELD = "held"  # by this leader, until more of what is in the order is committed
+    ORDERED = "ordered"  # in our own log at index, term
+    APPLYING = "applying"  # committed at index; this node has yet to apply it
+
+
+@dataclass(slots=True)
+class Submission:
+    """One change that this node answers for: to a worker, or as leader to the node that forwarded it."""
+
+    req_id: str
+    command: Any
+    level: AckLevel
+    deadline: int
+    token: Any = None
+    origin: str | None = None  # the node that forwarded it
+    size: int = 0
+    # The commit index before it was first sent: it took effect after that or not at all. 0: not sent yet.
+    since: int = 0
+    stage: Stage = Stage.WAITING
+    sent_at: int = NEVER
+    maybe: bool = False
+    # It was sent or ordered before its latest way: what is refused now may have happened then.
+    again: bool = False
+    index: int = 0
+    term: int = 0
+    outcome: bytes = b""
+
+    def sent_before(self, since: int) -> None:
+        """Note that it may have taken effect after `since`."""
+        self.since, self.maybe = since, True
