@@ -1,18 +1,18 @@
 """Which alias of settings.CACHES a cache object stands for: Django does not tell its backends.
 
-The alias is the cache's name on the wire and in the replica, so it has to be right. Django builds a backend
-from CACHES[alias] without BACKEND and LOCATION; an entry with the same content is the one. Two aliases may
-be configured alike word for word, or a subclass may change what it is given. They are still two caches, and
-Django tells them apart by one thing only: `caches[alias]` is the object itself. That holds once Django has
-finished building it, hence not in __init__, and in the thread that got it from there.
+The alias says which cache it is on the wire and in the replica, so it has to be right. Two aliases may be configured
+alike word for word, a subclass may change what it is given, and the object may be used in another thread than the one
+that Django made it for. So the alias is looked up where Django has it: in the call that makes the object. Where nobody
+has it, for a cache that was built by hand, an entry with the same content is the one.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache import DEFAULT_CACHE_ALIAS, CacheHandler, caches
 from django.utils.module_loading import import_string
 
 from django_hacache.exceptions import ConfigurationError
@@ -23,12 +23,33 @@ if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
 
+# A subclass may call a few of its own functions on the way to HACache.__init__.
+FRAMES_MAX = 16
+_MAKING = CacheHandler.create_connection.__code__
+
+
+def being_made() -> str | None:
+    """Return the alias for which Django makes a cache in the calls that led here, None where it makes none."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the only way to what Django does not pass on
+    for _ in range(FRAMES_MAX):
+        if frame.f_code is _MAKING and frame.f_locals.get("self") is caches:
+            alias = frame.f_locals.get("alias")
+            return alias if alias in settings.CACHES else None
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return None
+
+
 def candidates(backend: type[BaseCache], location: object, params: Mapping[str, Any]) -> list[str]:
     """Return the aliases of settings.CACHES that a cache of this class, LOCATION and parameters may stand for.
 
-    A subclass may change the parameters on their way here: then its class and LOCATION tell. A cache that was
-    built by hand, which no alias describes, is "default" of its LOCATION.
+    The one that Django is making, where it is making one. A subclass may change the parameters on their way here: then
+    its class and LOCATION tell. A cache that was built by hand, which no alias describes, is "default" of its LOCATION.
     """
+    making = being_made()
+    if making is not None:
+        return [making]
     there = {
         alias: entry for alias, entry in settings.CACHES.items() if entry.get("LOCATION", "") == location
     }
@@ -60,6 +81,6 @@ def alias_of(cache: BaseCache, aliases: Sequence[str]) -> str:
             return alias
     raise ConfigurationError(
         f"This cache object may be any of {', '.join(aliases)}, by its class and settings, and Django keeps it under "
-        "none of them: it was built by hand, or passed to another thread before its first use. Let their LOCATION or "
-        "KEY_PREFIX differ, or get the cache from django.core.cache.caches where it is used."
+        "none of them: it was built by hand. Get the cache from django.core.cache.caches, or let their LOCATION or "
+        "KEY_PREFIX differ."
     )

@@ -17,7 +17,7 @@ from django.dispatch import receiver
 from django_hacache import process
 from django_hacache.alias import alias_of, candidates
 from django_hacache.changes import Clear
-from django_hacache.conf import AckLevel, CacheOptions, cache_options, cluster_config, node_aliases
+from django_hacache.conf import AckLevel, CacheOptions, cache_options, cluster_config, node_caches
 from django_hacache.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
 from django_hacache.exceptions import HACacheError
 from django_hacache.operations import MISSING, UNABLE, Ack, Timeout, given, time_is_up
@@ -58,11 +58,11 @@ class Setup:
         return AsyncClusterWriter(self.options.name, self.site)
 
 
-def _set_up(name: str, location: str, params: Mapping[str, Any]) -> Setup:
-    options = cache_options(name, location, params)
-    # The aliases of one LOCATION share its file.
-    aliases = {name: options} | node_aliases(options.location)
-    map_size = map_size_for(sum(alias.size_limit for alias in aliases.values()))
+def _set_up(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
+    options = cache_options(alias, location, params)
+    # The caches of one LOCATION share its file.
+    caches = {options.name: options} | node_caches(options.location)
+    map_size = map_size_for(sum(one.size_limit for one in caches.values()))
     site_of = process.cluster_site if cluster_config().ha_mode else process.standalone_site
     return Setup(options, site_of(options.location, map_size))
 
@@ -111,14 +111,14 @@ class HACache(Coroutines):
         self._aliases = candidates(type(self), location, params)
 
     @cached_property
-    def _cache_name(self) -> str:
-        return self._aliases[0] if len(self._aliases) == 1 else alias_of(self, self._aliases)
+    def _setup(self) -> Setup:
+        alias = self._aliases[0] if len(self._aliases) == 1 else alias_of(self, self._aliases)
+        described = f"{alias}\0{self._location}\0{self._params!r}"
+        return process.remembered(described, lambda: _set_up(alias, self._location, self._params))
 
     @cached_property
-    def _setup(self) -> Setup:
-        name = self._cache_name
-        described = f"{name}\0{self._location}\0{self._params!r}"
-        return process.remembered(described, lambda: _set_up(name, self._location, self._params))
+    def _cache_name(self) -> str:
+        return self._setup.options.name
 
     @cached_property
     def _options(self) -> CacheOptions:  # type: ignore[override]
@@ -241,7 +241,7 @@ class HACache(Coroutines):
         self._run(self._delete_many(keys, version), self._level(ack))
 
     def clear(self, *, ack: Ack = None) -> None:
-        """Remove everything from this cache; those of other aliases stay."""
+        """Remove everything from this cache, whatever alias or version it was stored under; other caches stay."""
         self._perform("clear", Clear(), ack)
 
     def _perform(self, operation: str, change: Change, ack: Ack) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from django_hacache import process
-from django_hacache.conf import cluster_config, node_aliases
+from django_hacache.conf import cluster_config, node_caches
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import HACacheError, ReplicaError, RequestRefused
@@ -187,10 +187,10 @@ def read_status(location: Path, *, timeout_s: float) -> Status:
 
 
 def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
-    aliases = node_aliases(location)
-    size_limits = sum(options.size_limit for options in aliases.values())
+    caches = node_caches(location)
+    size_limits = sum(options.size_limit for options in caches.values())
     replica = process.standalone_site(location, map_size_for(size_limits)).reader
-    usages = {name: replica.usage(name) for name in aliases}
+    usages = {name: replica.usage(name) for name in caches}
     return tuple(CacheStatus(name, usage.entries, usage.bytes) for name, usage in usages.items())
 
 

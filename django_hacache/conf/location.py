@@ -42,6 +42,11 @@ def parse_location(raw: object) -> Path:
             raise ValueError("the path of a directory, no URL: the other hosts belong in HA_HOSTS")
         if isinstance(raw, str) and raw.startswith("~"):
             raise ValueError("a path that does not begin with '~': write the home directory out")
+        if isinstance(raw, str) and not location.is_absolute() and _is_no_path(raw):
+            raise ValueError(
+                "the path of a directory, such as '/dev/shm/mysite', where this host keeps its copy; what tells caches "
+                'apart is the alias, or OPTIONS["CACHE_NAME"]'
+            )
         if not location.is_absolute():
             base = base_directory()
             if base is None:
@@ -55,6 +60,12 @@ def parse_location(raw: object) -> Path:
             f"a Unix socket's path at most {SOCKET_PATH_BYTES_MAX}"
         )
     return location
+
+
+def _is_no_path(raw: str) -> bool:
+    # What other backends take: a name ("unique-snowflake", a table's), "127.0.0.1:11211", "unix:/run/memcached.sock".
+    first, slash, _ = raw.partition("/")
+    return not slash or ":" in first
 
 
 def file_path(raw: object) -> Path:

@@ -1,4 +1,4 @@
-"""One cache alias: its OPTIONS and its LOCATION, and which aliases share a node.
+"""One cache alias: its OPTIONS and its LOCATION, and which aliases share a cache, and a node.
 
 Knows nothing of the cluster.
 """
@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.sources import Place, Source, described, did_you_mean
-from django_hacache.conf.values import boolean, seconds, whole_number
+from django_hacache.conf.values import boolean, seconds, size_in_bytes, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,11 +27,13 @@ MIB = 1024 * 1024
 LARGEST_SIZE = 1 << 46
 # A request must fit into the 256 MiB that a node reads at most.
 LARGEST_VALUE = 128 * MIB
-ALIAS_BYTES_ADVISED = 64
-ALIAS_BYTES_MAX = 255
+NAME_BYTES_ADVISED = 64
+NAME_BYTES_MAX = 255
 # What BaseCache reads beside OPTIONS; it takes the lower-case names too.
 DJANGO_KEYS = ("TIMEOUT", "KEY_PREFIX", "VERSION", "KEY_FUNCTION", "OPTIONS")
 DJANGO_LOWER_KEYS = ("timeout", "max_entries", "cull_frequency")
+# These belong to a cache, whatever aliases it has: one that is silent takes what another one says.
+LIMITS = ("SIZE_LIMIT", "MAX_ENTRIES", "CULL_FREQUENCY", "MAX_VALUE_SIZE")
 
 
 class AckLevel(enum.Enum):
@@ -60,7 +62,7 @@ class AckLevel(enum.Enum):
 class CacheOptions:
     """The options of one alias. Sizes are in bytes."""
 
-    name: str  # the alias: the cache's name on the wire
+    name: str  # CACHE_NAME, else the alias: the cache's name on the wire and in the replica
     location: Path
     ack_level: AckLevel
     write_timeout_s: float
@@ -84,13 +86,13 @@ def cache_options(name: str, location: str | os.PathLike[str], params: Mapping[s
     return options
 
 
-def node_aliases(location: Path) -> dict[str, CacheOptions]:
-    """Every alias of HACache, or of a subclass, whose LOCATION is `location`. Raises ConfigurationError."""
+def node_caches(location: Path) -> dict[str, CacheOptions]:
+    """Every cache of HACache, or of a subclass, whose LOCATION is `location`, by name. Raises ConfigurationError."""
     findings = Findings()
     wanted = os.path.realpath(location)
     found = {
-        name: options
-        for name, options in read_aliases(findings).items()
+        options.name: options
+        for options in read_aliases(findings).values()
         if os.path.realpath(options.location) == wanted
     }
     findings.raise_errors()
@@ -99,10 +101,33 @@ def node_aliases(location: Path) -> dict[str, CacheOptions]:
 
 def read_aliases(findings: Findings) -> dict[str, CacheOptions]:
     """The options of every alias of this backend, as far as they are right; the problems go to `findings`."""
-    return {
-        name: read_options(name, entry.get("LOCATION", ""), _params(entry), findings)
-        for name, entry in _own_entries(findings)
+    aliases = {
+        alias: read_options(alias, entry.get("LOCATION", ""), _params(entry), findings)
+        for alias, entry in _own_entries(findings)
     }
+    _check_limits(aliases, findings)
+    return aliases
+
+
+def _check_limits(aliases: Mapping[str, CacheOptions], findings: Findings) -> None:
+    """Aliases of one cache may be silent about a limit, and must not contradict each other."""
+    first: dict[tuple[str, str], str] = {}
+    for alias, options in aliases.items():
+        other = first.setdefault((os.path.realpath(options.location), options.name), alias)
+        mine, theirs = _limits(options), _limits(aliases[other])
+        for limit in LIMITS:
+            if mine[limit] != theirs[limit]:
+                findings.add(
+                    Id.CONTRADICTING_LIMITS,
+                    f'CACHES["{other}"] and CACHES["{alias}"] are the same cache {options.name!r}, and {limit} is '
+                    f"{theirs[limit]} in one and {mine[limit]} in the other: expected one value.",
+                    f"Say {limit} in one of them, or give one of them another CACHE_NAME.",
+                )
+
+
+def _limits(options: CacheOptions) -> dict[str, int | None]:
+    values = (options.size_limit, options.max_entries, options.cull_frequency, options.max_value_bytes)
+    return dict(zip(LIMITS, values, strict=True))
 
 
 def _params(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,30 +160,62 @@ def _is_ours(backend: str) -> bool:
     return isinstance(found, type) and issubclass(found, import_string(BACKEND))
 
 
-def read_options(name: str, location: object, params: Mapping[str, Any], findings: Findings) -> CacheOptions:
+def read_options(alias: str, location: object, params: Mapping[str, Any], findings: Findings) -> CacheOptions:
     """The options as far as they are right, defaults for what is wrong; the problems go to `findings`."""
-    entry = f'CACHES["{name}"]'
+    entry = f'CACHES["{alias}"]'
     options = _options(entry, params, findings)
-    lower = {key.upper(): params[key] for key in DJANGO_LOWER_KEYS if key in params}
-    source = Source(findings, [Place(entry, lower), Place(f'{entry}["OPTIONS"]', options)], Id.INVALID_OPTION)
-    size_limit = source.read("SIZE_LIMIT", whole_number(64 * 1024, LARGEST_SIZE), default=256 * MIB)
-    max_value = source.read("MAX_VALUE_SIZE", whole_number(1, LARGEST_VALUE), default=16 * MIB)
+    places = _places(entry, params, options)
+    source = Source(findings, places, Id.INVALID_OPTION)
+    name = source.read("CACHE_NAME", _cache_name, default=alias)
+    directory = _location(entry, location, findings)
+    limits = Source(findings, [*places, *_others(alias, name, directory)], Id.INVALID_OPTION)
+    size_limit = limits.read("SIZE_LIMIT", size_in_bytes(64 * 1024, LARGEST_SIZE), default=256 * MIB)
+    max_value = limits.read("MAX_VALUE_SIZE", size_in_bytes(1, LARGEST_VALUE), default=16 * MIB)
     result = CacheOptions(
         name=name,
-        location=_location(entry, location, findings),
+        location=directory,
         ack_level=source.read("ACK_LEVEL", _ack_level, default=AckLevel.QUORUM),
         write_timeout_s=source.read("WRITE_TIMEOUT", seconds(0.001, 3600), default=5.0),
         ignore_exceptions=source.read("IGNORE_EXCEPTIONS", boolean, default=False),
         log_ignored_exceptions=source.read("LOG_IGNORED_EXCEPTIONS", boolean, default=True),
         size_limit=size_limit,
-        max_entries=source.read("MAX_ENTRIES", whole_number(1, LARGEST_SIZE), default=None),
-        cull_frequency=source.read("CULL_FREQUENCY", whole_number(0, LARGEST_SIZE), default=3),
+        max_entries=limits.read("MAX_ENTRIES", whole_number(1, LARGEST_SIZE), default=None),
+        cull_frequency=limits.read("CULL_FREQUENCY", whole_number(0, LARGEST_SIZE), default=3),
         max_value_bytes=min(max_value, size_limit),
     )
-    _check_keys(entry, params, options, source.names, findings)
+    _check_keys(entry, params, options, source.names + limits.names, findings)
     _check_timeout(entry, params, findings)
-    _check_name(name, findings)
+    _check_name(alias, name, findings)
     return result
+
+
+def _places(entry: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> list[Place]:
+    lower = {key.upper(): params[key] for key in DJANGO_LOWER_KEYS if key in params}
+    return [Place(entry, lower), Place(f'{entry}["OPTIONS"]', options)]
+
+
+def _others(alias: str, name: str, location: Path) -> Iterator[Place]:
+    """Where the other aliases of the same cache say what its limits are."""
+    quiet = Findings()  # what is wrong with them is told when they are read themselves
+    for other, entry in _own_entries(quiet):
+        label = f'CACHES["{other}"]'
+        params = _params(entry)
+        options = _options(label, params, quiet)
+        places = _places(label, params, options)
+        if (
+            other != alias
+            and Source(quiet, places, Id.INVALID_OPTION).read("CACHE_NAME", _cache_name, default=other)
+            == name
+            and os.path.realpath(_location(label, entry.get("LOCATION", ""), quiet))
+            == os.path.realpath(location)
+        ):
+            yield from places
+
+
+def _cache_name(raw: object) -> str:
+    if not isinstance(raw, str) or not 0 < len(raw.encode()) <= NAME_BYTES_MAX:
+        raise ValueError(f"a text of 1 to {NAME_BYTES_MAX} bytes")
+    return raw
 
 
 def _options(entry: str, params: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
@@ -230,18 +287,19 @@ def _check_timeout(entry: str, params: Mapping[str, Any], findings: Findings) ->
         )
 
 
-def _check_name(name: str, findings: Findings) -> None:
+def _check_name(alias: str, name: str, findings: Findings) -> None:
     size = len(name.encode())
-    if not 0 < size <= ALIAS_BYTES_MAX:
+    called = f"the alias {alias!r}" if name == alias else f"the CACHE_NAME {name!r}"
+    if not 0 < size <= NAME_BYTES_MAX:
         findings.add(
             Id.INVALID_OPTION,
-            f"CACHES has the alias {name!r} with {size} bytes: expected 1 to {ALIAS_BYTES_MAX}.",
-            "Choose another alias.",
+            f"CACHES has {called} with {size} bytes: expected 1 to {NAME_BYTES_MAX}.",
+            "Choose another one, or a CACHE_NAME.",
         )
-    elif size > ALIAS_BYTES_ADVISED:
+    elif size > NAME_BYTES_ADVISED:
         findings.add(
             Id.LONG_ALIAS,
-            f"CACHES has the alias {name!r} with {size} bytes: {ALIAS_BYTES_ADVISED} or fewer are better, "
+            f"CACHES has {called} with {size} bytes: {NAME_BYTES_ADVISED} or fewer are better, "
             "since every request carries it.",
-            "Choose a shorter alias.",
+            "Choose a shorter one, or a CACHE_NAME.",
         )

@@ -32,6 +32,7 @@ class Id(enum.StrEnum):
     INVALID_LOCATION = "django_hacache.E014"
     BACKEND_IMPORT = "django_hacache.E015"
     TOO_MANY_ALIASES = "django_hacache.E016"
+    CONTRADICTING_LIMITS = "django_hacache.E017"
 
     SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
     GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier
@@ -44,6 +45,7 @@ class Id(enum.StrEnum):
     WHICH_HOST = "django_hacache.W009"
     PLAIN_TEXT = "django_hacache.W010"
     STANDALONE_HOSTS = "django_hacache.W011"
+    ON_DISK = "django_hacache.W012"
 
     @property
     def level(self) -> int:
@@ -68,7 +70,9 @@ class Findings:
 
     def add(self, problem: Id, message: str, advice: str) -> None:
         hint = f"{advice} See docs/reference/checks.md, section {problem}."
-        self.problems.append(Problem(str(problem), message, hint, problem.level))
+        found = Problem(str(problem), message, hint, problem.level)
+        if found not in self.problems:  # several aliases may read one value
+            self.problems.append(found)
 
     def raise_errors(self) -> None:
         """Raise `ConfigurationError` with every error's message, or return when there are warnings only."""

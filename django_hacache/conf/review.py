@@ -5,16 +5,19 @@ Adds the rules that need the cluster and the aliases together.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django_hacache.conf.cluster import ClusterConfig, read_cluster
 from django_hacache.conf.location import default_location, project_directory
 from django_hacache.conf.options import CacheOptions, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
+from django_hacache.system import file_system_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MEMORY = ("tmpfs", "ramfs")
 MAX_CACHES = 64  # what a replica holds, see replica/layout.py
 
 
@@ -31,12 +34,12 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
     aliases = list(aliases)
     locations = sorted({str(options.location) for options in aliases})
     for location in locations:
-        count = sum(str(options.location) == location for options in aliases)
+        count = len({options.name for options in aliases if str(options.location) == location})
         if count > MAX_CACHES:
             findings.add(
                 Id.TOO_MANY_ALIASES,
-                f"CACHES has {count} aliases with the location {location}: expected {MAX_CACHES} at most.",
-                "Give some of them another LOCATION, or use KEY_PREFIX in place of aliases.",
+                f"CACHES has {count} caches with the location {location}: expected {MAX_CACHES} at most.",
+                "Give some of them another LOCATION, or one CACHE_NAME and KEY_PREFIX.",
             )
     if config.ha_mode and not locations:
         findings.add(
@@ -50,6 +53,15 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
             f"CACHES names several locations ({', '.join(locations)}): one node serves one of them.",
             "Give all aliases the same LOCATION; clear() empties its own alias only.",
         )
+    for location in locations:
+        kind = file_system_of(Path(location))
+        if kind is not None and kind not in MEMORY:
+            findings.add(
+                Id.ON_DISK,
+                f"The location {location} is on a file system of type {kind!r}: expected one in memory (tmpfs), since "
+                "every write keeps a disk busy.",
+                "Use a directory in /dev/shm, or mount a tmpfs there.",
+            )
     if str(default_location()) in locations and project_directory() is None:
         findings.add(
             Id.UNKNOWN_PROJECT,

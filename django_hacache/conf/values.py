@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FALSE_STRINGS = ("false", "off", "n", "no", "0")
 # IGNORECASE in any pattern here would take 0.2 MB of every worker's memory to compile.
+SIZE_UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+SIZE = re.compile(r"(?P<number>[0-9]{1,15}) ?(?P<unit>[KMGkmg][Ii]?[Bb])")
 DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
@@ -46,6 +48,21 @@ def whole_number(low: int, high: int) -> Callable[[object], int]:
         if not low <= number <= high:
             raise ValueError(expected)
         return number
+
+    return parse
+
+
+def size_in_bytes(low: int, high: int) -> Callable[[object], int]:
+    count = whole_number(low, high)
+
+    def parse(raw: object) -> int:
+        match = SIZE.fullmatch(raw.strip()) if isinstance(raw, str) else None
+        try:
+            return count(int(match["number"]) * SIZE_UNITS[match["unit"].lower()] if match else raw)
+        except ValueError:
+            raise ValueError(
+                f"bytes, a whole number from {low} to {high}, or a text such as '64MB' or '64MiB'"
+            ) from None
 
     return parse
 

@@ -21,6 +21,7 @@ def cache_settings(location: str) -> dict[str, dict[str, Any]]:
     return {
         "default": entry(),
         "twin": entry(),  # word for word like "default"
+        "view": entry(VERSION=2, OPTIONS={"CACHE_NAME": "default"}),
         "prefixed": entry(KEY_PREFIX="site"),
         "second": entry(VERSION=2),
         "own keys": entry(KEY_FUNCTION="tests.cache.site.key_of_ours"),

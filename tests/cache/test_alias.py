@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.core.cache import caches
+from django.conf import settings
+from django.core.cache import CacheHandler, caches
 
 from django_hacache import process
 from django_hacache.cache import HACache
@@ -95,22 +96,25 @@ def test_each_thread_finds_the_same_cache(configure):
     assert found == [1, None]
 
 
-def test_an_object_that_could_be_one_of_two_aliases_says_so(configure):
-    configure(a={}, b={})
-    one = caches["a"]
-    failures = []
+def test_an_object_that_was_made_in_another_thread_is_its_alias_whatever_else_is_configured_alike(configure):
+    brief = f"{__name__}.BriefCache"
+    configure(a={}, b={}, c={"BACKEND": brief}, d={"BACKEND": brief})
+    of_module = {alias: caches[alias] for alias in "abcd"}
 
     def use() -> None:
-        try:
-            one.get("key")
-        except ConfigurationError as error:
-            failures.append(str(error))
+        for alias, cache in of_module.items():
+            cache.set("key", alias)
 
     thread = threading.Thread(target=use)
     thread.start()
     thread.join()
-    assert "a, b" in failures[0]
-    assert "KEY_PREFIX" in failures[0]
+    assert [caches[alias].get("key") for alias in "abcd"] == list("abcd")
+
+
+def test_a_cache_that_another_handler_makes_is_found_by_its_settings(configure):
+    configure(a={}, b={"KEY_PREFIX": "b"})
+    caches["b"].set("key", 1)
+    assert CacheHandler({"x": settings.CACHES["b"]})["x"].get("key") == 1
 
 
 def test_a_cache_that_no_alias_describes_is_the_default_one_of_its_location(configure, tmp_path):
@@ -120,6 +124,47 @@ def test_a_cache_that_no_alias_describes_is_the_default_one_of_its_location(conf
     assert again.get("key") == 1
     assert caches["a"].get("key") is None
     assert HACache(str(tmp_path / "other"), {}).get("key") is None
+
+
+def test_aliases_that_name_one_cache_are_views_of_it(configure):
+    configure(
+        a={},
+        b={"OPTIONS": {"CACHE_NAME": "a", "IGNORE_EXCEPTIONS": True}},
+        newer={"VERSION": 2, "OPTIONS": {"CACHE_NAME": "a"}},
+        prefixed={"KEY_PREFIX": "p", "OPTIONS": {"CACHE_NAME": "a"}},
+        alone={},
+    )
+    for alias in ("a", "newer", "prefixed", "alone"):
+        caches[alias].set("key", alias)
+    assert caches["b"].get("key") == "a"
+    assert caches["a"].get("key", version=2) == "newer"
+    assert caches["newer"].get("key") == "newer"
+    assert caches["prefixed"].get("key") == "prefixed"
+    caches["a"].incr_version("key", 2)
+    assert caches["newer"].get("key", version=3) == "a"
+    caches["b"].clear()
+    assert [caches[alias].get("key") for alias in ("a", "newer", "prefixed", "alone")] == [
+        None,
+        None,
+        None,
+        "alone",
+    ]
+
+
+def test_aliases_of_one_cache_share_the_limits_that_one_of_them_says(configure):
+    configure(a={"OPTIONS": {"CACHE_NAME": "one"}}, b={"OPTIONS": {"CACHE_NAME": "one", "MAX_ENTRIES": 10}})
+    for number in range(50):
+        caches["a"].set(f"k{number}", number)
+    assert len(caches["b"].get_many(f"k{number}" for number in range(50))) <= 10
+
+
+def test_aliases_of_one_cache_that_contradict_each_other_are_refused(configure):
+    configure(a={"OPTIONS": {"SIZE_LIMIT": "1MB"}}, b={"OPTIONS": {"CACHE_NAME": "a", "SIZE_LIMIT": "2MB"}})
+    for alias in "ab":
+        with pytest.raises(
+            ConfigurationError, match="the same cache 'a', and SIZE_LIMIT is 1000000 in one and 2000000"
+        ):
+            caches[alias].get("key")
 
 
 def test_a_misspelt_option_is_an_error_at_the_first_use(configure):

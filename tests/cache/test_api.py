@@ -444,6 +444,14 @@ class TestAliases:
         twin.clear()
         assert (one.get("key"), twin.get("key")) == (1, None)
 
+    def test_aliases_that_name_one_cache_are_views_of_it(self, caches, style):
+        one, view = style(caches["default"]), style(caches["view"])
+        one.set("key", 1)
+        view.set("key", 2)
+        assert (one.get("key"), view.get("key"), one.get("key", version=2)) == (1, 2, 2)
+        view.clear()
+        assert one.get("key") is None
+
 
 class TestClose:
     def test_a_closed_cache_works_on(self, cache):

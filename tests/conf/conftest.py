@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from django_hacache.conf import review
 from tests.conf import CLUSTER
 
 
@@ -16,6 +17,12 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("HA_", "CACHE_")) or name == "HOSTNAME_OVERWRITE":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every directory is in memory, wherever the temporary ones of this machine are."""
+    monkeypatch.setattr(review, "file_system_of", lambda path: "tmpfs")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from django_hacache.conf import problems
+from django_hacache.conf import problems, review
 from django_hacache.conf.problems import Id
 from django_hacache.conf.sources import Source
 from tests.conf import HOSTS
@@ -84,6 +84,7 @@ def test_a_machine_that_is_not_exactly_one_host_is_warned(
         ("default", {"BACKEND": BACKEND, "LOCATION": "/" + "d" * 107}, "E014"),
         ("default", {"BACKEND": BACKEND, "LOCATION": "redis://10.0.0.1:6379"}, "E014"),
         ("default", {"BACKEND": BACKEND, "LOCATION": "~/cache"}, "E014"),
+        ("default", {"BACKEND": BACKEND, "LOCATION": "unique-snowflake"}, "E014"),
         ("default", {"BACKEND": "nowhere.Cache"}, "E015"),
         ("a" * 65, {"BACKEND": BACKEND}, "W005"),
         ("default", {"BACKEND": BACKEND}, None),
@@ -94,6 +95,44 @@ def test_each_problem_of_an_alias_has_its_identifier(
 ) -> None:
     settings.CACHES = {name: entry}
     assert ids() == ([] if expected is None else [expected])
+
+
+def test_aliases_of_one_cache_that_contradict_each_other_are_an_error(settings: Any) -> None:
+    def aliases(mine: Any, theirs: Any) -> Any:
+        return {
+            "a": {"BACKEND": BACKEND, "OPTIONS": {"CACHE_NAME": "one", **mine}},
+            "b": {"BACKEND": BACKEND, "OPTIONS": {"CACHE_NAME": "one", **theirs}},
+        }
+
+    for mine, theirs in (
+        ({"SIZE_LIMIT": 10**6}, {"SIZE_LIMIT": 10**7, "MAX_VALUE_SIZE": 10**6}),
+        ({"MAX_ENTRIES": 5}, {"MAX_ENTRIES": 6}),
+        ({"CULL_FREQUENCY": 5}, {"CULL_FREQUENCY": 6}),
+        ({"MAX_VALUE_SIZE": 5}, {"MAX_VALUE_SIZE": 6}),
+    ):
+        settings.CACHES = aliases(mine, theirs)
+        assert ids() == ["E017"]
+        settings.CACHES = aliases(mine, {})
+        assert ids() == []
+        settings.CACHES = aliases({}, theirs)
+        assert ids() == []
+
+
+def test_a_wrong_limit_is_said_once_whatever_aliases_share_the_cache(settings: Any) -> None:
+    one = {"BACKEND": BACKEND, "OPTIONS": {"CACHE_NAME": "a"}}
+    settings.CACHES = {"a": {"BACKEND": BACKEND, "OPTIONS": {"SIZE_LIMIT": "much"}}, "b": one, "c": one}
+    assert ids() == ["E013"]
+
+
+def test_a_location_on_a_disk_is_warned(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": "/var/cache/site"}}
+    monkeypatch.setattr(review, "file_system_of", lambda path: "ext4")
+    [found] = problems()
+    assert found.id == "django_hacache.W012"
+    assert "/var/cache/site is on a file system of type 'ext4'" in found.message
+    # Where the system does not say, nothing is claimed.
+    monkeypatch.setattr(review, "file_system_of", lambda path: None)
+    assert ids() == []
 
 
 def test_a_cluster_that_no_alias_uses_is_warned(cluster: Any, settings: Any) -> None:
@@ -155,5 +194,5 @@ def test_every_setting_and_option_is_in_the_reference(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Source, "read", recorded)
     problems()
     text = (DOCS / "settings.md").read_text()
-    assert len(asked) == 29
+    assert len(asked) == 30
     assert sorted(name for name in asked if f"### {name}\n" not in text) == []

@@ -74,7 +74,7 @@ def test_the_location_is_in_the_temporary_directory_where_there_is_no_tmpfs(
 def test_reading_the_configuration_imports_neither_grpc_nor_the_backend() -> None:
     code = (
         "import sys; from django_hacache.conf import *; "
-        "cluster_config(); cache_options('default', '', {}); node_aliases(default_location()); problems(); "
+        "cluster_config(); cache_options('default', '', {}); node_caches(default_location()); problems(); "
         "assert not {'grpc', 'lmdb', 'django_hacache.cache'} & set(sys.modules)"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_hacache.cache import HACache
-from django_hacache.conf import AckLevel, cache_options, default_location, node_aliases, problems
+from django_hacache.conf import AckLevel, cache_options, default_location, node_caches, problems
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.replica.layout import MAX_CACHES
 
@@ -75,7 +75,7 @@ def test_every_option_is_read(name: str, value: object, attribute: str, expected
         ("IGNORE_EXCEPTIONS", "sometimes", "true or false"),
         ("LOG_IGNORED_EXCEPTIONS", 2, "true or false"),
         ("SIZE_LIMIT", 1000, "a whole number from 65536"),
-        ("SIZE_LIMIT", "256MB", "a whole number"),
+        ("SIZE_LIMIT", "256 much", "a whole number from 65536 to 70368744177664, or a text such as '64MB'"),
         ("MAX_ENTRIES", 0, "a whole number from 1"),
         ("CULL_FREQUENCY", -1, "a whole number from 0"),
         ("MAX_VALUE_SIZE", 1 << 40, f"a whole number from 1 to {128 * MIB}"),
@@ -142,6 +142,42 @@ def test_an_alias_that_no_request_can_carry_is_an_error() -> None:
     assert "256 bytes: expected 1 to 255" in error_of(name="a" * 256)
 
 
+def test_a_cache_is_named_by_its_alias_or_by_an_option() -> None:
+    assert options(name="pages").name == "pages"
+    assert options(name="pages", CACHE_NAME="site").name == "site"
+    # The alias does not travel.
+    assert options(name="a" * 256, CACHE_NAME="site").name == "site"
+
+
+@pytest.mark.parametrize("name", [7, "ä" * 128])
+def test_a_name_that_no_request_can_carry_is_an_error(name: object) -> None:
+    assert 'from CACHES["default"]["OPTIONS"]: expected a text of 1 to 255 bytes' in error_of(CACHE_NAME=name)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("64MB", 64_000_000), ("64MiB", 64 * MIB), ("1 gib", 1024 * MIB), ("70kB", 70_000), ("65536", 65536)],
+)
+def test_a_size_may_have_a_unit(text: str, size: int) -> None:
+    assert options(SIZE_LIMIT=text).size_limit == size
+    assert options(SIZE_LIMIT="1GiB", MAX_VALUE_SIZE="2MB").max_value_bytes == 2_000_000
+
+
+def test_a_node_has_one_cache_for_all_aliases_that_name_it(settings: Any, tmp_path: Path) -> None:
+    entry = {"BACKEND": BACKEND, "LOCATION": str(tmp_path)}
+    settings.CACHES = {
+        "default": {**entry, "OPTIONS": {"MAX_ENTRIES": 7}},
+        "strict": {**entry, "OPTIONS": {"CACHE_NAME": "default"}},
+        "elsewhere": {
+            **entry,
+            "LOCATION": f"{tmp_path}-2",
+            "OPTIONS": {"CACHE_NAME": "default", "MAX_ENTRIES": 8},
+        },
+    }
+    assert {name: found.max_entries for name, found in node_caches(tmp_path).items()} == {"default": 7}
+    assert cache_options("strict", tmp_path, {"OPTIONS": {"CACHE_NAME": "default"}}).max_entries == 7
+
+
 def test_a_location_is_taken_as_it_is_written(tmp_path: Path) -> None:
     assert options(tmp_path).location == tmp_path
     assert options(f"{tmp_path}/a/../b/").location == tmp_path / "b"
@@ -175,6 +211,22 @@ def test_a_location_that_is_a_url_is_an_error(location: str) -> None:
     message = error_of(location)
     assert f"LOCATION is {location!r}" in message
     assert "expected the path of a directory, no URL" in message
+
+
+@pytest.mark.parametrize(
+    "location", ["unique-snowflake", "my_cache_table", "127.0.0.1:11211", "unix:/run/memcached.sock", "h:1/x"]
+)
+def test_a_location_of_another_backend_is_an_error_that_says_what_location_is(location: str) -> None:
+    message = error_of(location)
+    assert f"LOCATION is {location!r}" in message
+    assert "the path of a directory, such as '/dev/shm/mysite'" in message
+    assert 'the alias, or OPTIONS["CACHE_NAME"]' in message
+
+
+def test_a_path_object_is_no_bare_word(settings: Any) -> None:
+    settings.BASE_DIR = "/srv/site"
+    assert options(Path("cache")).location == Path("/srv/site/cache")
+    assert options("./cache").location == Path("/srv/site/cache")
 
 
 def test_no_message_shows_the_password_of_a_url() -> None:
@@ -216,7 +268,7 @@ def aliases_at(location: Path) -> dict[str, Any]:
 
 def test_a_node_serves_every_alias_of_its_location(settings: Any, tmp_path: Path) -> None:
     settings.CACHES = aliases_at(tmp_path)
-    found = node_aliases(tmp_path)
+    found = node_caches(tmp_path)
     assert list(found) == ["default", "pages"]
     assert found["pages"].max_entries == 5
     assert found["pages"].name == "pages"
@@ -226,18 +278,18 @@ def test_a_node_finds_its_aliases_through_a_symbolic_link(settings: Any, tmp_pat
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(tmp_path / "link")}}
-    assert list(node_aliases(tmp_path / "real")) == ["default"]
+    assert list(node_caches(tmp_path / "real")) == ["default"]
 
 
 def test_a_node_serves_aliases_of_subclasses_too(settings: Any, tmp_path: Path) -> None:
     settings.CACHES = {"own": {"BACKEND": "tests.conf.backends.ProjectCache", "LOCATION": str(tmp_path)}}
-    assert list(node_aliases(tmp_path)) == ["own"]
+    assert list(node_caches(tmp_path)) == ["own"]
 
 
 def test_a_node_refuses_an_alias_with_a_wrong_option(settings: Any, tmp_path: Path) -> None:
     settings.CACHES = {"own": {"BACKEND": BACKEND, "LOCATION": str(tmp_path), "OPTIONS": {"SIZE": 1}}}
     with pytest.raises(ConfigurationError, match="unknown option 'SIZE'"):
-        node_aliases(tmp_path)
+        node_caches(tmp_path)
 
 
 def test_a_backend_that_cannot_be_imported_is_an_error_that_names_the_alias(
@@ -245,7 +297,7 @@ def test_a_backend_that_cannot_be_imported_is_an_error_that_names_the_alias(
 ) -> None:
     settings.CACHES = {"broken": {"BACKEND": "nowhere.Cache"}}
     with pytest.raises(ConfigurationError, match=r'CACHES\["broken"\]\["BACKEND"\] is \'nowhere.Cache\''):
-        node_aliases(tmp_path)
+        node_caches(tmp_path)
 
 
 def test_reading_options_makes_no_directory(tmp_path: Path) -> None:
@@ -256,7 +308,7 @@ def test_reading_options_makes_no_directory(tmp_path: Path) -> None:
 def test_more_aliases_than_a_replica_holds_are_an_error(settings: Any) -> None:
     settings.CACHES = {f"c{number}": {"BACKEND": BACKEND} for number in range(MAX_CACHES + 1)}
     [found] = [problem for problem in problems() if problem.id == "django_hacache.E016"]
-    assert f"CACHES has {MAX_CACHES + 1} aliases" in found.message
+    assert f"CACHES has {MAX_CACHES + 1} caches" in found.message
     settings.CACHES.popitem()
     assert not [problem for problem in problems() if problem.id == "django_hacache.E016"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_hacache.conf import node_aliases, node_config
+from django_hacache.conf import node_caches, node_config
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
@@ -56,7 +56,7 @@ class Command(BaseCommand):
 
 
 def _what_to_serve(given: str | None) -> tuple[Path, Mapping[str, CacheOptions]]:
-    """The directory, and the aliases in it: those whose LOCATION it is, or all where --location moves them."""
+    """The directory, and the caches in it: those whose LOCATION it is, or all where --location moves them."""
     findings = Findings()
     aliases = read_aliases(findings)
     findings.raise_errors()
@@ -69,13 +69,13 @@ def _what_to_serve(given: str | None) -> tuple[Path, Mapping[str, CacheOptions]]
             raise ConfigurationError(
                 f"The location is {given!r}, from --location: expected {expected}."
             ) from None
-        return location, node_aliases(location) or aliases
+        return location, node_caches(location) or {options.name: options for options in aliases.values()}
     locations = {options.location for options in aliases.values()}
     if len(locations) > 1:
         listed = ", ".join(str(location) for location in sorted(locations))
         raise ConfigurationError(f"The caches have several locations ({listed}): name one with --location.")
     location = locations.pop() if locations else default_location()
-    return location, node_aliases(location)
+    return location, node_caches(location)
 
 
 def _log_to_stderr(verbosity: int) -> None:
