@@ -1,8 +1,8 @@
 """What a process shares between its threads and cache objects: open replicas and connections to nodes.
 
-The one place with mutable module state, and with the fork hook that goes with it: a forked child leaves
-everything it inherited untouched and opens its own when it first needs it. Knows neither settings nor
-Django's caches.
+The one place with mutable module state, and with what a fork does to it: a forked child leaves everything it
+inherited untouched and opens its own when it first needs it. Python's hook does that at once; a fork without Python's
+hooks is noticed wherever a replica or a connection is taken. Knows neither settings nor Django's caches.
 
 The clients are imported when they are first needed: with them comes protobuf, which is the larger part of what the
 backend takes of a worker's memory and start-up time.
@@ -13,15 +13,18 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from django_hacache.breaker import CircuitBreaker
-from django_hacache.exceptions import ConfigurationError
+from django_hacache.exceptions import ConfigurationError, ReplicaError
+from django_hacache.forks import new_mark
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
+from django_hacache.system import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +33,27 @@ if TYPE_CHECKING:
     from django_hacache.link.blocking import NodeClient
 
 T = TypeVar("T")
+
+# How long a thread waits for another one that opens what both need (seconds).
+OPENING_WAIT_S, OPENING_LOOK_S = 10.0, 0.001
+
+_same_process = new_mark()
+
+
+def _await_turn(lock: threading.Lock, directory: Path) -> None:
+    """Wait until nobody opens, where waiting for the lock itself could be for ever.
+
+    Greenlets that were patched in late are all one thread to a lock, and a signal handler may have interrupted the
+    very thread that opens.
+    """
+    deadline = monotonic() + OPENING_WAIT_S
+    while lock.locked():
+        if monotonic() > deadline:
+            raise ReplicaError(
+                f"what is needed of {directory} is being opened for {OPENING_WAIT_S:.0f} s, by another thread or by "
+                "what a signal handler has interrupted"
+            )
+        time.sleep(OPENING_LOOK_S)
 
 
 def _ensure_standalone(directory: Path) -> None:
@@ -58,9 +82,12 @@ class StandaloneSite:
 
         Raises ReplicaError where it cannot be opened, ConfigurationError where a node serves it.
         """
+        if not _same_process[0]:
+            _notice_fork()
         return self._replica or self._open()
 
     def _open(self) -> Replica:
+        _await_turn(self._lock, self._directory)
         with self._lock:
             if self._replica is None:
                 _ensure_standalone(self._directory)
@@ -87,38 +114,47 @@ class ClusterSite:
         self._map_size = map_size
         self._lock = threading.Lock()
         self._reader: LeasedReader | None = None
-        self._of_thread = threading.local()
+        self._client: NodeClient | None = None
         self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
         self.breaker = CircuitBreaker(self._writable_until)
 
     @property
     def reader(self) -> LeasedReader:
         """The replica under the node's lease; where there is no node, everything is a miss."""
+        if not _same_process[0]:
+            _notice_fork()
         return self._reader or self._open()
 
     def _open(self) -> LeasedReader:
+        _await_turn(self._lock, self._directory)
         with self._lock:
             if self._reader is None:
                 self._reader = LeasedReader(self._directory, map_size=self._map_size)
             return self._reader
 
     def client(self) -> NodeClient:
-        """The calling thread's connection to the node."""
-        client: NodeClient | None = getattr(self._of_thread, "client", None)
+        """The connections of all threads to the node."""
+        if not _same_process[0]:
+            _notice_fork()
+        client = self._client
         if client is None:
             from django_hacache.link.blocking import NodeClient  # noqa: PLC0415 - see the module's docstring
 
-            client = self._of_thread.client = NodeClient(self._directory / SOCKET_NAME)
+            # Two threads may both come here: then the connections of one are closed after its first request.
+            client = self._client = NodeClient(self._directory / SOCKET_NAME)
         return client
 
     def async_client(self) -> AsyncNodeClient:
         """The running event loop's connection to the node."""
+        if not _same_process[0]:
+            _notice_fork()
         loop = asyncio.get_running_loop()
         return self._of_loop.get(loop) or self._connect(loop)
 
     def _connect(self, loop: asyncio.AbstractEventLoop) -> AsyncNodeClient:
         from django_hacache.link.asynchronous import AsyncNodeClient  # noqa: PLC0415 - see the module's docstring
 
+        _await_turn(self._lock, self._directory)
         with self._lock:
             # async_to_sync and asyncio.run bring a new loop each time; their ends are noticed here.
             for ended in [known for known in self._of_loop if known.is_closed()]:
@@ -142,25 +178,26 @@ class ClusterSite:
         return max(page.applied_index, 1) if page is not None else 1
 
     def close(self) -> None:
-        """Close what can be closed from here: the replica, this thread's connection, those of ended loops."""
+        """Close what can be closed from here: the replica, connections without a request, those of ended loops."""
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
-        client = getattr(self._of_thread, "client", None)
+        client, self._client = self._client, None
         if client is not None:
             client.close()
         for loop, async_client in self._of_loop.items():
             if loop.is_closed():
                 async_client.abandon()
-        self._of_thread = threading.local()
         self._of_loop = {}
 
     def leave_inherited(self) -> None:
         """In a forked child: start anew."""
         if self._reader is not None:
             self._reader.abandon()
+        if self._client is not None:
+            self._client.close()  # the parent's descriptors stay open
         # Left open and unused: closing a connection could remove it from the parent's event loop.
-        _inherited.append((self._of_loop, getattr(self._of_thread, "client", None)))
+        _inherited.append(self._of_loop)
         self.__init__(self._directory, self._map_size)  # type: ignore[misc]
 
 
@@ -219,11 +256,23 @@ def close() -> None:
         site.close()
 
 
+# Who notices a fork first, among the threads of the child. By process id: the parent's lock may have been held.
+_noticing: dict[int, threading.Lock] = {}
+
+
+def _notice_fork() -> None:
+    """Called in a forked child that ran none of Python's hooks."""
+    with _noticing.setdefault(os.getpid(), threading.Lock()):
+        if not _same_process[0]:
+            _leave_inherited()
+
+
 def _leave_inherited() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.Lock()
     for site in _sites():
         site.leave_inherited()
+    _same_process[0] = 1
 
 
 os.register_at_fork(after_in_child=_leave_inherited)

@@ -15,8 +15,10 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.link.address import socket_address
-from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S, RECEIVE_BYTES, certain
+from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S
+from django_hacache.link.connection import RECEIVE_BYTES
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
+from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -44,7 +46,10 @@ class AsyncNodeClient:
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
         answer came; LinkError where the request carries no req_id to match the answer by.
         """
-        req_id = _req_id_of_request(request)
+        req_id = req_id_of_request(request)
+        if not req_id:
+            method = request.WhichOneof("method")
+            raise LinkError(f"A request needs a req_id to be matched with its answer; {method} has none.")
         data = frame(request.SerializeToString())
         sent = False
         pause = PAUSE_MIN_S
@@ -179,24 +184,10 @@ class _Connection:
             self.lose(ConnectionResetError(f"The node's answer does not parse: {error}"))
 
     def _answer(self, ack: pb.Ack) -> None:
-        req_id = _req_id_of_ack(ack)
-        if not req_id and ack.error.code == pb.ERROR_TOO_LARGE and self.in_flight:
-            # The node skips a frame over its limit without looking inside, so it cannot name the request.
+        req_id = req_id_of_ack(ack)
+        if unnamed_refusal(ack) and self.in_flight:
             # At least one in flight is over the limit, hence the largest one is.
             req_id = max(self.in_flight, key=lambda name: self.in_flight[name].size)
         request = self.in_flight.pop(req_id, None)
         if request is not None and not request.answer.done():
             request.answer.set_result(ack)
-
-
-def _req_id_of_request(request: pb.CacheRequest) -> str:
-    method = request.WhichOneof("method")
-    req_id = getattr(getattr(request, method), "req_id", "") if method else ""
-    if not req_id:
-        raise LinkError(f"A request needs a req_id to be matched with its answer; {method} has none.")
-    return str(req_id)
-
-
-def _req_id_of_ack(ack: pb.Ack) -> str:
-    method = ack.WhichOneof("method")
-    return str(getattr(getattr(ack, method), "req_id", "")) if method else ""

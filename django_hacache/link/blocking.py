@@ -1,8 +1,7 @@
-"""The client of a thread: one request, one answer, one connection. Knows nothing of what requests mean."""
+"""The client of threads and greenlets: each request has a connection to itself. Knows nothing of what requests mean."""
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,9 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.link.address import socket_address
-from django_hacache.link.framing import HEADER, frame, payload_length
+from django_hacache.link.connection import Connection, Lost
+from django_hacache.link.matching import answers, certain, req_id_of_request
+from django_hacache.system import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -20,27 +21,23 @@ if TYPE_CHECKING:
 PAUSE_MIN_S = 0.01
 PAUSE_MAX_S = 0.2
 
-# Answers are small; one that does not fit gets a buffer of its own.
-RECEIVE_BYTES = 64 * 1024
-
-# Up to here one copy is cheaper than a second system call.
-COPY_BYTES_MAX = 64 * 1024
-
-# What a node answers where a change did not happen, for all it knows.
-UNDONE = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY})
+# Connections that nobody uses. More were needed at once for a moment; the node has better uses for them.
+IDLE_MAX = 32
 
 
 class NodeClient:
-    """A blocking connection to the node of this host, made when it is first needed. For one thread."""
+    """Connections to the node of this host, made when they are needed. For all threads of a process.
 
-    __slots__ = ("_address", "_buffer", "_socket", "_view")
+    A request takes one out of the pool and gives it back when it has its answer. So nobody else can come between a
+    request and its answer: no other thread or greenlet, no signal handler, no request that was given up.
+    """
+
+    __slots__ = ("_address", "_idle")
 
     def __init__(self, path: Path) -> None:
         """Take the path of the node's socket. Raises ConfigurationError where it is too long."""
-        self._socket: socket.socket | None = None
         self._address = socket_address(path)
-        self._buffer = bytearray(RECEIVE_BYTES)
-        self._view = memoryview(self._buffer)
+        self._idle: list[Connection] = []
 
     def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
         """Send a request and return the node's answer.
@@ -52,9 +49,11 @@ class NodeClient:
         since: the log index that the host had applied before. What is sent again carries it: the node refuses
         where it may have forgotten since then what became of the first.
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
-        answer came, or the answer to a later one is that it did not happen.
+        answer came, or the answer to a later one is that it did not happen. Whatever else arrives meanwhile, as a
+        time limit does, is raised as it is.
         """
         payload = request.SerializeToString()
+        req_id = req_id_of_request(request)
         sent = False
         pause = PAUSE_MIN_S
         cause: Exception | None = None
@@ -63,119 +62,81 @@ class NodeClient:
             if again and not request.since_index:
                 request.since_index = since
                 payload = request.SerializeToString()
+            connection: Connection | None = None
             try:
-                self._send(payload, deadline)
+                connection = self._send(payload, deadline)
                 sent = True
-                ack = self._receive(deadline)
-            except (OSError, LinkError) as error:
+                ack = _parsed(connection.receive(deadline))
+                if not answers(ack, req_id):
+                    raise Lost from LinkError("The node answered another request.")
+            except Lost as lost:
                 # The answer that may still come belongs to no later request: this connection is done.
-                self.close()
-                remaining = deadline - time.monotonic()
+                if connection is not None:
+                    connection.close()
+                remaining = deadline - monotonic()
                 # That the time is over says less than what went wrong before.
+                error = lost.__cause__
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
                 if remaining <= 0:
                     raise _given_up(self._address, cause, sent=sent) from cause
             except BaseException:
-                self.close()
+                if connection is not None:
+                    connection.close()
                 raise
             else:
+                self._give_back(connection)
                 return certain(ack) if again else ack
             time.sleep(min(pause, remaining))
             pause = min(2 * pause, PAUSE_MAX_S)
 
     def close(self) -> None:
-        """Close the connection; the next request makes a new one."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        """Close the connections that nobody uses now; the next request makes a new one."""
+        while self._idle:
+            self._idle.pop().close()
 
-    def __del__(self) -> None:
-        # The thread that owned it has ended.
-        self.close()
-
-    def _send(self, payload: bytes, deadline: float) -> None:
-        connection = self._socket
-        if connection is None:
-            connection = self._connect(deadline)
-        else:
-            connection.settimeout(_remaining(deadline))
-            # A node that restarted has closed this connection: on a Unix socket the send says so at once,
-            # and nobody has seen the request.
+    def _send(self, payload: bytes, deadline: float) -> Connection:
+        """Return the connection on which the request is on its way now."""
+        if monotonic() >= deadline:
+            raise Lost from TimeoutError("The deadline has passed.")
+        connection = self._take()
+        if connection is not None:
             try:
-                _send_frame(connection, payload)
-            except (BrokenPipeError, ConnectionResetError):
+                connection.send(payload, deadline)
+            except Lost as lost:
+                connection.close()
+                if not isinstance(lost.__cause__, BrokenPipeError | ConnectionResetError):
+                    raise
+                # A node that restarted has closed all connections: on a Unix socket the send says so at once, and
+                # nobody has seen the request.
                 self.close()
-                connection = self._connect(deadline)
             else:
-                return
-        _send_frame(connection, payload)
-
-    def _connect(self, deadline: float) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket = connection
-        connection.settimeout(_remaining(deadline))
-        connection.connect(self._address)
+                return connection
+        connection = Connection(self._address)
+        connection.send(payload, deadline)
         return connection
 
-    def _receive(self, deadline: float) -> pb.Ack:
-        connection = self._socket
-        assert connection is not None
-        connection.settimeout(_remaining(deadline))
-        received = connection.recv_into(self._buffer)
-        while received < HEADER.size:
-            received += self._receive_more(self._view, received, deadline)
-        end = HEADER.size + payload_length(self._buffer)
-        view = self._view
-        if end > len(view):
-            view = memoryview(bytearray(end))
-            view[:received] = self._view[:received]
-        while received < end:
-            received += self._receive_more(view[:end], received, deadline)
-        if received > end:
-            raise LinkError("The node sent more than the answer to the one request.")
-        try:
-            return pb.Ack.FromString(bytes(view[HEADER.size : end]))
-        except DecodeError as error:
-            raise LinkError(f"The node's answer does not parse: {error}") from error
+    def _take(self) -> Connection | None:
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if not connection.outdated:
+                return connection
+            connection.close()
 
-    def _receive_more(self, view: memoryview, received: int, deadline: float) -> int:
-        connection = self._socket
-        assert connection is not None
-        if received == 0:
-            raise ConnectionResetError("The node closed the connection.")
-        connection.settimeout(_remaining(deadline))
-        count = connection.recv_into(view[received:])
-        if count == 0:
-            raise ConnectionResetError("The node closed the connection in the middle of an answer.")
-        return count
+    def _give_back(self, connection: Connection) -> None:
+        if len(self._idle) < IDLE_MAX:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
 
-def _remaining(deadline: float) -> float:
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError("The deadline has passed.")
-    return remaining
-
-
-def _send_frame(connection: socket.socket, payload: bytes) -> None:
-    if len(payload) <= COPY_BYTES_MAX:
-        connection.sendall(frame(payload))
-    else:
-        connection.sendall(HEADER.pack(len(payload)))
-        connection.sendall(payload)
-
-
-def certain(ack: pb.Ack) -> pb.Ack:
-    """Return the answer to a request that was sent before. Raises OutcomeUnknown where it is a refusal.
-
-    Who refuses it now speaks for itself: what became of the first one, on its way through another process, it
-    does not know.
-    """
-    if ack.error.code in UNDONE:
-        raise OutcomeUnknown(
-            f"The request was sent before, it may have happened then. Now: {ack.error.error}"
-        )
-    return ack
+def _parsed(payload: bytes) -> pb.Ack:
+    try:
+        return pb.Ack.FromString(payload)
+    except DecodeError as error:
+        raise Lost from LinkError(f"The node's answer does not parse: {error}")
 
 
 def _given_up(address: str, error: Exception, *, sent: bool) -> CacheUnavailable:

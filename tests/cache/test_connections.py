@@ -1,4 +1,4 @@
-"""Connections to the node: one a thread, one an event loop, none left behind."""
+"""Connections to the node: a pool a process, one an event loop, none left behind."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import threading
 from django.core.cache import caches
 
 
-def test_a_thread_keeps_its_connection(small_node):
-    site = caches["default"]._site
-    client = site.client()
+def test_all_threads_and_aliases_of_a_process_take_their_connections_from_one_pool(small_node):
+    client = caches["default"]._site.client()
     caches["default"].set("key", 1)
     caches["second"].set("key", 1)
-    assert site.client() is client
-    others = []
-    thread = threading.Thread(target=lambda: others.append(site.client()))
+    thread = threading.Thread(target=lambda: caches["default"].set("key", 2))
     thread.start()
     thread.join()
-    assert others[0] is not client
+    assert caches["second"]._site.client() is client
+    assert len(client._idle) == 1
 
 
 def test_the_connections_of_ended_event_loops_are_given_up(small_node):

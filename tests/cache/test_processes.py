@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -38,9 +39,13 @@ def start_worker(served, caches):
         worker.wait()
 
 
-def in_child(work) -> int:
+# As servers do that are no Python programs: none of Python's hooks are run.
+FORKS = [os.fork, ctypes.CDLL(None).fork]
+
+
+def in_child(work, fork=os.fork) -> int:
     """Run `work` in a forked child; its return value is the child's exit code, 99 for an exception."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         code = 99
         try:
@@ -89,7 +94,8 @@ def test_many_threads_read_while_others_write(caches):
     assert failures == []
 
 
-def test_a_forked_child_shares_the_cache(caches):
+@pytest.mark.parametrize("fork", FORKS, ids=["Python's", "the C library's"])
+def test_a_forked_child_shares_the_cache(caches, fork):
     cache = caches["default"]
     cache.set("key", 1)
 
@@ -99,9 +105,41 @@ def test_a_forked_child_shares_the_cache(caches):
         cache.set("from_child", True)
         return 0 if cache.incr("key") == 2 else 2
 
-    assert in_child(child) == 0
+    assert in_child(child, fork) == 0
     assert cache.incr("key") == 3
     assert cache.get("from_child") is True
+
+
+def test_children_that_ran_none_of_pythons_hooks_get_their_own_answers_at_the_same_time(caches):
+    cache = caches["default"]
+    cache.set("key", 0)
+    children = []
+    for name in range(3):
+        child = FORKS[1]()
+        if child == 0:
+            wrong = 99
+            try:
+                wrong = 0
+                for number in range(100):
+                    cache.set(f"own{name}", number)
+                    wrong += cache.incr(f"own{name}") != number + 1
+                    wrong += cache.get("key") is None
+            finally:
+                os._exit(min(wrong, 99))
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 3
+    assert cache.incr("key") == 1
+
+
+def test_what_was_forked_without_hooks_makes_reads_without_end(caches):
+    """A reader slot a read would be used up after 1024."""
+    cache = caches["default"]
+    cache.set("key", 1)
+
+    def child() -> int:
+        return min(sum(cache.get("key") != 1 for _ in range(1500)), 98)
+
+    assert in_child(child, FORKS[1]) == 0
 
 
 def test_forks_of_a_busy_process(caches):

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 
 
 class ScriptedNode:
-    """Takes one request a connection and answers with the script's next payload; b"" hangs up instead."""
+    """Takes one request a connection and answers with the script's next payload.
 
-    def __init__(self, path: Path, script: list[bytes]) -> None:
+    b"" hangs up instead, and None says nothing until hang_up().
+    """
+
+    def __init__(self, path: Path, script: list[bytes | None]) -> None:
         self.seen: list[pb.CacheRequest] = []
         self._script = script
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         self._listener.listen()
+        self._silent = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
@@ -32,11 +36,17 @@ class ScriptedNode:
         self._thread.join()
         self._listener.close()
 
+    def hang_up(self) -> None:
+        """End the silence."""
+        self._silent.set()
+
     def _run(self) -> None:
         for payload in self._script:
             connection, _address = self._listener.accept()
             with connection, connection.makefile("rb") as stream:
                 (length,) = HEADER.unpack(stream.read(HEADER.size))
                 self.seen.append(pb.CacheRequest.FromString(stream.read(length)))
-                if payload:
+                if payload is None:
+                    self._silent.wait()
+                elif payload:
                     connection.sendall(frame(payload))

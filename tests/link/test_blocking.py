@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import random
+import select
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from django_hacache.exceptions import CacheUnavailable, ConfigurationError, OutcomeUnknown
-from django_hacache.link.blocking import NodeClient
+from django_hacache.link.blocking import IDLE_MAX, NodeClient
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
 from tests.link.scripted import ScriptedNode
@@ -28,9 +31,9 @@ def served_by(ack: pb.Ack) -> int:
 def test_a_request_is_answered_over_one_connection(node, client):
     first = insert()
     assert client.request(first, deadline=soon()).put_ack.req_id == first.insert.req_id
-    connection = client._socket
+    (connection,) = client._idle
     assert served_by(client.request(insert(), deadline=soon())) == node.pid
-    assert client._socket is connection
+    assert client._idle == [connection]
 
 
 def test_a_request_without_req_id_is_answered_too(node, client):
@@ -46,11 +49,11 @@ def test_a_value_and_an_answer_of_many_packets_go_through(node, client):
 
 def test_a_request_over_the_nodes_limit_is_refused_and_the_connection_stays(node, client):
     client.request(insert(), deadline=soon())
-    connection = client._socket
+    (connection,) = client._idle
     ack = client.request(insert(value=bytes(2_000_000)), deadline=soon())
     assert ack.error.code == pb.ERROR_TOO_LARGE
     assert served_by(client.request(insert(), deadline=soon())) == node.pid
-    assert client._socket is connection
+    assert client._idle == [connection]
 
 
 def test_a_restarted_node_is_reached_without_an_error(node, start_node, client):
@@ -150,3 +153,100 @@ def test_a_refusal_of_what_was_sent_once_is_the_nodes_answer(path, client):
     refusal = pb.Ack(error=pb.Error(error="no", req_id=request.insert.req_id, code=pb.ERROR_BUSY))
     with ScriptedNode(path, [refusal.SerializeToString()]):
         assert client.request(request, deadline=soon()) == refusal
+
+
+def test_threads_that_ask_at_once_each_get_their_own_answer_over_a_few_connections(node, client):
+    def ask(_):
+        request = insert()
+        return client.request(request, deadline=soon()).put_ack.req_id == request.insert.req_id
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, range(400)))
+    assert 1 <= len(client._idle) <= 8
+
+
+def test_a_signal_handler_that_asks_and_what_it_interrupts_each_get_their_own_answer(node, client, timer):
+    asked = []
+
+    def handler(*_):
+        request = insert()
+        asked.append(client.request(request, deadline=soon()).put_ack.req_id == request.insert.req_id)
+
+    timer(handler, every=0.001)
+    while len(asked) < 50:
+        request = insert()
+        assert client.request(request, deadline=soon()).put_ack.req_id == request.insert.req_id
+    assert all(asked)
+
+
+class OfTheCaller(TimeoutError):
+    """A limit of the caller's own, of the very type that a socket's is."""
+
+
+@pytest.mark.parametrize("error", [OfTheCaller, ConnectionResetError, BlockingIOError, KeyboardInterrupt])
+def test_what_a_signal_handler_raises_arrives_unchanged_and_nothing_is_sent_again(path, client, timer, error):
+    raised = error("the caller's own")
+
+    def handler(*_):
+        raise raised
+
+    with ScriptedNode(path, [None]) as node:
+        timer(handler, after=0.05)
+        with pytest.raises(error) as failure:
+            client.request(insert(), deadline=soon())
+        assert failure.value is raised
+        assert client._idle == []
+        node.hang_up()
+    assert len(node.seen) == 1
+
+
+# A socket that was made and is nobody's yet is closed with a warning.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_that_comes_anywhere_in_a_request_arrives_and_leaves_no_answer_behind(
+    node, client, timer
+):
+    limits = []
+
+    def handler(*_):
+        limits.append(OSError("the caller's own"))
+        raise limits[-1]
+
+    client.request(insert(), deadline=soon())
+    while len(limits) < 100:
+        with pytest.raises(OSError, match="the caller's own") as failure:
+            timer(handler, after=random.uniform(0.0001, 0.002))
+            while True:
+                request = insert()
+                assert client.request(request, deadline=soon()).put_ack.req_id == request.insert.req_id
+        assert failure.value is limits[-1]
+
+
+def test_an_answer_to_another_request_is_no_answer(path, client):
+    other = pb.Ack(put_ack=pb.PutAck(req_id="another", mod_res=True)).SerializeToString()
+    request = insert()
+    own = pb.Ack(put_ack=pb.PutAck(req_id=request.insert.req_id, mod_res=True))
+    with ScriptedNode(path, [other, own.SerializeToString()]):
+        assert client.request(request, deadline=soon()) == own
+
+
+def test_connections_from_before_select_was_replaced_are_not_used_again(node, client, monkeypatch):
+    """As gevent and eventlet do where they are patched in late; eventlet takes poll away besides."""
+    client.request(insert(), deadline=soon())
+    (before,) = client._idle
+    waits = []
+
+    def replaced(*arguments, select=select.select):
+        waits.append(arguments)
+        return select(*arguments)
+
+    monkeypatch.setattr(select, "select", replaced)
+    monkeypatch.delattr(select, "poll")
+    assert served_by(client.request(insert(value=bytes(900_000)), deadline=soon())) == node.pid
+    assert waits
+    assert before not in client._idle
+
+
+def test_more_connections_than_are_worth_keeping_are_closed(node, client):
+    with ThreadPoolExecutor(2 * IDLE_MAX) as threads:
+        list(threads.map(lambda _: client.request(insert(), deadline=soon()), range(20 * IDLE_MAX)))
+    assert len(client._idle) <= IDLE_MAX

@@ -1,0 +1,166 @@
+"""One blocking connection to the node, for one exchange at a time. Knows frames and deadlines, not what they mean.
+
+Waiting and moving bytes are kept apart. Moving never blocks, so what a system call says of the connection cannot be
+mistaken for what a signal handler raises; what comes out of a wait is the caller's own and reaches it as it is. Waits
+go through the module `select`, looked up when a connection is made: where gevent or eventlet have replaced it, other
+greenlets run meanwhile.
+"""
+
+from __future__ import annotations
+
+import _socket
+import math
+import select
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import LinkError
+from django_hacache.link.framing import HEADER, frame, payload_length
+from django_hacache.system import monotonic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Answers are small; one that does not fit gets a buffer of its own.
+RECEIVE_BYTES = 64 * 1024
+
+# Up to here one copy is cheaper than handing over two buffers.
+COPY_BYTES_MAX = 64 * 1024
+
+
+class Lost(Exception):
+    """The connection is of no use any more, or the time was over; the cause says why."""
+
+    __cause__: Exception
+
+
+class Connection:
+    """Connects at once. Whoever has it makes one exchange at a time, and closes it where that did not end well."""
+
+    __slots__ = ("_buffer", "_descriptor", "_selects_by", "_socket", "_wait_readable")
+
+    def __init__(self, address: str) -> None:
+        """Raises Lost where nobody listens on the Unix socket `address`, or too many are waiting there."""
+        self._socket = _connected(address)
+        self._descriptor = self._socket.fileno()
+        self._buffer = bytearray(RECEIVE_BYTES)
+        self._selects_by = select.select
+        self._wait_readable = _waits_for(self._descriptor, writable=False)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether gevent or eventlet have replaced `select` since it was made: it would stop all greenlets."""
+        return select.select is not self._selects_by
+
+    def send(self, payload: bytes, deadline: float) -> None:
+        """Send one frame. Raises Lost; the node may have seen a part of it then, never the whole."""
+        small = len(payload) <= COPY_BYTES_MAX
+        rest = self._send_some([frame(payload)] if small else [HEADER.pack(len(payload)), payload])
+        while rest:
+            _wait(_waits_for(self._descriptor, writable=True), deadline)
+            rest = self._send_some(rest)
+
+    def _send_some(self, parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
+        """Send what the socket takes now, and return what is left."""
+        try:
+            count = self._socket.sendmsg(parts)
+        except OSError as error:
+            if not _of_system_call(error):
+                raise
+            if isinstance(error, BlockingIOError):
+                return parts
+            raise Lost from error
+        while parts and count >= len(parts[0]):
+            count -= len(parts.pop(0))
+        return [memoryview(parts[0])[count:], *parts[1:]] if parts else []
+
+    def receive(self, deadline: float) -> bytes:
+        """Return the payload of the one frame that the node sends. Raises Lost."""
+        _wait(self._wait_readable, deadline)
+        view = memoryview(self._buffer)
+        received = self._receive_some(view)
+        while received < HEADER.size:
+            received += self._receive_more(view[received:], deadline)
+        end = HEADER.size + _length_in(view)
+        if end > len(view):
+            larger = memoryview(bytearray(end))
+            larger[:received] = view[:received]
+            view = larger
+        while received < end:
+            received += self._receive_more(view[received:end], deadline)
+        if received > end:
+            raise Lost from LinkError("The node sent more than the answer to the one request.")
+        return bytes(view[HEADER.size : end])
+
+    def _receive_more(self, view: memoryview, deadline: float) -> int:
+        _wait(self._wait_readable, deadline)
+        return self._receive_some(view)
+
+    def _receive_some(self, view: memoryview) -> int:
+        """Return how many bytes have come into `view`; 0 where the wait was for nothing."""
+        try:
+            count = self._socket.recv_into(view)
+        except OSError as error:
+            if not _of_system_call(error):
+                raise
+            if isinstance(error, BlockingIOError):
+                return 0
+            raise Lost from error
+        if count == 0:
+            raise Lost from ConnectionResetError("The node closed the connection.")
+        return count
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
+
+def _connected(address: str) -> _socket.socket:
+    # The plain socket: those of gevent and eventlet would wait inside the calls.
+    connection = None
+    try:
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection.setblocking(False)
+        # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
+        connection.connect(address)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, OSError) and _of_system_call(error):
+            raise Lost from error
+        raise
+    return connection
+
+
+def _of_system_call(error: OSError) -> bool:
+    """Called where `error` was caught: False where a signal handler raised it, just before or after the call.
+
+    The traceback goes on into the handler then. That of a call ends where it was called.
+    """
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
+def _length_in(header: memoryview) -> int:
+    try:
+        return payload_length(header)
+    except LinkError as error:
+        raise Lost from error
+
+
+def _wait(wait: Callable[[float], object], deadline: float) -> None:
+    remaining = deadline - monotonic()
+    if remaining <= 0 or not wait(remaining):
+        raise Lost from TimeoutError("timed out")
+
+
+def _waits_for(descriptor: int, *, writable: bool) -> Callable[[float], object]:
+    """A function that waits so many seconds for the descriptor, and returns something false where it was in vain."""
+    if not hasattr(select, "poll"):
+        # eventlet leaves no other way.
+        reading, writing = ([], [descriptor]) if writable else ([descriptor], [])
+        return lambda seconds: any(select.select(reading, writing, [], seconds))
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT if writable else select.POLLIN)
+    return lambda seconds: poll.poll(math.ceil(seconds * 1000))
