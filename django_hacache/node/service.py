@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import urllib.parse
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
@@ -13,6 +14,7 @@ from google.protobuf.message import DecodeError
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.server import too_large
 from django_hacache.node import credentials
+from django_hacache.node.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.outbox import Outbox
 from django_hacache.wire import cache_pb2 as pb
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from django_hacache.conf import ClusterConfig
+    from django_hacache.node.budget import Budget
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -40,11 +43,22 @@ class StreamEvents(Protocol):
 
 
 class InboundStream:
-    """One stream that somebody opened to this node."""
+    """One stream that somebody opened to this node.
 
-    def __init__(self, addr: str, *, limit: int, unanswered: int) -> None:
-        # The address that a node announced; empty for a client.
+    Args:
+        addr: the address that a node announced; empty for a client.
+        host: where the stream comes from.
+        limit: bytes of answers that may wait.
+        unanswered: requests of a client that may wait for their answers.
+        budget: how fast a client is read.
+    """
+
+    def __init__(
+        self, addr: str, *, limit: int, unanswered: int, host: str = "", budget: Budget | None = None
+    ) -> None:
         self.addr = addr
+        self.host = host
+        self.budget = budget
         self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
         self.overrun = asyncio.Event()
         self._unanswered = unanswered
@@ -93,6 +107,7 @@ class Service(grpc.GenericRpcHandler):
         self._events = events
         self._max_request_bytes = max_request_bytes
         self._streams: set[InboundStream] = set()
+        self._budgets = Budgets()
         self._complaints = Complaints(logger)
 
     def end_streams(self) -> None:
@@ -124,8 +139,11 @@ class Service(grpc.GenericRpcHandler):
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"{addr} is not among the HA_HOSTS of this node"
             )
+        host = urllib.parse.unquote(context.peer().rpartition(":")[0])
         stream = InboundStream(
             addr,
+            host=host,
+            budget=None if addr else self._budgets.of(host),
             limit=(self._config.buf_client << 20) if addr else CLIENT_BYTES,
             unanswered=self._config.buf_server,
         )
@@ -185,6 +203,13 @@ class Service(grpc.GenericRpcHandler):
 
     async def _read(self, stream: InboundStream, requests: AsyncIterator[bytes]) -> None:
         async for raw in requests:
+            if stream.budget is not None and (pause_s := stream.budget.spend(len(raw))):
+                self._complaints.say(
+                    f"{stream.host} floods",
+                    f"a client at {stream.host} sends more than {REQUESTS_PER_S} requests a second, or large ones: "
+                    "it is read more slowly",
+                )
+                await asyncio.sleep(pause_s)
             await stream.room()
             if not stream.is_node and len(raw) > self._max_request_bytes:
                 # Not even parsed: what is small on the wire can be many times as large in memory.

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from django_hacache.conf import ClusterConfig, Host
+from django_hacache.node import budget
 from django_hacache.node.service import CLIENT_BYTES, Service, start_server
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.streams import METADATA, METHOD
@@ -56,6 +57,7 @@ def with_service(scenario):
         host = Host("http", "127.0.0.1", free_port())
         config = ClusterConfig(True, (host,), host.addr, TOKEN, None, AT_ONCE, 64, 5, 5, 250, 1000, 2)
         node = Slow()
+        node.addr = host.addr
         service = Service(config, frozenset(), node, max_request_bytes=1 << 20)
         server = await start_server(config, service)
         options = [("grpc.max_receive_message_length", -1)]
@@ -85,6 +87,39 @@ def test_a_client_with_too_many_unanswered_requests_is_paused_and_goes_on_later(
         assert node.asked == []
 
     with_service(scenario)
+
+
+def test_a_flood_is_read_no_further_on_whichever_stream_it_comes_and_is_told_of_once(caplog, monkeypatch):
+    monkeypatch.setattr(budget, "REQUESTS_PER_S", 0.01)
+    monkeypatch.setattr(budget, "BURST_S", 20.5 / 0.01)
+    pauses = []
+    spend = budget.Budget.spend
+
+    def noted(self, size):
+        pause_s = spend(self, size)
+        if pause_s:
+            pauses.append(pause_s)
+        return pause_s
+
+    monkeypatch.setattr(budget.Budget, "spend", noted)
+
+    async def scenario(node, call):
+        read = 0
+        async with grpc.aio.insecure_channel(node.addr) as channel:
+            other = channel.stream_stream(METHOD)(metadata=METADATA)
+            await other.read()
+            sending = [asyncio.ensure_future(_send(one, 30)) for one in (call, other)]
+            async with asyncio.timeout(20):
+                while len(pauses) < 2:
+                    read += len(node.asked)
+                    node.answer(len(node.asked))
+                    await asyncio.sleep(0)
+            for one in sending:
+                one.cancel()
+        assert read == 20
+
+    with_service(scenario)
+    assert ["read more slowly" in message for message in caplog.messages] == [True]
 
 
 def test_a_client_that_says_no_more_gets_the_answers_that_are_still_to_come():

@@ -1,0 +1,51 @@
+"""How fast the programs of one host are read: a flood must not take the time of the peers, the workers and the others.
+
+Knows no messages and no streams.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A request costs a node some 300 µs: this is a third of its time.
+REQUESTS_PER_S = 1000
+# What is large counts as several.
+REQUEST_BYTES = 64 << 10
+# Who was quiet may catch up that much at once.
+BURST_S = 1.0
+# A pause is worth its timer.
+PAUSE_S = 0.05
+
+
+class Budget:
+    """What one host may still send (a leaky bucket, as a virtual time up to which everything is paid for)."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._paid_until = now() - BURST_S
+
+    def spend(self, size: int) -> float:
+        """Note a request of that many bytes; returns how long to read nothing more, in seconds."""
+        now = self._now()
+        cost = (1 + size / REQUEST_BYTES) / REQUESTS_PER_S
+        self._paid_until = max(self._paid_until, now - BURST_S) + cost
+        ahead = self._paid_until - now
+        return max(ahead, PAUSE_S) if ahead > 0 else 0.0
+
+
+class Budgets:
+    """One for each host from which somebody has a stream open, however many streams that are."""
+
+    def __init__(self) -> None:
+        self._of_host: WeakValueDictionary[str, Budget] = WeakValueDictionary()
+
+    def of(self, host: str) -> Budget:
+        budget = self._of_host.get(host)
+        if budget is None:
+            budget = self._of_host[host] = Budget()
+        return budget
