@@ -97,7 +97,7 @@ class Campaigner(Member):
         state.role = Role.LEADER
         state.leader = self.config.addr
         state.ready.role_changed = True
-        self._replication.lead(now)
+        self._replication.lead()
         self._leases.lead(now)
         self._standstill.lead(now)
         for peer in self.config.peers:

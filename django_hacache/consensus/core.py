@@ -402,6 +402,8 @@ class Core(Campaigner):
         self._leases.on_ping(sender.addr, ping, now)
 
     def _on_pong(self, sender: Sender, pong: Pong, now: int) -> None:
+        if self.role is Role.LEADER and pong.term == self._state.term:
+            self._replication.met_alive(sender, pong.sent_at)
         progress = self._current(sender, pong.term, now)
         if progress is not None:
             self._leases.on_pong(progress, pong, now)
@@ -436,7 +438,7 @@ class Core(Campaigner):
             self._become_follower(term, None, now)
         if self.role is not Role.LEADER or term != self._state.term:
             return None
-        return self._replication.progress.get(sender.addr)
+        return self._replication.progress_of(sender)
 
     def _on_forward(self, sender: Sender, forward: Forward, now: int) -> None:
         self._submissions.on_forward(sender.addr, forward, now)

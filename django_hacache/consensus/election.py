@@ -41,6 +41,9 @@ class Election:
         # Evidence that the leader's process is gone: when it came, and whether we saw it ourselves.
         self._evidence_at = NEVER
         self._evidence_own = False
+        if not state.hard.fresh:
+            # How lately it had heard a leader it does not know: perhaps just now, and that leader counts on it.
+            state.leader_heard_at = now
         self.postpone(now)
         if not config.peers:
             self.deadline = now  # nobody else can lead

@@ -35,6 +35,8 @@ class Leases:
         # Grants that wait until this node has applied what the leader had committed: (commit index, deadline), both
         # growing. A node that is steadily behind reaches each while later ones are there already.
         self._waiting: list[tuple[int, int]] = []
+        # The end of the lease that this host was given: a late heartbeat does not take any of it back.
+        self._until = NEVER
 
     # the leader's side
 
@@ -101,22 +103,21 @@ class Leases:
         if pong.node_time > progress.node_time:
             progress.node_time, progress.node_time_at = pong.node_time, now
         self._replication.on_applied(progress, pong.applied_index)
-        self._admit(progress)
+        self._admit(progress, now)
 
-    def _admit(self, progress: Progress) -> None:
-        """A fresh node counts once it is level and a majority without it has since confirmed this leader.
+    def _admit(self, progress: Progress, now: int) -> None:
+        """A fresh node counts once an entry from after this leader met it is committed without it, and it has that.
 
-        Level is who has what was committed when it joined: what its lost state was counted for is among that. The
-        commit index of now would stay ahead of a peer that is farther away than the others.
+        Any such entry will do. See "Why an incarnation that is gone does not count" in docs/explanation/protocol.md.
         """
-        # The votes of a hand-over are given in spite of a live leader: that it is confirmed says nothing then.
+        # A leader that hands over puts nothing more into the order.
         if not progress.fresh or progress.admitted or self.given_up:
             return
-        if progress.level_at is None and self._knows_commit():
-            progress.level_at = self._state.commit
-        level = progress.level_at is not None and progress.match_index >= progress.level_at
-        # A fresh node is not among the counted ones, so this majority is one without it.
-        progress.admitted = level and self.majority_answered() > progress.joined_at
+        mark, state = progress.met_before, self._state
+        if state.log.last_index < mark:
+            self._replication.append(b"", "", b"", now)
+        # The fresh are not among those whose entries are counted, so this majority is one without it.
+        progress.admitted = min(state.commit, progress.match_index) >= mark
 
     def on_every_host(self, index: int, now: int) -> bool:
         """Whether no host may serve a read from before the entry at `index` any more."""
@@ -189,6 +190,7 @@ class Leases:
 
     def revoke(self) -> None:
         self._waiting.clear()
+        self._until = NEVER
         self._state.ready.lease_until = None
         self._state.ready.lease_revoked = True
 
@@ -199,5 +201,5 @@ class Leases:
         self._set(self._deadline(start, length))
 
     def _set(self, deadline: int) -> None:
-        ready = self._state.ready
-        ready.lease_until = max(deadline, ready.lease_until or deadline)
+        if deadline > self._until:
+            self._until = self._state.ready.lease_until = deadline

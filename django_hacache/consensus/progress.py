@@ -22,7 +22,8 @@ class Progress:
     """
 
     incarnation: str
-    joined_at: int
+    # Every entry from here on was put into the order after this leader had heard of the incarnation.
+    met_before: int
     next_index: int
     fresh: bool = True
     mode: Mode = Mode.PROBE
@@ -34,8 +35,7 @@ class Progress:
     sent_commit: int = 0
     # When it last took something: entries that it acknowledged, or a part of what is on its way.
     moved_at: int = NEVER
-    # A fresh peer is level once it has this index: what was committed when this leader first knew that it had joined.
-    level_at: int | None = None
+    # Fresh, and this leader has found that it may count from now on.
     admitted: bool = False
     # sent_at of the latest Ping that it answered.
     answered: int = NEVER

@@ -29,6 +29,8 @@ class Replication:
         self.progress: dict[str, Progress] = {}
         # Of this leadership: the bytes that are in the order and not committed.
         self.tail_bytes = 0
+        # Other incarnations of a peer than the one in `progress`, and when this leader first heard of them.
+        self._newcomers: dict[str, tuple[str, int]] = {}
         # The Appends of this turn, by their place and the limit of their size.
         self._sent: dict[tuple[int, int], Append] = {}
         # When a follower applies at the latest what is committed.
@@ -38,32 +40,68 @@ class Replication:
 
     # the leader's side
 
-    def lead(self, now: int) -> None:
+    def lead(self) -> None:
         """Forget what an earlier leadership knew of the peers."""
         state = self._state
-        self.progress = {peer: self._progress_of(view.sender, now) for peer, view in state.peers.items()}
+        self.progress = {peer: self._progress_of(view.sender) for peer, view in state.peers.items()}
         self.tail_bytes = sum(
             entry.size for entry in state.log.between(state.commit + 1, state.log.last_index)
         )
+        self._newcomers.clear()
 
-    def _progress_of(self, sender: Sender, now: int) -> Progress:
+    def _progress_of(self, sender: Sender) -> Progress:
         return Progress(
             incarnation=sender.incarnation,
-            joined_at=now,
+            met_before=self._state.log.last_index + 1,
             next_index=self._state.log.last_index + 1,
             fresh=sender.fresh,
         )
 
-    def meet(self, sender: Sender, now: int) -> Progress:
-        """The progress of whoever sent a message; a new incarnation starts from nothing."""
+    def meet(self, sender: Sender, now: int) -> None:
+        """Note who sent a message: another incarnation of its host than the one known does not count by that.
+
+        The message may be late, and its sender gone.
+        """
+        known = self.progress.get(sender.addr)
+        if known is None:
+            self.progress[sender.addr] = self._progress_of(sender)
+        elif known.incarnation == sender.incarnation:
+            if known.fresh and not sender.fresh:
+                self._became_member(sender, known)
+        elif self._newcomers.get(sender.addr, ("", 0))[0] != sender.incarnation:
+            self._newcomers[sender.addr] = (sender.incarnation, now)
+
+    def _became_member(self, sender: Sender, known: Progress) -> None:
+        if known.admitted:
+            known.fresh = False
+        else:
+            # Another leader admitted it: what it said to this one before, it said as one that does not count.
+            self._replace(sender, known)
+
+    def met_alive(self, sender: Sender, heartbeat_at: int) -> None:
+        """A peer answered the heartbeat that was sent at that time: it lived then.
+
+        So a newcomer is the later one of the two, if that heartbeat was sent after the leader had heard of it: it
+        had heard the other one before.
+        """
+        incarnation, met_at = self._newcomers.get(sender.addr, ("", 0))
+        if incarnation == sender.incarnation and heartbeat_at > met_at:
+            self._replace(sender, self.progress[sender.addr])
+
+    def _replace(self, sender: Sender, before: Progress) -> None:
+        """Begin with nothing that the incarnation before, or this one when it did not count, has said."""
+        self._newcomers.pop(sender.addr, None)
+        progress = self.progress[sender.addr] = self._progress_of(sender)
+        # Whatever the new incarnation applies, they do not see it.
+        progress.lost_lease_until = max(before.lease_until, before.lost_lease_until)
+
+    def progress_of(self, sender: Sender) -> Progress | None:
+        """The progress of the very incarnation that speaks, None where its word does not count."""
         known = self.progress.get(sender.addr)
         if known is None or known.incarnation != sender.incarnation:
-            before, known = known, self._progress_of(sender, now)
-            self.progress[sender.addr] = known
-            if before is not None:
-                # Whatever the new incarnation applies, they do not see it.
-                known.lost_lease_until = max(before.lease_until, before.lost_lease_until)
-        known.fresh = sender.fresh
+            return None
+        if sender.fresh and not known.fresh and not known.admitted:
+            return None  # it said so before another leader admitted it
         return known
 
     def append(self, effect: bytes, req_id: str, outcome: bytes, now: int) -> Entry:

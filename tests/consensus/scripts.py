@@ -34,6 +34,8 @@ def a_voter_restarts_between_two_candidates(cluster) -> None:
         voter.crash()
         cluster.restart(voter)
         voter.core._election.deadline += 1_000_000
+    # Until then they act as if they had just heard a leader.
+    cluster.run(cluster.plan.election_timeout)
     for target, sender, message in held:
         if cluster.hosts[target] in voters:
             cluster.hosts[target].receive(sender, message)

@@ -1,0 +1,276 @@
+"""Scripts of what counts no more: words of incarnations that are gone, of earlier terms, of leaders that gave up.
+
+Each ends with every invariant asserted, and demands what no invariant says.
+"""
+
+from __future__ import annotations
+
+from django_hacache.consensus.messages import AckLevel, Append, AppendAck, LeaderReq, Ping
+from django_hacache.consensus.state import Role
+from tests.simulation.invariants import InvariantBroken
+
+
+def demand(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise InvariantBroken(sentence)
+
+
+def _never_campaigns(*hosts) -> None:
+    for host in hosts:
+        host.core._election.deadline += 1_000_000
+
+
+def _campaign(host, **how) -> None:
+    host.core._campaign(host.clock(), pre_vote=False, **how)
+    host.step()
+
+
+def a_vote_outlives_its_voter(cluster) -> None:
+    """The voter loses its directory and joins the old leader again; its vote counts on, with a candidate far away.
+
+    Five nodes. The candidate needs one more vote, and asks for it when an entry is acknowledged that it lacks.
+    """
+    leader = cluster.settle()
+    candidate, voter, late, other = cluster.followers()
+    cluster.cut([leader], [candidate, voter])
+    _never_campaigns(candidate, voter, late)
+    cluster.run(cluster.plan.election_timeout + 50)
+    held = {}
+
+    def hold(source, target, message):
+        asks = isinstance(message, LeaderReq) and source == candidate.addr and target != voter.addr
+        if asks:
+            held[target] = (candidate.core.sender(), message)
+        return not asks
+
+    cluster.filters.append(hold)
+    _campaign(candidate)
+    cluster.run(20)
+    assert voter.addr in candidate.core._election._votes
+    _never_campaigns(candidate)
+    voter.crash(wipe=True)
+    cluster.network.heal()
+    cluster.cut([candidate], [leader, voter, late, other])
+    cluster.restart(voter)
+    assert cluster.run_while(lambda: voter.disk.hard.fresh, at_most=3000)
+    assert leader.core.accepts
+    cluster.filters.append(lambda source, target, m: not (isinstance(m, Append) and target == late.addr))
+    cluster.write(leader, "k", 1)
+    cluster.cut([leader], [late])
+    cluster.run(cluster.plan.election_timeout + 50)
+    assert candidate.core.role is Role.CANDIDATE
+    cluster.network.heal()
+    late.receive(*held[late.addr])
+    cluster.run(20)
+    cluster.filters.clear()
+    cluster.settle()
+
+
+def an_acknowledgement_outlives_its_host(cluster) -> None:
+    """It comes when the leader already deals with the next incarnation of that host, which lacks the entry."""
+    leader = cluster.settle()
+    lost, other = cluster.followers()
+    cluster.run(500)
+    late = []
+    index = leader.core.state.log.last_index + 1
+
+    def hold(source, target, m):
+        if isinstance(m, AppendAck) and source == lost.addr and m.match_index >= index and not late:
+            late.append((lost.core.sender(), m))
+            return False
+        has_it = isinstance(m, Append) and any(entry.index >= index for entry in m.entries)
+        return not (has_it and (target == other.addr or late))
+
+    cluster.filters.append(hold)
+    operation = cluster.put(leader, "k", 1, timeout=60_000)
+    assert cluster.run_while(lambda: not late, at_most=500)
+    lost.crash(wipe=True)
+    cluster.restart(lost)
+    cluster.run(500)
+    assert leader.core.progress_of(lost.addr).incarnation == lost.disk.hard.incarnation
+    leader.receive(*late[0])
+    cluster.run(20)
+    demand(operation.ended is None, "an acknowledgement counts although whoever gave it is gone")
+    demand(
+        leader.core.progress_of(lost.addr).incarnation == lost.disk.hard.incarnation,
+        "a late message makes the leader deal with an incarnation that is gone",
+    )
+    cluster.filters.clear()
+    cluster.settle()
+    cluster.run(1000)
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]
+
+
+def acknowledgements_of_an_earlier_term_come_late(cluster) -> None:
+    """A leader leads again, and what a follower had acknowledged of its first log was cut off since. Five nodes."""
+    leader = cluster.settle()
+    follower, *rest = cluster.followers()
+    late = []
+
+    def hold(source, target, m):
+        if source == follower.addr and target == leader.addr and isinstance(m, AppendAck):
+            late.append((follower.core.sender(), m))
+            return False
+        return True
+
+    cluster.cut([leader, follower], rest)
+    cluster.filters.append(hold)
+    for number in range(5):
+        cluster.put(leader, f"first{number}", number, AckLevel.LEADER)
+        cluster.run(5)
+    cluster.run(600)
+    assert follower.core.state.log.last_index == leader.core.state.log.last_index
+    assert cluster.run_while(lambda: not any(host.core.accepts for host in rest), at_most=10_000)
+    cluster.filters.clear()
+    cluster.network.heal()
+    cluster.settle()
+    _never_campaigns(follower, *rest)
+    # The first leader leads again, in a later term.
+    while cluster.leader() is not leader:
+        second = cluster.leader()
+        second.core._successor = lambda now: leader.addr
+        assert second.hand_over()
+        cluster.run(300)
+    cluster.settle()
+    one, *others = rest
+    cluster.cut([leader, one], [follower, *others])
+    for number in range(5):
+        cluster.put(leader, f"second{number}", number, AckLevel.LEADER)
+        cluster.run(5)
+    cluster.run(50)
+    for sender, message in late:
+        leader.receive(sender, message)
+    cluster.run(50)
+    cluster.network.heal()
+    cluster.settle()
+
+
+def a_leader_has_handed_over(cluster) -> None:
+    """It is cut off as soon as its successor leads, and its workers read on."""
+    old = cluster.settle()
+    cluster.write(old, "k", 1, AckLevel.ALL)
+    rest = cluster.followers()
+    assert old.hand_over()
+    for _ in range(50):
+        cluster.run(2)
+        if any(host.core.accepts for host in rest):
+            break
+    new = next(host for host in rest if host.core.accepts)
+    cluster.cut([old], rest)
+    cluster.write(new, "k", 2)
+    demand(not old.may_read(), "a leader that handed over reads an older value than one that is acknowledged")
+    cluster.network.heal()
+    cluster.settle()
+
+
+def a_change_at_once_meets_a_fresh_host(cluster) -> None:
+    """Nobody else is there to take it: one that has lost its state once may be about to lose it again."""
+    leader = cluster.settle()
+    fresh, other = cluster.followers()
+    fresh.crash(wipe=True)
+    other.crash()
+    cluster.restart(fresh)
+    cluster.run(500)
+    operation = cluster.put(leader, "k", 1, AckLevel.ONCE, timeout=1000)
+    cluster.run(500)
+    assert fresh.core.state.log.last_index == leader.core.state.log.last_index
+    demand(operation.ended is None, "a fresh host counts as the second one that has a change")
+    cluster.restart(other)
+    cluster.settle()
+
+
+def a_candidate_asks_beside_a_live_leader(cluster) -> None:
+    """It had its pre-votes while the others did not hear the leader; they hear it again when its request comes."""
+    leader = cluster.settle()
+    hears, candidate = cluster.followers()
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+    _never_campaigns(candidate)
+    cluster.cut([leader], [candidate])
+    cluster.run(cluster.plan.election_timeout + 50)
+    _campaign(candidate)
+    _leader_is_linearizable(cluster, leader, candidate)
+    assert hears.core.leader == leader.addr
+
+
+def a_voter_that_restarted_is_asked_at_once(cluster) -> None:
+    """It has answered the leader a moment ago, and knows nothing of that; the candidate does not hear the leader."""
+    leader = cluster.settle()
+    voter, candidate = cluster.followers()
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+    _never_campaigns(candidate)
+    cluster.cut([leader], [candidate])
+    cluster.run(cluster.plan.election_timeout + 50)
+    voter.crash()
+    voter.start()
+    candidate.core._campaign(candidate.clock(), pre_vote=True)
+    candidate.step()
+    _leader_is_linearizable(cluster, leader, candidate)
+    cluster.network.heal()
+    cluster.settle()
+
+
+def _leader_is_linearizable(cluster, leader, other) -> None:
+    """What another leader acknowledges, the workers of the old one read, or nothing."""
+    operation = cluster.put(other, "k", 2, timeout=1000)
+    for _ in range(60):
+        cluster.run(5)
+        acknowledged = operation.ended is not None and operation.ended.refusal is None
+        stale = leader.may_read() and cluster.value(leader, "k") == 1
+        demand(
+            not (acknowledged and stale),
+            "the leader's host reads an older value than one that is acknowledged",
+        )
+
+
+def a_generation_that_is_gone_speaks_late(cluster) -> None:
+    """Its number is greater than that of the one that lives: those who knew it have all lost their state since."""
+    for host in cluster.hosts.values():
+        host.core._formation._floor += 1_000_000
+    said = {}
+
+    def keep(source, target, m):
+        if isinstance(m, Ping) and m.commit_index > 0 and target not in said:
+            said[target] = (cluster.hosts[source].core.sender(), m)
+        return True
+
+    cluster.filters.append(keep)
+    gone = cluster.settle().disk.hard.generation
+    cluster.filters.clear()
+    cluster.invariants.majority_lost = True
+    for host in cluster.hosts.values():
+        host.crash(wipe=True)
+    cluster.start_all()
+    leader = cluster.settle()
+    cluster.invariants.majority_lost = False
+    lives = leader.disk.hard.generation
+    assert lives < gone
+    cluster.write(leader, "k", 1)
+    for host in cluster.followers():
+        if host.addr in said:
+            host.receive(*said[host.addr])
+    cluster.run(5000)
+    cluster.settle()
+    assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [1, 1, 1]
+
+
+def a_majority_is_lost_beside_a_leader_that_reads(cluster) -> None:
+    """It is cut off, and does not know. The others have lost their directories, and would write at once."""
+    old = cluster.settle()
+    cluster.write(old, "k", 1, AckLevel.ALL)
+    rest = cluster.followers()
+    cluster.invariants.majority_lost = True
+    cluster.cut([old], rest)
+    for host in rest:
+        host.crash(wipe=True)
+    for host in rest:
+        cluster.restart(host)
+    operation = None
+    for _ in range(1500):
+        cluster.run(5)
+        writing = next((host for host in rest if host.core.accepts), None)
+        if writing is not None and operation is None:
+            operation = cluster.put(writing, "k", 2)
+        if operation is not None and operation.ended is not None:
+            demand(not old.may_read(), "a generation begins while a lease of the one before holds")
+            break
+    assert operation is not None and operation.ended is not None

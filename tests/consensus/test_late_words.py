@@ -1,0 +1,232 @@
+"""What is said by an incarnation that is gone, in an earlier term or by a leader that gave up does not count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from django_hacache.consensus.campaigns import Campaigner
+from django_hacache.consensus.core import Core
+from django_hacache.consensus.election import Election
+from django_hacache.consensus.formation import Formation
+from django_hacache.consensus.leases import Leases
+from django_hacache.consensus.messages import Append, AppendAck, Ping, Pong, Probe, Sender
+from django_hacache.consensus.progress import Progress
+from django_hacache.consensus.replication import Replication
+from django_hacache.consensus.state import NEVER, Role
+from tests.consensus import late_words
+from tests.simulation.invariants import InvariantBroken
+
+PLANS = {
+    late_words.a_vote_outlives_its_voter: {"nodes": 5},
+    late_words.an_acknowledgement_outlives_its_host: {},
+    late_words.acknowledgements_of_an_earlier_term_come_late: {"nodes": 5},
+    late_words.a_leader_has_handed_over: {},
+    late_words.a_change_at_once_meets_a_fresh_host: {},
+    late_words.a_candidate_asks_beside_a_live_leader: {},
+    late_words.a_voter_that_restarted_is_asked_at_once: {},
+    late_words.a_generation_that_is_gone_speaks_late: {},
+    late_words.a_majority_is_lost_beside_a_leader_that_reads: {},
+}
+SEEDS = range(3)
+by_name = pytest.mark.parametrize("script", PLANS, ids=lambda script: script.__name__)
+
+
+@by_name
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_invariant_breaks_in(stage, script, seed):
+    script(stage(seed=seed, **PLANS[script]))
+
+
+def admit_who_is_level_once_a_majority_has_answered(monkeypatch):
+    def admit(self, progress, now):
+        level = progress.match_index >= min(progress.met_before - 1, self._state.commit)
+        progress.admitted = progress.admitted or (progress.fresh and level and bool(self.majority_answered()))
+
+    monkeypatch.setattr(Leases, "_admit", admit)
+
+
+def deal_with_whoever_speaks(monkeypatch):
+    def meet(self, sender, now):
+        known = self.progress.get(sender.addr)
+        if known is None or known.incarnation != sender.incarnation:
+            known = self.progress[sender.addr] = self._progress_of(sender)
+        known.fresh = sender.fresh
+
+    monkeypatch.setattr(Replication, "meet", meet)
+
+
+def count_answers_of_an_earlier_term(monkeypatch):
+    """Of AppendAcks. A Pong of an earlier term adds nothing that could be wrong: the time at which its heartbeat was
+    sent is from before this leadership began, and a lease that runs from then is over or one that its voters keep to,
+    since they take no other candidate until an election timeout after they answered it."""
+
+    def current(self, sender, term, now):
+        return self._replication.progress_of(sender) if self.role is Role.LEADER else None
+
+    monkeypatch.setattr(Core, "_current", current)
+
+
+def read_and_grant_on_after_handing_over(monkeypatch):
+    hand_over, revoke = Core.hand_over, Leases.revoke
+
+    def careless(self, now):
+        monkeypatch.setattr(Leases, "revoke", lambda leases: None)
+        done = hand_over(self, now)
+        monkeypatch.setattr(Leases, "revoke", revoke)
+        self._leases.given_up = False
+        return done
+
+    monkeypatch.setattr(Core, "hand_over", careless)
+
+
+def count_a_fresh_host_at_level_once(monkeypatch):
+    monkeypatch.setattr(
+        Replication,
+        "on_second_node",
+        lambda self, index: any(p.match_index >= index for p in self.progress.values()),
+    )
+
+
+def give_a_real_vote_in_spite_of_a_live_leader(monkeypatch):
+    on_leader_req = Campaigner._on_leader_req
+
+    def careless(self, sender, request, now):
+        on_leader_req(self, sender, replace(request, handover=not request.pre_vote), now)
+
+    monkeypatch.setattr(Campaigner, "_on_leader_req", careless)
+
+
+def forget_the_leader_on_restart(monkeypatch):
+    init = Election.__init__
+
+    def forgetful(self, config, state, *rest):
+        init(self, config, state, *rest)
+        state.leader_heard_at = NEVER
+
+    monkeypatch.setattr(Election, "__init__", forgetful)
+
+
+def join_another_generation_beside_a_live_leader(monkeypatch):
+    join = Core._join
+
+    def careless(self, generation, message, now):
+        with monkeypatch.context() as context:
+            context.setattr(Election, "leader_is_live", lambda election, now: False)
+            return join(self, generation, message, now)
+
+    monkeypatch.setattr(Core, "_join", careless)
+
+
+def form_a_generation_without_waiting(monkeypatch):
+    monkeypatch.setattr(
+        Formation,
+        "allowed",
+        lambda self, now: self._state.hard.fresh and self._fresh_hosts(now) >= self._config.quorum,
+    )
+
+
+@pytest.mark.parametrize(
+    ("bug", "script"),
+    [
+        (admit_who_is_level_once_a_majority_has_answered, late_words.a_vote_outlives_its_voter),
+        (deal_with_whoever_speaks, late_words.an_acknowledgement_outlives_its_host),
+        (count_answers_of_an_earlier_term, late_words.acknowledgements_of_an_earlier_term_come_late),
+        (read_and_grant_on_after_handing_over, late_words.a_leader_has_handed_over),
+        (count_a_fresh_host_at_level_once, late_words.a_change_at_once_meets_a_fresh_host),
+        (give_a_real_vote_in_spite_of_a_live_leader, late_words.a_candidate_asks_beside_a_live_leader),
+        (forget_the_leader_on_restart, late_words.a_voter_that_restarted_is_asked_at_once),
+        (join_another_generation_beside_a_live_leader, late_words.a_generation_that_is_gone_speaks_late),
+        (form_a_generation_without_waiting, late_words.a_majority_is_lost_beside_a_leader_that_reads),
+    ],
+    ids=lambda given: given.__name__,
+)
+def test_a_deliberate_bug_is_found_by_its_script(monkeypatch, stage, bug, script):
+    bug(monkeypatch)
+    with pytest.raises((InvariantBroken, AssertionError)) as caught:
+        for seed in SEEDS:
+            script(stage(seed=seed, **PLANS[script]))
+    assert isinstance(caught.value, InvariantBroken), caught.value
+
+
+def test_who_was_admitted_by_another_leader_has_said_nothing_that_counts_before(stage):
+    """What it acknowledged as a fresh host may be cut off its log since: the other leader need not have it."""
+    cluster = stage()
+    leader = cluster.settle()
+    peer, _ = cluster.followers()
+    core, now, hard = leader.core, leader.clock(), leader.core.hard
+    fresh = Sender(peer.addr, "another", hard.generation, True)
+    member = fresh._replace(fresh=False)
+    last = core.state.log.last_index
+    core.receive(fresh, Probe(), now)
+    cluster.run(200)
+    now = leader.clock()
+    core.receive(fresh, Pong(hard.term, 10_000, now, 1, 0), now)
+    core.receive(fresh, AppendAck(hard.term, True, last, 0, 0), now)
+    progress: Progress = core.progress_of(peer.addr)
+    assert (progress.incarnation, progress.match_index, progress.counts()) == ("another", last, False)
+    core.receive(member, Probe(), now)
+    progress = core.progress_of(peer.addr)
+    assert progress.counts()
+    assert (progress.match_index, progress.answered) == (0, NEVER)
+    # And what it said as a fresh one and comes only now is no more than that.
+    core.receive(fresh, AppendAck(hard.term, True, last, 0, 0), now)
+    core.receive(fresh, Pong(hard.term, 10_000, now, 2, 0), now)
+    assert (progress.match_index, progress.answered) == (0, NEVER)
+
+
+def test_a_late_heartbeat_takes_nothing_back_of_a_lease(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    follower, _ = cluster.followers()
+    pings = []
+    cluster.filters.append(
+        lambda source, target, m: (
+            not (isinstance(m, Ping) and target == follower.addr and pings.append(m)) or True
+        )
+    )
+    cluster.run(500)
+    assert len({ping.echo for ping in pings}) > 3
+    for late in pings:
+        follower.core.receive(leader.core.sender(), late, follower.clock())
+        ready = follower.core.take_ready()
+        assert ready.lease_until is None
+        assert not ready.lease_revoked
+
+
+def test_a_restarted_voter_does_not_slow_the_election_that_others_have_evidence_for(stage):
+    """A leader dies; the two that have not restarted need not wait for anything."""
+    cluster = stage(5)
+    leader = cluster.settle()
+    first, second, third, restarted = cluster.followers()
+    leader.crash()
+    restarted.crash()
+    cluster.restart(restarted)
+    began = cluster.now
+    for host in (first, second, third):
+        cluster.connection_refused(host.addr, leader.addr)
+    assert cluster.leader() is not leader
+    assert cluster.now - began < 500
+
+
+def test_a_fresh_host_is_admitted_with_an_entry_that_was_ordered_after_it_came(stage):
+    """None comes by itself where nobody writes: the leader orders an empty one, once."""
+    cluster = stage()
+    leader = cluster.settle()
+    lost, other = cluster.followers()
+    cluster.run(500)
+    last = leader.core.state.log.last_index
+    lost.crash(wipe=True)
+    cluster.restart(lost)
+    # Nothing that a majority without it has, no admission: its word alone commits nothing.
+    cluster.filters.append(
+        lambda source, target, m: not (isinstance(m, Append) and m.entries and target == other.addr)
+    )
+    cluster.run(1000)
+    assert lost.core.state.log.last_index == last + 1
+    assert lost.disk.hard.fresh
+    cluster.filters.clear()
+    cluster.settle()
+    cluster.run(1000)
+    assert leader.core.state.log.last_index == last + 1
