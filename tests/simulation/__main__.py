@@ -14,9 +14,9 @@ from .life import Result, live
 from .shrink import shrink
 
 
-def attempt(seed: int, duration: int) -> Result | str:
+def attempt(seed: int, duration: int, tails: bool) -> Result | str:
     try:
-        return live(seed, duration)
+        return live(seed, duration, tails=tails)
     except Exception:  # noqa: BLE001
         return f"seed {seed}: {traceback.format_exc(limit=-4)}"
 
@@ -27,11 +27,14 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="one life only")
     parser.add_argument("--duration", type=int, default=30_000, help="simulated milliseconds of each life")
+    parser.add_argument(
+        "--tails", action="store_true", help="in every life, some messages take several election timeouts"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--trace", action="store_true", help="print the events of --seed")
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        print(live(arguments.seed, arguments.duration, tracing=arguments.trace))
+        print(live(arguments.seed, arguments.duration, tails=arguments.tails, tracing=arguments.trace))
         return 0
     return many(arguments)
 
@@ -42,7 +45,9 @@ def many(arguments: argparse.Namespace) -> int:
     total: dict[str, int] = {}
     seeds = range(arguments.start, arguments.start + arguments.seeds)
     with Pool(arguments.jobs) as pool:
-        lives = pool.imap_unordered(partial(attempt, duration=arguments.duration), seeds, chunksize=5)
+        lives = pool.imap_unordered(
+            partial(attempt, duration=arguments.duration, tails=arguments.tails), seeds, chunksize=5
+        )
         for outcome in lives:
             if isinstance(outcome, str):
                 failed.append(outcome)
@@ -58,9 +63,10 @@ def many(arguments: argparse.Namespace) -> int:
     if failed:
         seed = int(failed[0].split(":")[0].removeprefix("seed "))
         print(f"{len(failed)} failed. Replay one, with its events:")
-        print(f"python -m tests.simulation --seed {seed} --duration {arguments.duration} --trace")
+        tails = " --tails" if arguments.tails else ""
+        print(f"python -m tests.simulation --seed {seed} --duration {arguments.duration}{tails} --trace")
         print("The same one as a test, shrunk to what it takes:\n")
-        print(shrink(seed, arguments.duration).as_test())
+        print(shrink(seed, arguments.duration, tails=arguments.tails).as_test())
     return 1 if failed else 0
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from django_hacache.consensus.messages import AckLevel, Message, Refusal, Sender
 from django_hacache.consensus.state import Completion, Role
@@ -21,17 +20,30 @@ from .plan import Plan
 
 @dataclass(slots=True)
 class Operation:
-    """One call of one client."""
+    """One call of one worker. It sends again, to the node of its host, what it has no answer to."""
 
-    number: int
     req_id: str
     command: Command
     level: AckLevel
     host: str
-    process: int
     begun: float
     timeout: int
+    # The commit index that the worker found in its host's page before it first sent.
+    since: int
+    asked_at: float = 0.0
+    attempts: int = 0
     ended: Completion | None = None
+
+    @property
+    def deadline(self) -> float:
+        return self.begun + self.timeout
+
+
+class Attempt(NamedTuple):
+    """What a node is given with a change, and gives back with the answer."""
+
+    operation: Operation
+    number: int
 
 
 class Cluster:
@@ -49,11 +61,13 @@ class Cluster:
         self.transfers = 0
         self._calls = 0
         self.commands: dict[str, Command] = {}
-        self.operations: dict[int, Operation] = {}  # that have not ended
+        self.operations: dict[str, Operation] = {}  # that have not ended, by req_id
+        self.retries = 0
+        self.removed = 0
+        self.full = 0
         self.ended: list[Operation] = []
         # Directed scripts watch and drop messages here.
         self.filters: list[Callable[[str, str, Message], bool]] = []
-        self._incarnations: defaultdict[str, set[str]] = defaultdict(set)
         self.invariants = Invariants(self)
         self.hosts = {addr: Host(self, addr, Random(rng.getrandbits(32))) for addr in self.addrs}
 
@@ -123,14 +137,6 @@ class Cluster:
             if host.core is None:
                 host.start()
 
-    def incarnations_of(self, addr: str) -> set[str]:
-        return self._incarnations[addr]
-
-    def host_crashed(self, host: Host) -> None:
-        self._incarnations[host.addr].add(host.disk.hard.incarnation)
-        for operation in [op for op in self.operations.values() if op.host == host.addr]:
-            del self.operations[operation.number]
-
     def restart(self, host: Host) -> None:
         if host.core is not None:
             return
@@ -139,6 +145,8 @@ class Cluster:
         for peer in self.addrs:
             if peer != host.addr and self.network.reaches(peer, host.addr):
                 self.after(self.network.delay(), self._connected, peer, host.addr)
+        for operation in [op for op in self.operations.values() if op.host == host.addr]:
+            self.after(self.rng.uniform(0, 20), self._reconnected, operation, host.process)
 
     def _connected(self, addr: str, peer: str) -> None:
         host = self.hosts[addr]
@@ -157,28 +165,60 @@ class Cluster:
     def submit(
         self, addr: str, command: Command, level: AckLevel, *, timeout: int, req_id: str = "", since: int = 0
     ) -> Operation:
+        """A worker of a host asks for a change; with `since`, it is one that another try may have done."""
         host = self.hosts[addr]
         self._calls += 1
-        number = self._calls
-        req_id = req_id or f"r{number}"
-        operation = Operation(number, req_id, command, level, addr, host.process, self.now, timeout)
+        req_id = req_id or f"r{self._calls}"
+        operation = Operation(
+            req_id, command, level, addr, self.now, timeout, since or max(host.page_applied, 1)
+        )
         self.commands[req_id] = command
-        self.operations[number] = operation
-        host.submit(req_id, command, level, operation, timeout, since)
+        self.operations[req_id] = operation
+        self._ask(host, operation, since)
         return operation
 
+    def waits_for_one(self, req_id: str) -> bool:
+        operation = self.operations.get(req_id)
+        return operation is not None and operation.level is AckLevel.ONCE
+
+    def _ask(self, host: Host, operation: Operation, since: int) -> None:
+        if operation.ended is not None:
+            return
+        operation.attempts += 1
+        operation.asked_at = self.now
+        left = max(int(operation.deadline - self.now), 1)
+        attempt = Attempt(operation, operation.attempts)
+        host.submit(operation.req_id, operation.command, operation.level, attempt, left, since)
+
+    def _reconnected(self, operation: Operation, process: int) -> None:
+        """The worker has found the node that was started again, if that still lives; or it has given up meanwhile."""
+        if self.hosts[operation.host].process == process:
+            self.ask_again(operation)
+            if self.now >= operation.deadline:
+                self.operations.pop(operation.req_id, None)
+
+    def ask_again(self, operation: Operation) -> None:
+        """The worker's connection broke, with its node or without: until its deadline it sends the same again."""
+        if operation.ended is None and self.now < operation.deadline:
+            self.retries += 1
+            host = self.hosts[operation.host]
+            host.arrive(self._ask, host, operation, operation.since)
+
     def completed(self, host: Host, completion: Completion) -> None:
-        operation: Operation = completion.token
+        attempt: Attempt = completion.token
+        operation = attempt.operation
+        if attempt.number != operation.attempts:
+            return  # the answer to a connection that is gone
         if operation.ended is not None:
             raise InvariantBroken(f"{operation.req_id} ended twice")
         operation.ended = completion
-        self.operations.pop(operation.number, None)
+        self.operations.pop(operation.req_id, None)
         self.ended.append(operation)
         refusal = completion.refusal
         self.trace(host, operation.req_id, operation.level.value, refusal or f"done at {completion.index}")
         slack = 1.3 * operation.timeout + 1000
         unhindered = host.running and not (self.plan.pauses or self.plan.disk_delay)
-        if unhindered and self.now - operation.begun > slack:
+        if unhindered and self.now - operation.asked_at > slack:
             raise InvariantBroken(f"{operation.req_id} took {self.now - operation.begun:.0f} ms")
         if refusal is None:
             self.invariants.acknowledges(host, operation, completion.index, completion.outcome)

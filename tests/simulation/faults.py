@@ -8,11 +8,12 @@ from django_hacache.consensus.messages import AckLevel
 
 from .cluster import Cluster
 from .host import Host
+from .invariants import InvariantBroken
 from .kv import Command
 
 LEVELS = (AckLevel.LEADER, AckLevel.ONCE, AckLevel.QUORUM, AckLevel.ALL)
 COUNTERS = ("hits", "visits")
-KEYS = ("a", "b", "c", "d")
+HANDED_OVER_EVERY = 20.0
 
 
 class Nemesis:
@@ -32,9 +33,12 @@ class Nemesis:
             self._isolate: 3,
             self._partition: 2,
             self._hand_over: 1,
+            self._stop: 1,
             self._reconnect: 1,
-            self._false_evidence: 1,
+            self._fill: 1,
         }
+        if cluster.plan.false_evidence:
+            kinds[self._false_evidence] = 1
         if cluster.plan.pauses:
             kinds[self._pause] = 4
         self._kinds, self._weights = list(kinds), list(kinds.values())
@@ -105,7 +109,8 @@ class Nemesis:
                 cluster.after(rng.uniform(1, 50), self._refused, peer, host)
 
     def _refused(self, peer: str, host: Host) -> None:
-        if host.core is None:
+        # Who is frozen finds out later, when it may not be true any more.
+        if host.core is None and not self._cluster.hosts[peer].paused:
             self._cluster.connection_refused(peer, host.addr)
 
     def _restart(self, host: Host) -> None:
@@ -168,6 +173,36 @@ class Nemesis:
                 self._cluster.trace(host, "hands over")
                 host.hand_over()
 
+    def _stop(self) -> None:
+        """A node is stopped: it hands over what it leads, ends the lease of its page, and is started again."""
+        host = self._host()
+        if host.running:
+            self._cluster.trace(host, "is to stop")
+            host.hand_over()
+            self._cluster.after(HANDED_OVER_EVERY, self._stopping, host, host.process, self._duration())
+
+    def _stopping(self, host: Host, process: int, left: float) -> None:
+        if host.process != process or host.core is None:
+            return
+        if left > 0 and (host.core.handing_over or not host.running):
+            self._cluster.after(HANDED_OVER_EVERY, self._stopping, host, process, left - HANDED_OVER_EVERY)
+            return
+        self._cluster.trace(host, "stops")
+        host.stop()
+        self._cluster.after(HANDED_OVER_EVERY * 5, self._restart, host)
+
+    def _fill(self) -> None:
+        """Somebody else fills the file system: the node stores what still has room, then ends at each start."""
+        host, rng = self._host(), self._rng
+        if host.disk.room is not None:
+            return
+        host.disk.room = rng.choice((0, rng.randrange(2000)))
+        self._cluster.trace(host, "has room for", host.disk.room, "bytes")
+        self._cluster.after(self._duration(), self._make_room, host)
+
+    def _make_room(self, host: Host) -> None:
+        host.disk.room = None
+
     def _reconnect(self) -> None:
         host = self._host()
         peer = self._peer_of(host)
@@ -186,7 +221,7 @@ class Nemesis:
         cluster = self._cluster
         cluster.network.heal()
         for host in cluster.hosts.values():
-            host.armed = None
+            host.armed = host.disk.room = None
             host.resume()
             cluster.restart(host)
 
@@ -199,6 +234,8 @@ class Clients:
         self._value = 0
         self._call()
         self._read()
+        if cluster.plan.ask_again_interval:
+            self._ask_again()
 
     def _call(self) -> None:
         if self.over:
@@ -212,16 +249,37 @@ class Clients:
         cluster.after(rng.expovariate(1 / cluster.plan.client_interval), self._call)
 
     def _command(self) -> Command:
-        rng = self._rng
+        rng, plan = self._rng, self._cluster.plan
         self._value += 1
         if rng.random() < 0.4:
             return Command("incr", rng.choice(COUNTERS), 1)
-        return Command(rng.choice(("set", "set", "add", "delete")), rng.choice(KEYS), self._value)
+        kind = rng.choice(("set", "set", "set", "add", "delete", "touch" if plan.ttl else "set"))
+        ttl = plan.ttl if plan.ttl and rng.random() < 0.6 else 0
+        return Command(kind, f"k{rng.randrange(plan.keys)}", self._value, ttl, plan.padding)
+
+    def _ask_again(self) -> None:
+        """A worker loses its connection, or is impatient."""
+        cluster = self._cluster
+        if cluster.operations:
+            cluster.ask_again(self._rng.choice(list(cluster.operations.values())))
+        if not self.over:
+            cluster.after(self._rng.expovariate(1 / cluster.plan.ask_again_interval), self._ask_again)
 
     def _read(self) -> None:
+        """Every host reads; a worker that is frozen between the value and the look at the lease uses it later."""
         cluster = self._cluster
         for host in cluster.hosts.values():
             if host.may_read():
                 cluster.invariants.read(host)
+            elif self._rng.random() < 0.2:
+                fault = cluster.invariants.fault_of_read(host)
+                if fault:
+                    wait = self._rng.uniform(0, 2 * cluster.plan.election_timeout)
+                    cluster.after(wait, self._use, host, host.epoch, fault)
         if not self.over:
             cluster.after(self._rng.expovariate(1 / cluster.plan.read_interval), self._read)
+
+    def _use(self, host: Host, epoch: int, fault: str) -> None:
+        """Use a value that was found while nothing vouched for it, if the page says what it said then."""
+        if host.epoch == epoch and host.may_read():
+            raise InvariantBroken(f"a worker froze; later the page is as it was: {fault}")

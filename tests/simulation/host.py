@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core, restored
+from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.messages import AckLevel, Entry, Sender
 from django_hacache.consensus.state import NEVER, Ready
 
-from .disk import Disk, Snapshot
-from .kv import Command, Overlay
+from .disk import Disk, DiskFull, Snapshot
+from .kv import ENTRY_BYTES, Command, Overlay
 
 if TYPE_CHECKING:
     from .cluster import Cluster
 
 CHUNKS = 3
 TRANSFER_TIMEOUT = 800.0
+UPKEEP_EVERY = 100
+EXPIRED_KEYS = 20
+RESTARTS_AFTER = 200.0
 
 
 @dataclass(slots=True)
@@ -71,6 +75,13 @@ class Host:
         self.wakes_at = 0.0
         # The control page: workers read by it even while the node is paused or dead.
         self.lease_until = NEVER
+        self.epoch = 0
+        self.page_applied = 0
+        # The process that granted the lease of the page as leader.
+        self.granted_as_leader = 0
+        self.upkeep_at = 0
+        # The index of a removal that is on its way, and the term that it was proposed in.
+        self.removing = (0, 0)
         # What workers still read of a directory that is gone: generation, applied index, end of the lease.
         self.left_behind: list[tuple[Any, int, float]] = []
         self.incoming: int | None = None
@@ -89,13 +100,32 @@ class Host:
     def may_read(self) -> bool:
         return self.lease_until > self.clock()
 
+    @property
+    def reads_as_leader(self) -> bool:
+        """Whether the lease of the page, if it holds, is that of a leader whose process lives."""
+        return self.core is not None and self.granted_as_leader == self.process
+
+    def grant(self, deadline: int) -> None:
+        """As ControlPage.grant."""
+        if not self.may_read():
+            self.epoch += 1
+        self.lease_until = deadline
+        self.granted_as_leader = self.process if self.core.accepts else 0
+
+    def revoke(self) -> None:
+        self.epoch += 1
+        self.lease_until = NEVER
+        self.granted_as_leader = 0
+
     # the life of the process
 
     def start(self) -> None:
         assert self.core is None
         disk = self.disk
         self.process += 1
-        self.lease_until = NEVER
+        self.revoke()
+        self.page_applied = disk.applied
+        self.removing = (0, 0)
         self.incoming = None
         self.unstored.clear()
         self.evaluator = Overlay(self)
@@ -121,17 +151,25 @@ class Host:
         self.paused = self.writing = self.batched = False
         self.armed = None
         self.inbox.clear()
-        self.cluster.host_crashed(self)
         if wipe:
             self.lose_directory()
+        elif not self.disk.identified:
+            self.disk.hard = fresh_state(self.rng)
 
     def lose_directory(self) -> None:
         self.cluster.invariants.wiped(self)
         if self.may_read():
             self.left_behind.append((self.disk.hard.generation, self.disk.applied, self.lease_until))
         plan = self.cluster.plan
+        room = self.disk.room
         self.disk = Disk(self.rng, plan.request_table, plan.request_table_bytes)
-        self.lease_until = NEVER
+        self.disk.room = room
+        self.revoke()
+
+    def stop(self) -> None:
+        """The process ends by itself: nobody reads by its lease any more."""
+        self.crash()
+        self.revoke()
 
     def pause(self) -> None:
         self.paused = True
@@ -184,7 +222,32 @@ class Host:
             return
         self.wakes_at = 0.0
         self.core.tick(self.clock())
+        self.upkeep()
         self.step()
+
+    def upkeep(self) -> None:
+        """The leader proposes what has to go: what has expired, and the oldest ones beyond the limits, in one step."""
+        now, plan = self.clock(), self.cluster.plan
+        term = self.core.hard.term
+        on_its_way = self.removing[1] == term and self.disk.applied < self.removing[0]
+        if now < self.upkeep_at or on_its_way or not self.core.accepts:
+            return
+        self.upkeep_at = now + UPKEEP_EVERY
+        contents = self.disk.contents
+        gone = [key for key, end in contents.ends.items() if end <= now][:EXPIRED_KEYS]
+        entries, size = len(contents.values), contents.bytes
+        for key in contents.values:
+            if entries <= plan.max_entries and size <= plan.size_limit:
+                break
+            entries, size = entries - 1, size - ENTRY_BYTES - contents.padding[key]
+            if key not in gone:
+                gone.append(key)
+        index = self.core.state.log.last_index + 1
+        effect = self.evaluator.removal(gone, index)
+        if effect and self.core.propose(effect, now):
+            self.cluster.invariants.decided(self, index)
+            self.cluster.removed += len(gone)
+            self.removing = (index, term)
 
     def submit(
         self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int, since: int
@@ -217,8 +280,15 @@ class Host:
             self.crash()
             return
         if ready.lease_revoked:
-            self.lease_until = NEVER
-        self.persist(ready)
+            self.revoke()
+        try:
+            self.persist(ready)
+        except DiskFull:
+            self.cluster.trace(self, "cannot store its step, and ends")
+            self.cluster.full += 1
+            self.stop()
+            self.cluster.after(RESTARTS_AFTER, self.cluster.restart, self)
+            return
         self.cluster.invariants.stepped(self, ready)
         if self.armed == "after" and durable:
             self.cluster.trace(self, "crashes after its step is durable")
@@ -238,8 +308,8 @@ class Host:
         if ready.has_durable_part or self.unstored:
             self.disk.persist(ready, self.unstored)
             self.unstored.clear()
-        for entry in ready.apply:
-            self.evaluator.applied(entry.effect, entry.index)
+        if ready.apply:
+            self.evaluator.applied(self.disk.applied)
 
     def _written(self, ready: Ready, process: int) -> None:
         """The disk was slow; now the step goes on, before anything that came meanwhile."""
@@ -254,8 +324,9 @@ class Host:
 
     def publish(self, ready: Ready) -> None:
         cluster = self.cluster
+        self.page_applied = self.disk.applied
         if ready.lease_until is not None:
-            self.lease_until = max(self.lease_until, ready.lease_until)
+            self.grant(ready.lease_until)
             cluster.invariants.granted(self)
         if ready.role_changed:
             cluster.trace(self, self.core.role.value, "term", self.core.hard.term, "leader", self.core.leader)
@@ -290,7 +361,7 @@ class Host:
         term = disk.term_at(disk.applied)
         assert term is not None
         sender = self.core.sender()
-        snapshot = Snapshot(disk, term)
+        snapshot = Snapshot(disk, term, self.clock())
         transfer = Transfer(
             cluster.transfers, self.addr, peer, self.process, sender, self.core.hard.term, snapshot
         )
@@ -312,33 +383,40 @@ class Host:
     def take_chunk(self, transfer: Transfer, chunk: int) -> None:
         core, now = self.core, self.clock()
         self.armed = None  # what is emptied and installed here belongs into one transaction with its step
-        self.step(at_once=True)
+        if not self._stored():
+            return
         if chunk == 0:
             if self.incoming == transfer.number:
                 return
-            if not core.snapshot_begins(transfer.sender, transfer.leader_term, now):
-                self.step(at_once=True)
+            accepted = core.snapshot_begins(transfer.sender, transfer.leader_term, now)
+            if not self._stored() or not accepted:
                 return
             self.incoming = transfer.number
-            self.disk.empty()  # in one transaction with the Ready of this step
-            self.lease_until = NEVER
+            self.disk.empty()
         else:
             if self.incoming != transfer.number:
                 return
             if not core.snapshot_goes_on(transfer.sender, transfer.leader_term, now):
                 self.incoming = None
-                self.step(at_once=True)
+                self._stored()
                 return
         if chunk == CHUNKS - 1:
             self.incoming = None
             snapshot = transfer.snapshot
             # A step of its own: what following the sender left behind is stored first.
-            self.step(at_once=True)
-            self.disk.install(snapshot)
+            if not self._stored():
+                return
+            self.disk.install(snapshot, now)
             core.snapshot_installed(snapshot.index, snapshot.term, snapshot.requests, now)
+        if self._stored():
+            source = self.cluster.hosts[transfer.source]
+            self.cluster.deliver(self.addr, transfer.source, source.chunk_taken, transfer, chunk)
+
+    def _stored(self) -> bool:
+        """Carry out what there is to carry out; False where the process ended over it."""
+        core = self.core
         self.step(at_once=True)
-        source = self.cluster.hosts[transfer.source]
-        self.cluster.deliver(self.addr, transfer.source, source.chunk_taken, transfer, chunk)
+        return self.core is core
 
     def chunk_taken(self, transfer: Transfer, chunk: int) -> None:
         if transfer.over or transfer.process != self.process or chunk != transfer.chunk:

@@ -6,11 +6,11 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from django_hacache.consensus.messages import AckLevel, Entry, Generation, LeaderReqAck
+from django_hacache.consensus.messages import AckLevel, Entry, ForwardReply, Generation, LeaderReqAck
 from django_hacache.consensus.state import Ready, Role
 
 from .disk import Disk
-from .kv import Contents
+from .reference import Reference
 
 if TYPE_CHECKING:
     from .cluster import Cluster, Operation
@@ -38,11 +38,13 @@ class History:
     def __init__(self, formed: int) -> None:
         self.formed = formed
         self.order: list[Committed] = []
-        self.contents = Contents()
+        self.reference = Reference()
         self.req_ids: dict[str, int] = {}
         self.leaders: dict[int, str] = {}
         # (index, term) -> the entry and the term before it: log matching, by induction.
         self.entries: dict[tuple[int, int], tuple[bytes, str, int]] = {}
+        # Of what waits for level once: the members that have stored it.
+        self.held_once: dict[tuple[int, int], set[str]] = {}
         self.acked_at_all = 0
         self.quorum_times: list[float] = []
         self.quorum_indexes: list[int] = []
@@ -61,7 +63,10 @@ class Invariants:
         self.histories: dict[Generation, History] = {}
         self._seen: dict[str, Monotonic] = {}
         self._last_read: dict[str, tuple[Generation, int]] = {}
-        self._lost: list[Disk] = []
+        # What each host held as a member before it lost its directory.
+        self._lost: dict[str, Disk] = {}
+        # When the leader of a term decided what stands at an index.
+        self._decided: dict[tuple[Generation, int, int], float] = {}
         self.leaderships = 0
         self.generations_led: list[Generation] = []
         self.refused: dict[str, str] = {}
@@ -87,7 +92,7 @@ class Invariants:
 
     def wiped(self, host: Host) -> None:
         if not host.disk.hard.fresh:
-            self._lost.append(host.disk)
+            self._lost[host.addr] = host.disk
         self._seen.pop(host.addr, None)
 
     def without_state(self) -> set[str]:
@@ -120,10 +125,44 @@ class Invariants:
                 self._applies(host, history, ready)
             if ready.role_changed and state.role is Role.LEADER:
                 self._leads(host, history)
+            if ready.reset_log is not None or ready.truncate_from is not None:
+                self._still_committed(history, hard.generation)
+            if ready.hard_state is not None and not hard.fresh:
+                self._still_committed(history, hard.generation)
+        if hard.installing and host.may_read():
+            raise InvariantBroken(f"{host.addr} may read while a snapshot replaces its replica")
         for _, message in ready.messages:
             if type(message) is LeaderReqAck and message.granted and not message.pre_vote:
                 voted_rightly = not hard.fresh or hard.forming is not None
                 self._require(voted_rightly, host.addr, "voted although it is fresh")
+            elif type(message) is ForwardReply and message.refusal is None:
+                self._once(host, message.req_id, message.index)
+        for completion in ready.completions:
+            if completion.refusal is None and state.role is Role.LEADER:
+                self._once(host, completion.token.operation.req_id, completion.index)
+
+    def _still_committed(self, history: History, generation: Generation) -> None:
+        """A member that gives up a part of its log, or is admitted, takes nothing from what is committed."""
+        if history.order and not self.majority_lost:
+            entry = history.order[-1].entry
+            holders = self._holders(generation, entry)
+            self._require(
+                holders >= self._cluster.quorum, entry, "was committed, and only", holders, "hold it"
+            )
+
+    def _once(self, host: Host, req_id: str, index: int) -> None:
+        """The leader acknowledges a change at level once: another member has it, or had it before its log was cut."""
+        if not self._cluster.waits_for_one(req_id) or self._cluster.plan.nodes == 1:
+            return
+        state, generation = host.core.state, host.core.hard.generation
+        if index <= max(state.commit, state.log.base_index):
+            return
+        entry = state.log.entry(index)
+        known = self._history(generation).held_once.get((index, entry.term), set()) - {host.addr}
+        holds = known or any(
+            self._holds(each, generation, entry) for each in self._cluster.hosts.values() if each is not host
+        )
+        self._require(bool(holds), req_id, "is acknowledged at level once, and no other member has it")
 
     def _monotonic(self, host: Host) -> None:
         state, hard = host.core.state, host.core.hard
@@ -154,8 +193,10 @@ class Invariants:
         )
 
     def _log_matching(self, host: Host, history: History, ready: Ready) -> None:
-        log = host.core.state.log
+        log, member = host.core.state.log, not host.core.hard.fresh
         for entry in ready.entries:
+            if member and self._cluster.waits_for_one(entry.req_id):
+                history.held_once.setdefault((entry.index, entry.term), set()).add(host.addr)
             before = log.term_at(entry.index - 1) if entry.index > log.base_index else None
             known = history.entries.get((entry.index, entry.term))
             if known is None:
@@ -181,7 +222,7 @@ class Invariants:
     def _first_commit(self, host: Host, history: History, entry: Entry, term: int) -> None:
         generation = host.core.hard.generation
         self._require(not host.core.hard.fresh or term > 0, host.addr, "committed alone although fresh")
-        holders = sum(self._holds(each, generation, entry) for each in self._cluster.hosts.values())
+        holders = self._holders(generation, entry)
         needed = self._cluster.quorum
         self._require(holders >= needed, host.addr, "committed", entry, "which only", holders, "members hold")
         if entry.req_id:
@@ -191,34 +232,29 @@ class Invariants:
             self._require(
                 entry.req_id not in self.refused, entry.req_id, "was refused as not done, and is done"
             )
-            self._evaluated(history, entry)
-        history.contents.apply(entry.effect)
-        history.order.append(Committed(entry, term, history.contents.digest))
+        decided_at = self._decided.pop((generation, entry.term, entry.index), self._cluster.now)
+        if entry.req_id:
+            command = self._cluster.commands[entry.req_id]
+            wrong = history.reference.wrong(command, entry, decided_at, self._cluster.plan)
+            self._require(wrong is None, wrong)
+        history.reference.apply(entry.effect, decided_at, self._cluster.plan)
+        history.order.append(Committed(entry, term, history.reference.digest))
+
+    def decided(self, host: Host, index: int) -> None:
+        """The leader has decided what a change does that will stand at `index`."""
+        hard = host.core.hard
+        self._decided[hard.generation, hard.term, index] = self._cluster.now
+
+    def _holders(self, generation: Generation | None, entry: Entry) -> int:
+        return sum(self._holds(each, generation, entry) for each in self._cluster.hosts.values())
 
     def _holds(self, host: Host, generation: Generation | None, entry: Entry) -> bool:
         if host.disk.holds(generation, entry.index, entry.term):
             return True
-        # Its answer may have been on its way when it lost its directory.
-        return any(
-            disk.hard.incarnation in self._cluster.incarnations_of(host.addr)
-            and disk.holds(generation, entry.index, entry.term)
-            for disk in self._lost
-        )
-
-    def _evaluated(self, history: History, entry: Entry) -> None:
-        """The leader decided as the order demands: every increment counts once, an add adds what is absent."""
-        command = self._cluster.commands[entry.req_id]
-        old = history.contents.values.get(command.key)
-        match command.kind:
-            case "set":
-                expected = b"1"
-            case "add":
-                expected = b"1" if old is None else b"0"
-            case "delete":
-                expected = b"0" if old is None else b"1"
-            case _:
-                expected = str((old or 0) + command.value).encode()
-        self._require(entry.outcome == expected, command, "of", old, "came out as", entry.outcome)
+        # Its answer may have been on its way when it lost its directory: as if it were lost a moment later. That is so
+        # until it is admitted; then it counts as what it is.
+        lost = self._lost.get(host.addr) if host.disk.hard.fresh else None
+        return lost is not None and lost.holds(generation, entry.index, entry.term)
 
     # leaders
 
@@ -267,30 +303,43 @@ class Invariants:
 
     def read(self, host: Host) -> None:
         """A worker of `host` reads under its lease; nobody asks the node."""
-        generation, applied = host.disk.hard.generation, host.disk.applied
         self.reads += 1
-        self._require(generation is not None and not host.disk.hard.fresh, host.addr, "is fresh and readable")
-        self._require(not host.disk.hard.installing, host.addr, "reads half a replica")
-        history = self._history(generation)
-        order = history.order
-        digest = order[applied - 1].digest if applied else 0
-        self._require(host.disk.contents.digest == digest, host.addr, "reads what is not at", applied)
+        fault = self.fault_of_read(host)
+        if fault:
+            raise InvariantBroken(fault)
+        generation, applied = host.disk.hard.generation, host.disk.applied
         last = self._last_read.get(host.addr)
         if last is not None and last[0] == generation:
             self._require(last[1] <= applied, host.addr, "reads", applied, "after", last[1])
         elif last is not None:
-            earlier = self._history(last[0]).formed < history.formed
+            earlier = self._history(last[0]).formed < self._history(generation).formed
             self._require(earlier, host.addr, "reads", generation, "after", last[0])
         self._last_read[host.addr] = (generation, applied)
+
+    def fault_of_read(self, host: Host) -> str:
+        """What is wrong with what a worker of `host` finds now, whether it may use it or not; empty: nothing."""
+        disk = host.disk
+        generation, applied = disk.hard.generation, disk.applied
+        if generation is None or disk.hard.fresh:
+            return f"{host.addr} is fresh and read"
+        if disk.hard.installing:
+            return f"{host.addr} reads half a replica"
+        history = self._history(generation)
+        order = history.order
+        digest = order[applied - 1].digest if applied else 0
+        if disk.contents.digest != digest:
+            return f"{host.addr} reads what is not at {applied}"
+        if applied < history.acked_at_all:
+            return f"{host.addr} reads {applied} after {history.acked_at_all} at level all"
         # Whatever was acknowledged at quorum more than a lease ago, on any clock, is here.
         plan = self._cluster.plan
         since = self._cluster.now - plan.lease * (1 + plan.clock_rate_error) - 2
         position = bisect_right(history.quorum_times, since)
-        if position:
-            reached = applied >= history.quorum_indexes[position - 1]
-            self._require(
-                reached, host.addr, "reads", applied, "a lease after", history.quorum_indexes[position - 1]
-            )
+        if position and applied < history.quorum_indexes[position - 1]:
+            return f"{host.addr} reads {applied} a lease after {history.quorum_indexes[position - 1]}"
+        if applied == len(order) and disk.contents.ends:
+            return history.reference.wrong_ends(host)
+        return ""
 
     # answers
 
@@ -323,7 +372,7 @@ class Invariants:
         if not history.quorum_indexes or index > history.quorum_indexes[-1]:
             history.quorum_times.append(self._cluster.now)
             history.quorum_indexes.append(index)
-        self._leader_has_applied(history, entry)
+        self._leaders_have_applied(history, entry)
         if operation.level is AckLevel.ALL:
             history.acked_at_all = max(history.acked_at_all, index)
             for each in self._cluster.hosts.values():
@@ -335,18 +384,28 @@ class Invariants:
                     )
                     self._require(over, each.addr, "lost a replica that is read at", applied, "while", index)
 
-    def _leader_has_applied(self, history: History, entry: Entry) -> None:
-        """Reads on the leader's host are linearizable: whoever answers, the leader has applied it before.
+    def _leaders_have_applied(self, history: History, entry: Entry) -> None:
+        """Reads on the leader's host are linearizable: whoever answers, it has applied it before.
 
-        One that does not accept yet reads under a lease that it got as a follower, as does one that was replaced.
+        So has every host that reads under a lease that it got as leader, be it replaced or frozen since: as long as
+        that holds, no other one may commit. The exception is evidence of its death that is false.
         """
-        leaders = self._cluster.leaders
-        leader = max(leaders, key=lambda host: host.core.hard.term, default=None)
-        if leader is None or self._history(leader.core.hard.generation) is not history:
-            return
-        if leader.core.hard.term >= entry.term and leader.core.accepts and leader.may_read():
-            reached = leader.disk.applied >= entry.index
-            self._require(reached, leader.addr, "leads and reads", leader.disk.applied, "after", entry.index)
+        reading = [host for host in self._cluster.hosts.values() if host.reads_as_leader and host.may_read()]
+        if self._cluster.plan.false_evidence:
+            newest = max((h.core.hard.term for h in self._cluster.leaders), default=0)
+            reading = [h for h in reading if h.core.accepts and h.core.hard.term == newest >= entry.term]
+        for host in reading:
+            same = self._history(host.disk.hard.generation) is history
+            reached = same and host.disk.applied >= entry.index
+            self._require(
+                reached,
+                host.addr,
+                "reads as leader at",
+                host.disk.applied,
+                "while",
+                entry.index,
+                "is acknowledged",
+            )
 
     def _reads_all(self, host: Host, history: History, index: int) -> None:
         same = self._history(host.disk.hard.generation) is history

@@ -1,61 +1,137 @@
-"""The state machine of the simulation: a small dict, and the leader's evaluator over it."""
+"""The state machine of the simulation: a small dict with times to live, and the leader's evaluator over it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
+
+ENTRY_BYTES = 60
+"""What an entry takes beside its value."""
 
 
 class Command(NamedTuple):
-    """What a client asks for; `len` of it is its size for the core's bounds."""
+    """What a client asks for."""
 
-    kind: str  # set, add, delete, incr
+    kind: str  # set, add, delete, incr, touch
     key: str
-    value: int
+    value: int = 0
+    ttl: int = 0  # milliseconds; 0: for ever
+    padding: int = 0  # bytes that the value takes
 
     @property
     def size(self) -> int:
-        return 40
+        """For the core's bounds on what waits."""
+        return 40 + self.padding
 
 
-def set_effect(key: str, value: int) -> bytes:
-    return f"set {key} {value}".encode()
+class Effect(NamedTuple):
+    """What an entry of the log does to a replica. `keep`: the key's end stays what it is."""
+
+    kind: str  # set, del, touch, rm
+    keys: tuple[str, ...]
+    value: int = 0
+    ttl: int = 0
+    keep: bool = False
+    padding: int = 0
+
+
+def set_effect(key: str, value: int, *, ttl: int = 0, keep: bool = False, padding: int = 0) -> bytes:
+    return f"set {key} {value} {'keep' if keep else ttl} {'x' * padding}".encode()
 
 
 def delete_effect(key: str) -> bytes:
     return f"del {key}".encode()
 
 
-def parse(effect: bytes) -> tuple[str, int | None] | None:
-    """Which key becomes what (None: absent); None where nothing changes."""
+def touch_effect(key: str, ttl: int) -> bytes:
+    return f"touch {key} {ttl}".encode()
+
+
+def remove_effect(keys: Iterable[str]) -> bytes:
+    return f"rm {' '.join(keys)}".encode()
+
+
+@lru_cache(maxsize=4096)  # each host applies it
+def parse(effect: bytes) -> Effect | None:
+    """None where nothing changes."""
     if not effect:
         return None
-    parts = effect.decode().split()
-    return (parts[1], int(parts[2])) if parts[0] == "set" else (parts[1], None)
+    kind, key, *rest = effect.decode().split(" ")
+    match kind:
+        case "set":
+            value, end, padding = rest
+            keep = end == "keep"
+            return Effect(kind, (key,), int(value), 0 if keep else int(end), keep, len(padding))
+        case "touch":
+            return Effect(kind, (key,), ttl=int(rest[0]))
+        case _:
+            return Effect(kind, (key, *rest))
 
 
 class Contents:
-    """A dict with a digest that follows each change, so that two replicas compare in one step."""
+    """A dict with a digest that follows each change, so that two replicas compare in one step.
 
-    __slots__ = ("digest", "values")
+    The order of the dict is that of the latest writes. When an entry ends is counted on one host's clock and is no part
+    of the digest.
+    """
 
-    def __init__(self, values: dict[str, int] | None = None, digest: int = 0) -> None:
-        self.values = dict(values or {})
-        self.digest = digest
+    __slots__ = ("bytes", "digest", "ends", "padding", "values")
 
-    def apply(self, effect: bytes) -> None:
+    def __init__(self) -> None:
+        self.values: dict[str, int] = {}
+        self.padding: dict[str, int] = {}
+        self.ends: dict[str, int] = {}
+        self.digest = 0
+        self.bytes = 0
+
+    def apply(self, effect: bytes, born: int = 0) -> None:
+        """Do what an entry says that was appended at `born`, on the clock of whoever keeps this."""
         change = parse(effect)
         if change is None:
             return
-        key, value = change
-        old = self.values.pop(key, None)
-        if old is not None:
-            self.digest ^= hash((key, old))
-        if value is not None:
-            self.values[key] = value
-            self.digest ^= hash((key, value))
+        if change.kind == "touch":
+            (key,) = change.keys
+            if key in self.values:
+                self._ends(key, born, change.ttl)
+            return
+        for key in change.keys:
+            old = self.values.pop(key, None)
+            if old is not None:
+                self.digest ^= hash((key, old))
+                self.bytes -= ENTRY_BYTES + self.padding.pop(key)
+            if change.kind != "set":
+                self.ends.pop(key, None)
+                continue
+            self.values[key], self.padding[key] = change.value, change.padding
+            self.digest ^= hash((key, change.value))
+            self.bytes += ENTRY_BYTES + change.padding
+            if not change.keep:
+                self._ends(key, born, change.ttl)
+
+    def _ends(self, key: str, born: int, ttl: int) -> None:
+        if ttl:
+            self.ends[key] = born + ttl
+        else:
+            self.ends.pop(key, None)
+
+    def live(self, key: str, now: int) -> int | None:
+        end = self.ends.get(key)
+        return None if end is not None and end <= now else self.values.get(key)
 
     def copy(self) -> Contents:
-        return Contents(self.values, self.digest)
+        copied = Contents()
+        copied.values, copied.padding, copied.ends = dict(self.values), dict(self.padding), dict(self.ends)
+        copied.digest, copied.bytes = self.digest, self.bytes
+        return copied
+
+
+class Ahead(NamedTuple):
+    """A key as the order leaves it, before that is applied."""
+
+    index: int
+    value: int | None
+    end: int  # 0: none
 
 
 class Overlay:
@@ -63,37 +139,68 @@ class Overlay:
 
     def __init__(self, host) -> None:
         self._host = host
-        self._ahead: dict[str, tuple[int, int | None]] = {}
+        self._ahead: dict[str, Ahead] = {}
 
-    def _value(self, key: str) -> int | None:
-        if key in self._ahead:
-            return self._ahead[key][1]
-        return self._host.disk.contents.values.get(key)
+    def _look(self, key: str, now: int) -> Ahead | None:
+        """The live entry."""
+        ahead = self._ahead.get(key)
+        if ahead is None:
+            contents = self._host.disk.contents
+            value = contents.live(key, now)
+            return None if value is None else Ahead(0, value, contents.ends.get(key, 0))
+        return None if ahead.value is None or 0 < ahead.end <= now else ahead
+
+    def _present(self, key: str) -> bool:
+        """Whether replicas hold it when this is applied, expired or not."""
+        ahead = self._ahead.get(key)
+        return key in self._host.disk.contents.values if ahead is None else ahead.value is not None
 
     def evaluate(self, command: Command, index: int, now: int) -> tuple[bytes, bytes]:
-        old = self._value(command.key)
-        match command.kind:
+        kind, key, value, ttl, padding = command
+        found = self._look(key, now)
+        outcome = b"1" if found is not None or kind == "set" else b"0"
+        effect = b""
+        match kind:
             case "set":
-                effect, outcome = set_effect(command.key, command.value), b"1"
+                effect = self._set(index, key, value, now, ttl, padding)
             case "add":
-                effect = set_effect(command.key, command.value) if old is None else b""
-                outcome = b"1" if old is None else b"0"
+                outcome = b"0" if found is not None else b"1"
+                if found is None:
+                    effect = self._set(index, key, value, now, ttl, padding)
             case "delete":
-                effect = delete_effect(command.key) if old is not None else b""
-                outcome = b"1" if old is not None else b"0"
+                if self._present(key):
+                    effect = delete_effect(key)
+                    self._ahead[key] = Ahead(index, None, 0)
+            case "touch":
+                if found is not None:
+                    effect = touch_effect(key, ttl)
+                    self._ahead[key] = Ahead(index, found.value, now + ttl if ttl else 0)
             case _:
-                value = (old or 0) + command.value
-                effect, outcome = set_effect(command.key, value), str(value).encode()
-        change = parse(effect)
-        if change is not None:
-            self._ahead[change[0]] = (index, change[1])
+                value = (found.value if found is not None else 0) + value
+                outcome = str(value).encode()
+                if found is None:
+                    effect = self._set(index, key, value, now, ttl, padding)
+                else:
+                    effect = set_effect(key, value, keep=True, padding=padding)
+                    self._ahead[key] = Ahead(index, value, found.end)
+        self._host.cluster.invariants.decided(self._host, index)
         return effect, outcome
 
-    def applied(self, effect: bytes, index: int) -> None:
+    def _set(self, index: int, key: str, value: int, now: int, ttl: int, padding: int) -> bytes:
+        self._ahead[key] = Ahead(index, value, now + ttl if ttl else 0)
+        return set_effect(key, value, ttl=ttl, padding=padding)
+
+    def removal(self, keys: Iterable[str], index: int) -> bytes:
+        """The effect of an eviction, without what a change in the order has touched."""
+        chosen = [key for key in keys if key not in self._ahead]
+        for key in chosen:
+            self._ahead[key] = Ahead(index, None, 0)
+        return remove_effect(chosen) if chosen else b""
+
+    def applied(self, index: int) -> None:
+        """The replica now holds everything up to `index`."""
         if self._ahead:
-            change = parse(effect)
-            if change is not None and change[0] in self._ahead and self._ahead[change[0]][0] <= index:
-                del self._ahead[change[0]]
+            self._ahead = {key: ahead for key, ahead in self._ahead.items() if ahead.index > index}
 
     def abandon(self) -> None:
         self._ahead.clear()

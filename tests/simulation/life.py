@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 from .cluster import Cluster
 from .faults import Clients, Nemesis
+from .host import Host
 from .invariants import InvariantBroken
 from .plan import draw
 
@@ -31,17 +33,26 @@ class Result:
     generations: int
     transfers: int
     reads: int
+    retries: int
+    removed: int
+    full: int
 
 
 def live(
-    seed: int, duration: int = 30_000, *, without: frozenset[int] = frozenset(), tracing: bool = False
+    seed: int,
+    duration: int = 30_000,
+    *,
+    without: frozenset[int] = frozenset(),
+    tails: bool = False,
+    tracing: bool = False,
+    **changes: Any,
 ) -> Result:
-    """Live one life, with all strikes of the nemesis but those in `without`.
+    """Live one life, with all strikes of the nemesis but those in `without`; `changes` are to the plan of the seed.
 
     Raises LifeEnded where something that must hold does not.
     """
     rng = Random(seed)
-    plan = draw(rng, duration)
+    plan = replace(draw(rng, duration, tails=tails), **changes)
     cluster = Cluster(plan, rng, tracing=tracing)
     if tracing:
         print(plan)
@@ -50,9 +61,8 @@ def live(
     nemesis, clients = Nemesis(cluster, without), Clients(cluster)
     try:
         cluster.run_until(duration)
-        clients.over = True
         nemesis.stop()
-        _demand_recovery(cluster)
+        _demand_recovery(cluster, clients)
     except Exception as error:
         raise LifeEnded(seed, cluster.now, nemesis.strikes) from error
     invariants = cluster.invariants
@@ -66,22 +76,43 @@ def live(
         len(invariants.generations_led),
         cluster.transfers,
         invariants.reads,
+        cluster.retries,
+        cluster.removed,
+        cluster.full,
     )
 
 
-def _demand_recovery(cluster: Cluster) -> None:
-    """Everything is healed: a leader, equal replicas and an end of every operation must follow."""
+def _demand_recovery(cluster: Cluster, clients: Clients) -> None:
+    """Everything is healed: a leader must follow, and every host serves reads, while the clients go on.
+
+    Then they stop: equal replicas within the limits and an end of every operation must follow.
+    """
     hosts = list(cluster.hosts.values())
-    timeout = cluster.plan.election_timeout
-    if not cluster.run_while(lambda: not _has_leader(cluster), at_most=8 * timeout):
-        raise InvariantBroken(f"no leader {8 * timeout} ms after everything was healed")
+    plan = cluster.plan
+    timeout, late = plan.election_timeout, plan.longest_tail
+    if not cluster.run_while(lambda: not _has_leader(cluster), at_most=8 * timeout + late):
+        raise InvariantBroken(f"no leader {8 * timeout + late:g} ms after everything was healed")
     readable: set[str] = set()
-    if not cluster.run_while(lambda: not _settled(cluster, readable), at_most=6 * timeout + 5000):
-        states = [
-            f"{h.addr} {h.core.role.value} {h.disk.hard} applied {h.disk.applied} pending {h.core.pending}"
-            for h in hosts
-        ]
-        raise InvariantBroken("not settled after everything was healed: " + "; ".join(states))
+    if not cluster.run_while(lambda: not _all_serve(cluster, readable), at_most=6 * timeout + 5000 + late):
+        raise InvariantBroken(f"while others write, only {sorted(readable)} serve: {_states(hosts)}")
+    clients.over = True
+    readable.clear()
+    if not cluster.run_while(lambda: not _settled(cluster, readable), at_most=6 * timeout + 5000 + late):
+        waiting = f"; waiting: {list(cluster.operations)}; could read: {sorted(readable)}"
+        raise InvariantBroken(f"not settled after everything was healed: {_states(hosts)}{waiting}")
+
+
+def _states(hosts: list[Host]) -> str:
+    return "; ".join(
+        f"{h.addr} {h.core.role.value} {h.disk.hard} applied {h.disk.applied} pending {h.core.pending}"
+        for h in hosts
+    )
+
+
+def _all_serve(cluster: Cluster, readable: set[str]) -> bool:
+    """Whether each host could read since: not all at one moment, a short lease flickers."""
+    readable.update(host.addr for host in cluster.hosts.values() if host.may_read())
+    return not cluster.plan.leases_last or len(readable) == cluster.plan.nodes
 
 
 def _has_leader(cluster: Cluster) -> bool:
@@ -89,13 +120,14 @@ def _has_leader(cluster: Cluster) -> bool:
 
 
 def _settled(cluster: Cluster, readable: set[str]) -> bool:
-    """Whether all is done and equal, and each host could read since: not all at one moment, a short lease flickers."""
+    """Whether all is done and equal, and within the limits, and each host could read since."""
     hosts = list(cluster.hosts.values())
-    readable.update(host.addr for host in hosts if host.may_read())
+    plan, contents = cluster.plan, hosts[0].disk.contents
     return (
-        not cluster.operations
+        _all_serve(cluster, readable)
+        and not cluster.operations
         and all(host.core.pending == 0 and not host.disk.hard.fresh for host in hosts)
+        and len(contents.values) <= plan.max_entries
+        and contents.bytes <= plan.size_limit
         and cluster.invariants.equal(hosts)
-        # Where answers take longer than a short lease lasts, there may be none.
-        and (cluster.plan.delay[1] > 40 or len(readable) == len(hosts))
     )

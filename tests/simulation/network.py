@@ -13,6 +13,7 @@ class Network:
         self._low, self._spread = plan.delay[0], plan.delay[1] - plan.delay[0]
         self.loss = plan.loss
         self.duplication = plan.duplication
+        self.tails, self._longest = plan.tails, plan.longest_tail
         self._cuts: dict[tuple[str, str], int] = {}
 
     def reaches(self, source: str, target: str) -> bool:
@@ -28,12 +29,15 @@ class Network:
             self._cuts[source, target] = left
 
     def heal(self) -> None:
-        """Nothing is lost from now on."""
+        """Nothing is lost, nor late, from now on."""
         self._cuts.clear()
-        self.loss = self.duplication = 0.0
+        self.loss = self.duplication = self.tails = 0.0
 
     def delay(self) -> float:
-        return self._low + self._spread * self._rng.random()
+        usual = self._low + self._spread * self._rng.random()
+        if self.tails and self._rng.random() < self.tails:
+            return usual + self._longest * self._rng.random()
+        return usual
 
     def lost(self) -> bool:
         return self.loss > 0 and self._rng.random() < self.loss

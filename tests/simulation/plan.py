@@ -26,6 +26,9 @@ class Plan:
     pending_requests: int = 20_000
     pending_bytes: int = 256 << 20
     delay: tuple[float, float] = (1.0, 1.0)
+    # So many messages take as long as this, at most, or a part of it.
+    tails: float = 0.0
+    longest_tail: float = 0.0
     loss: float = 0.0
     duplication: float = 0.0
     fault_interval: float = 0.0  # mean; 0: none
@@ -38,9 +41,26 @@ class Plan:
     disk_delay: float = 0.0
     # A majority may lose its directories: entries may be lost, with their whole generation.
     disaster: bool = False
+    # Hosts may be told that a leader's process is gone that lives.
+    false_evidence: bool = True
+    # Workers send again what they have no answer to, and this often while their node lives; mean, 0: never.
+    ask_again_interval: float = 0.0
+    max_entries: int = 1 << 20
+    size_limit: int = 64 << 20
+    # Of the keys that clients write some live this long; 0: none does.
+    ttl: int = 0
+    keys: int = 4
+    padding: int = 0
+
+    @property
+    def leases_last(self) -> bool:
+        """Whether a lease outlives the answers that it takes, and the wait for the next ones, on every clock."""
+        shortest = self.lease * self.lease_margin * (1 - 2 * self.clock_rate_error)
+        return shortest > 3 * self.delay[1] + 2 * self.heartbeat + 2 * self.batching + self.disk_delay
 
 
-def draw(rng: Random, duration: int) -> Plan:
+def draw(rng: Random, duration: int, *, tails: bool = False) -> Plan:
+    """The plan of a life; `tails`: some messages take several election timeouts."""
     nodes = rng.choices((1, 3, 5, 7), (4, 64, 26, 6))[0]
     election_timeout = rng.choice((1000, 1500, 2000))
     low = rng.uniform(0.2, 5)
@@ -66,6 +86,17 @@ def draw(rng: Random, duration: int) -> Plan:
         # The least holds about eight requests.
         request_table_bytes=rng.choice((2500, 10_000, 16 << 20, 16 << 20, 16 << 20, 16 << 20)),
     )
+    plan.false_evidence = rng.random() < 0.5
+    plan.ask_again_interval = rng.choice((0.0, 200.0, 1000.0))
+    plan.ttl = rng.choice((0, 200, 1000, 5000))
+    plan.padding = rng.choice((0, 0, 300))
+    if rng.random() < 0.5:
+        plan.keys = 40
+        plan.max_entries = rng.choice((10, 20, 1 << 20))
+        plan.size_limit = rng.choice((800, 2000, 64 << 20))
+    if rng.random() < 0.15 or tails:
+        plan.tails = rng.choice((0.005, 0.02, 0.05))
+        plan.longest_tail = election_timeout * rng.choice((1.5, 4.0))
     if plan.request_table == 8 and not plan.duplication:
         # Small queues, too: what is refused there must not happen. A copy that the network makes of it could, and no
         # connection makes one.
