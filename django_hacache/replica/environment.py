@@ -51,6 +51,16 @@ _SUSPECT = (
 )
 
 
+def _of_this_package(error: OSError) -> bool:
+    """Whether a system call failed that was made here; what a signal handler or a caller raises ends elsewhere."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
+        "django_hacache.replica."
+    )
+
+
 class Identity(NamedTuple):
     """Which file it is, whatever it is called."""
 
@@ -167,7 +177,7 @@ class Environment:
         """Reading beyond the file's end would kill the process by SIGBUS."""
         # In this order: a file that another process makes longer meanwhile is no shorter than it was.
         taken = self.file_bytes()
-        size = self.path.stat().st_size
+        size = os.stat(self.path).st_size  # noqa: PTH116 - see _of_this_package
         if size < taken:  # the last pages may be free ones that were never written
             self.prove(ReplicaBroken(f"the replica {self.path} has {size} bytes, and should have {taken}"))
 
@@ -230,7 +240,13 @@ class Environment:
         """Turn LMDB's errors into ReplicaError or ReplicaFull that name the path."""
         try:
             yield
-        except (lmdb.Error, OSError) as error:
+        except ReplicaError:
+            raise
+        except lmdb.Error as error:
+            raise self.error(error) from error
+        except OSError as error:
+            if not _of_this_package(error):
+                raise
             raise self.error(error) from error
 
     def error(self, error: Exception) -> ReplicaError:
@@ -247,6 +263,11 @@ class Environment:
         if isinstance(error, lmdb.DbsFullError):
             return ReplicaError(
                 f"the replica in {self.directory} holds {MAX_CACHES} caches and has no room for another"
+            )
+        if code == errno.EBUSY:
+            return ReplicaError(
+                f"this very thread is writing to the replica in {self.directory}: a signal handler that has "
+                "interrupted it cannot write before it goes on"
             )
         if isinstance(error, lmdb.ReadersFullError):
             return ReplicaError(f"{MAX_READERS} reads are open on the replica in {self.directory}: {error}")

@@ -168,20 +168,30 @@ def standalone_write(
         if share:
             _make_room(replica, cache, share)
         try:
-            with replica.write() as transaction:
-                result = apply(transaction, cache, change)
-                if (
-                    transaction.id % WRITES_A_STEP == 0
-                    or transaction.inserted * LARGE_SHARE > limits.size_limit
-                    or limits.max_entries is not None
-                ):
-                    reclaim(transaction, cache, limits)
+            result: _Result = replica.transact(_within_limits, cache, limits, apply, change)
         except ReplicaFull:
             if share == 1:
                 raise
         else:
             return result
     raise AssertionError("the last share is 1")
+
+
+def _within_limits(
+    transaction: WriteTransaction,
+    cache: str,
+    limits: Limits,
+    apply: Callable[[WriteTransaction, str, _Change], _Result],
+    change: _Change,
+) -> _Result:
+    result = apply(transaction, cache, change)
+    if (
+        transaction.id % WRITES_A_STEP == 0
+        or transaction.inserted * LARGE_SHARE > limits.size_limit
+        or limits.max_entries is not None
+    ):
+        reclaim(transaction, cache, limits)
+    return result
 
 
 def reclaim(transaction: WriteTransaction, cache: str, limits: Limits) -> None:
@@ -197,17 +207,22 @@ def reclaim(transaction: WriteTransaction, cache: str, limits: Limits) -> None:
 def _make_room(replica: Replica, cache: str, share: int) -> None:
     """Remove the oldest one in `share` entries, in small steps: a removal takes pages before it frees any."""
     if share == 1:
-        with replica.write() as transaction:
-            transaction.clear(cache)
+        replica.transact(_clear, cache)
         return
     step, left = 64, max(replica.usage(cache).entries // share, 1)
     while left > 0:
         count = min(step, left)
         try:
-            with replica.write() as transaction:
-                gone = transaction.oldest(cache, some_of(transaction.usage(cache), count))
-                left -= max(transaction.remove_keys(cache, gone), 1)
+            left -= max(replica.transact(_remove_oldest, cache, count), 1)
         except ReplicaFull:
             if step == 1:
                 return
             step //= 8
+
+
+def _remove_oldest(transaction: WriteTransaction, cache: str, count: int) -> int:
+    return transaction.remove_keys(cache, transaction.oldest(cache, some_of(transaction.usage(cache), count)))
+
+
+def _clear(transaction: WriteTransaction, cache: str) -> None:
+    transaction.clear(cache)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import lmdb
 
@@ -19,8 +19,10 @@ from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, replica_
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,18 @@ _OF = b"boot_id"
 """The mark that says of which layout and boot the replica is."""
 
 _header = HEADER.unpack_from
+
+
+def _transact(environment: Environment, work: Callable[..., T], *args: Any) -> T:
+    try:
+        # LMDB's own context manager is C: between it and the transaction no exception can come.
+        with environment.begin_write() as txn:
+            transaction = WriteTransaction(environment, txn)
+            result = work(transaction, *args)
+    except lmdb.Error as error:
+        raise environment.error(error) from error
+    transaction.committed()
+    return result
 
 
 def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
@@ -128,12 +142,15 @@ class Replica:
 
     def _void(self, environment: Environment) -> None:
         """Empty a replica of another boot or layout: its boot-time instants or its bytes mean nothing here."""
-        with WriteTransaction(environment) as transaction:
+
+        def empty(transaction: WriteTransaction) -> None:
             if transaction.host_mark(_OF) != self._of:  # else another process was faster
                 transaction.forget_other_formats()
                 transaction.empty()
                 transaction.journal.erase()
                 transaction.set_host_mark(_OF, self._of)
+
+        _transact(environment, empty)
 
     def set_aside(self, reason: ReplicaBroken) -> None:
         """Close a file that is damaged and move it away; this object is of no use after that.
@@ -269,6 +286,16 @@ class Replica:
         if boottime_ns() >= self._next_maintenance:
             self.recheck()
         return WriteTransaction(self._environment)
+
+    def transact(self, work: Callable[..., T], *args: Any) -> T:
+        """Commit what `work(transaction, *args)` does in a write transaction of its own, and return what it returns.
+
+        As write(), for a thread in which exceptions may arrive at any moment: time limits, Ctrl-C. None of them
+        leaves the transaction open, which would keep the writers of all processes waiting.
+        """
+        if boottime_ns() >= self._next_maintenance:
+            self.recheck()
+        return _transact(self._environment, work, *args)
 
     def recheck(self) -> None:
         """Follow a directory that was wiped, at most once a second; writes do it, for those who only read."""

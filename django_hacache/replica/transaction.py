@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+import lmdb
+
 from django_hacache.replica import eviction
 from django_hacache.replica.clock import is_live
 from django_hacache.replica.environment import PAGE_BYTES
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Self
-
-    import lmdb
 
     from django_hacache.replica.environment import Environment
     from django_hacache.replica.eviction import Limits, Surplus
@@ -121,11 +121,12 @@ class WriteTransaction(ReadTransaction):
     inserted = 0
     """Bytes of values."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, txn: lmdb.Transaction[memoryview] | None = None) -> None:
+        """Take the write transaction that somebody else ends, or begin one."""
         # What the base class notes, without a call: this is on the way of every write. So LMDB's methods are
         # called with positional arguments here: naming one takes longer than a frame of Python.
         self.environment = environment
-        self._txn = txn = environment.begin_write()
+        self._txn = txn = txn or environment.begin_write()
         self._caches = environment.caches
         self.id: int = txn.id()
 
@@ -138,15 +139,18 @@ class WriteTransaction(ReadTransaction):
         if error is None:
             try:
                 self._txn.commit()
-            except Exception as failure:
-                self._txn.abort()
+            except lmdb.Error as failure:
                 raise self.environment.error(failure) from failure
-            if self._opened:
-                self.environment.caches.update(self._opened)
+            self.committed()
             return
         self._txn.abort()
-        if type(error).__module__.partition(".")[0] == "lmdb" and isinstance(error, Exception):
+        if isinstance(error, lmdb.Error):
             raise self.environment.error(error) from error
+
+    def committed(self) -> None:
+        """Called when the transaction has been committed: what it has opened is there for others now."""
+        if self._opened:
+            self.environment.caches.update(self._opened)
 
     def _database(self, cache: str) -> lmdb._Database:
         found = self._caches.get(cache)
