@@ -16,7 +16,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from django_hacache.changes import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
-from django_hacache.serializers import decode, encode
+from django_hacache.serializers import decode, encode, may_be_added
 from django_hacache.unreadable import is_unreadable
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Operations(BaseCache):
 
     def _incr(self, key: str, delta: Any, version: int | None) -> Steps[Any]:
         name = self.make_and_validate_key(key, version)
-        integer = type(delta) is int
+        integer = may_be_added(delta)
         while True:
             # Who orders the changes decides whether the key is there, and adds where both are integers.
             outcome = yield Increment(name, delta if integer else 0)

@@ -17,6 +17,8 @@ from django_hacache.exceptions import HACacheError
 
 FOREIGN = 0
 INTEGER = 1
+# What the leader adds to, or adds. A larger integer is stored like any other, and incr() changes it as it does a float.
+INTEGER_BYTES_MAX = 1024
 PICKLE = pickle.PROTO[0]
 
 _FOREIGN_MARK = bytes([FOREIGN])
@@ -52,8 +54,15 @@ def decode(data: bytes | memoryview) -> Any:
 
 
 def decode_integer(data: bytes | memoryview) -> int | None:
-    """Return the value where it is stored as an integer, None for any other."""
-    return integer_from_bytes(data[1:]) if len(data) and data[0] == INTEGER else None
+    """Return the value where it is stored as an integer that can be added to as it is, None for any other."""
+    if 1 < len(data) <= 1 + INTEGER_BYTES_MAX and data[0] == INTEGER:
+        return integer_from_bytes(data[1:])
+    return None
+
+
+def may_be_added(delta: Any) -> bool:
+    """Whether it can be added to an integer without unpickling anything."""
+    return type(delta) is int and delta.bit_length() < 8 * INTEGER_BYTES_MAX
 
 
 def marked_foreign(data: bytes) -> bytes:

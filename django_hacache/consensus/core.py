@@ -222,8 +222,13 @@ class Core(Campaigner):
             submission.sent_before(since)
         return self._submissions.submit(submission, now)
 
+    @property
+    def may_propose(self) -> bool:
+        """Whether `propose` would take a change: to be asked before the evaluator, which counts on what it decides."""
+        return self.accepts and self._replication.has_room(times=2)
+
     def propose(self, effect: bytes, now: int) -> bool:
-        """Put a change of the node's own into the order; False where this node does not lead."""
+        """Put a change of the node's own into the order; False where this node may not."""
         if self.handing_over or not self._submissions.propose(effect, now):
             return False
         self._unsettled = now

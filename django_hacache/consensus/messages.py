@@ -189,6 +189,18 @@ class Refusal(Enum):
     NO_QUORUM = "no quorum"
     OUTCOME_UNKNOWN = "outcome unknown"
     BUSY = "busy"
+    # What the leader's evaluator says: it is never ordered as it is.
+    INVALID = "invalid"
+    UNKNOWN_CACHE = "unknown cache"
+    TOO_LARGE = "too large"
+
+
+class NeverOrdered(Exception):
+    """An Evaluator's refusal of a command that can have no place in the order."""
+
+    def __init__(self, refusal: Refusal, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +211,7 @@ class ForwardReply:
     outcome: bytes = b""
     refusal: Refusal | None = field(default=None)
     command: Any = None
+    reason: str = ""
 
 
 Message = (

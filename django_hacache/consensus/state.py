@@ -49,6 +49,8 @@ class Completion:
     outcome: bytes = b""
     index: int = 0
     refusal: Refusal | None = None
+    # What is to be said beside the refusal, if anything.
+    reason: str = ""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .messages import AckLevel, Forward, ForwardReply, Refusal
+from .messages import AckLevel, Forward, ForwardReply, NeverOrdered, Refusal
 from .state import ALWAYS_LATER, Completion, NodeState, Role
 from .submission import Stage, Submission
 
@@ -28,7 +28,9 @@ class Evaluator(Protocol):
     def evaluate(self, command: Any, index: int, now: int) -> tuple[bytes, bytes]:
         """Return the effect and the outcome of `command`, given all that is applied or evaluated before it.
 
-        The effect will have its place at `index`; the evaluator counts on it until it is applied.
+        The effect will have its place at `index`; the evaluator counts on it until it is applied. Raises NeverOrdered
+        where there must be no such entry, as one that no connection takes or no replica can store; nothing is changed
+        then.
         """
         ...
 
@@ -186,7 +188,11 @@ class Submissions:
         known = self._table.find(submission.req_id)
         if known is None:
             index = self._state.log.last_index + 1
-            effect, outcome = self._evaluator.evaluate(submission.command, index, now)
+            try:
+                effect, outcome = self._evaluator.evaluate(submission.command, index, now)
+            except NeverOrdered as never:
+                self._refuse(submission, never.refusal, str(never))
+                return
             entry = self._replication.append(effect, submission.req_id, outcome, now)
             self._table.record(entry)
         else:
@@ -231,7 +237,10 @@ class Submissions:
                 return  # it does not accept yet: try again after a moment
             self._advance(submission, now)
         elif reply.refusal is not None:
-            self._refuse(submission, Refusal.OUTCOME_UNKNOWN if submission.again else reply.refusal)
+            if submission.again:
+                self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
+            else:
+                self._refuse(submission, reply.refusal, reply.reason)
         else:
             submission.outcome, submission.index, submission.term = reply.outcome, reply.index, reply.term
             self._committed_elsewhere(submission)
@@ -364,12 +373,15 @@ class Submissions:
             )
             self._reply(submission.origin, reply)
 
-    def _refuse(self, submission: Submission, refusal: Refusal) -> None:
+    def _refuse(self, submission: Submission, refusal: Refusal, reason: str = "") -> None:
         self._drop(submission)
         if submission.origin is None:
-            self._state.ready.completions.append(Completion(submission.token, refusal=refusal))
+            completion = Completion(submission.token, refusal=refusal, reason=reason)
+            self._state.ready.completions.append(completion)
         else:
-            reply = ForwardReply(submission.req_id, refusal=refusal, command=submission.command)
+            reply = ForwardReply(
+                submission.req_id, refusal=refusal, command=submission.command, reason=reason
+            )
             self._reply(submission.origin, reply)
 
     def _reply(self, peer: str, reply: ForwardReply) -> None:

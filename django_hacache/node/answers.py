@@ -24,6 +24,9 @@ REFUSALS = {
         pb.ERROR_OUTCOME_UNKNOWN,
         "the change was sent and not acknowledged in time: it may have happened or may still happen",
     ),
+    core.Refusal.INVALID: (pb.ERROR_INVALID, "the change is invalid"),
+    core.Refusal.UNKNOWN_CACHE: (pb.ERROR_UNKNOWN_CACHE, "the cache is unknown"),
+    core.Refusal.TOO_LARGE: (pb.ERROR_TOO_LARGE, "the change is too large"),
     core.Refusal.BUSY: (pb.ERROR_BUSY, "busy: too many changes are waiting; this one did not happen"),
 }
 CODES = {code: refusal for refusal, (code, _) in REFUSALS.items()}
@@ -59,6 +62,7 @@ def ack_of(
     return pb.Ack(put_ack=ack)
 
 
-def refusal_ack(req_id: str, refusal: core.Refusal) -> pb.Ack:
+def refusal_ack(req_id: str, refusal: core.Refusal, reason: str = "") -> pb.Ack:
+    """The answer to a change that was refused; `reason` says more than the refusal alone does."""
     code, text = REFUSALS[refusal]
-    return pb.Ack(error=pb.Error(error=text, req_id=req_id, code=code))
+    return pb.Ack(error=pb.Error(error=reason or text, req_id=req_id, code=code))

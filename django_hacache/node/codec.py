@@ -77,7 +77,7 @@ def forward_of(request: pb.CacheRequest) -> core.Forward:
 
 def _reply_to_wire(message: core.ForwardReply) -> pb.Ack:
     if message.refusal is not None:
-        return refusal_ack(message.req_id, message.refusal)
+        return refusal_ack(message.req_id, message.refusal, message.reason)
     outcome = pb.Outcome.FromString(message.outcome)
     return ack_of(message.command, message.req_id, outcome, message.index, message.term)
 
@@ -348,7 +348,8 @@ def from_ack(ack: pb.Ack) -> core.Message | None:
         case "batch_ack":
             return _reply_of_batch(ack.batch_ack)
         case "error" if ack.error.code in CODES:
-            return core.ForwardReply(ack.error.req_id, refusal=CODES[ack.error.code])
+            refusal = CODES[ack.error.code]
+            return core.ForwardReply(ack.error.req_id, refusal=refusal, reason=ack.error.error)
         case "mgmt_ack":
             name = ack.mgmt_ack.WhichOneof("method")
             convert = MGMT_FROM_WIRE.get(name or "") if name in MGMT_ACKS else None

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django_hacache.node.answers import change_of
+from django_hacache.consensus.messages import NeverOrdered
+from django_hacache.node.answers import CODES, change_of
 from django_hacache.node.effects import expires_at, version_of
+from django_hacache.node.validation import (
+    SHOWN_CHARACTERS,
+    Refused,
+    check_name,
+    check_part,
+    check_req_id,
+    parts_of,
+)
 from django_hacache.replica.clock import is_live
-from django_hacache.replica.layout import replica_key
+from django_hacache.replica.layout import MAX_CACHES, replica_key
 from django_hacache.serializers import decode_integer, encode, integer_from_bytes, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
 
@@ -20,6 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from django_hacache.replica.replica import Replica
+
+
+# What a connection between nodes takes (credentials.RECEIVE_BYTES), less what is around the effects: the outcome has a
+# byte for each change and a number, and an Append a MiB of other entries.
+ENTRY_BYTES_MAX = 150 << 20
 
 
 class Sight(NamedTuple):
@@ -38,14 +52,20 @@ Answer = tuple[bool, "pb.Reason.ValueType"]
 class Decider:
     """The Evaluator of the consensus core, over one replica."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, *, entry_bytes_max: int = ENTRY_BYTES_MAX) -> None:
         self._replica = replica
-        self._pending: dict[tuple[str, bytes], Sight] = {}
+        self._entry_bytes_max = entry_bytes_max
+        # The caches that the replica holds or will hold: it has room for so many.
+        self._names: set[str] = set()
+        self._pending: dict[str, dict[bytes, Sight]] = {}
         self._cleared: dict[str, int] = {}
+        # What the evaluation that goes on has replaced, latest last.
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._order: deque[tuple[int, str, bytes | None]] = deque()
         self._index = 0
         self._now_ms = 0
         self._effects: list[pb.Effect] = []
+        self._bytes = 0
         self._deciders: dict[type[Any], Callable[[Any], Answer]] = {
             pb.Put: self._put,
             pb.Insert: self._insert,
@@ -60,22 +80,58 @@ class Decider:
     # the interface that the core knows
 
     def evaluate(self, command: pb.CacheRequest, index: int, now: int) -> tuple[bytes, bytes]:
-        """Return the serialized Effects and Outcome of a change that will have its place at `index`."""
+        """Return the serialized Effects and Outcome of a change that will have its place at `index`.
+
+        Raises NeverOrdered where that would be an entry that a connection does not take or a host cannot store.
+        """
         self._begin(index, now)
         change = change_of(command)
-        changes: Iterable[Any] = (change,)
-        if isinstance(change, pb.Batch):
-            changes = (getattr(one, str(one.WhichOneof("change"))) for one in change.changes)
+        try:
+            check_req_id(change.req_id)
+            outcome = self._decided(parts_of(change))
+        except Refused as refused:
+            self._take_back()
+            raise NeverOrdered(CODES[refused.code], str(refused)) from None
+        return self._serialized(), outcome.SerializeToString()
+
+    def _decided(self, changes: Iterable[Any]) -> pb.Outcome:
         outcome = pb.Outcome()
         for one in changes:
+            if one.cache_name not in self._names:
+                self._admit(one.cache_name)
+            check_part(one)
             took_effect, outcome.reason = self._deciders[type(one)](one)
             outcome.mod_res.append(took_effect)
         if self._value is not None:
             outcome.value = self._value
-        return self._serialized(), outcome.SerializeToString()
+        return outcome
+
+    def _admit(self, cache: str) -> None:
+        """Make sure that every replica can hold the cache; which ones there are does not depend on this host."""
+        check_name(cache)
+        with self._replica.snapshot() as picture:
+            self._names.update(picture.caches())
+        if cache not in self._names and len(self._names) >= MAX_CACHES:
+            raise Refused(
+                pb.ERROR_UNKNOWN_CACHE,
+                f"no room for cache {cache[:SHOWN_CHARACTERS]!r}: the cluster has {len(self._names)} others, "
+                "and that is all that it can hold",
+            )
+        self._names.add(cache)
+
+    def _take_back(self) -> None:
+        """Undo what the evaluation has done so far."""
+        for mapping, key, before in reversed(self._undo):
+            if before is None:
+                mapping.pop(key, None)
+            else:
+                mapping[key] = before
+        while self._order and self._order[-1][0] == self._index:
+            self._order.pop()
 
     def abandon(self) -> None:
         """Forget what may never be applied."""
+        self._names.clear()
         self._pending.clear()
         self._cleared.clear()
         self._order.clear()
@@ -89,16 +145,19 @@ class Decider:
             if key is None:
                 if self._cleared.get(cache) == at:
                     del self._cleared[cache]
-            elif (sight := self._pending.get((cache, key))) is not None and sight.place == at:
-                del self._pending[cache, key]
+            elif (sights := self._pending.get(cache)) and (sight := sights.get(key)) and sight.place == at:
+                del sights[key]
+                if not sights:
+                    del self._pending[cache]
 
     def removal(self, cache: str, keys: Iterable[bytes], index: int, now: int) -> bytes:
         """The effects of an eviction of replica keys, except those that a change in the order has touched."""
         self._begin(index, now)
-        chosen = [key for key in keys if (cache, key) not in self._pending and cache not in self._cleared]
+        pending = self._pending.get(cache, {})
+        chosen = [key for key in keys if key not in pending and cache not in self._cleared]
         if not chosen:
             return b""
-        self._effects.append(pb.Effect(remove_keys=pb.RemoveKeys(cache_name=cache, keys=chosen)))
+        self._add(pb.Effect(remove_keys=pb.RemoveKeys(cache_name=cache, keys=chosen)))
         for key in chosen:
             self._remember(cache, key, None)
         return self._serialized()
@@ -108,14 +167,30 @@ class Decider:
     def _begin(self, index: int, now: int) -> None:
         self._index, self._now_ms = index, now
         self._effects = []
+        self._bytes = 0
         self._value = None
+        self._undo.clear()
+
+    def _add(self, effect: pb.Effect) -> None:
+        self._effects.append(effect)
+        self._bytes += effect.ByteSize()
+        if self._bytes > self._entry_bytes_max:
+            raise Refused(
+                pb.ERROR_TOO_LARGE,
+                f"what the request does takes more than {self._entry_bytes_max} bytes, all that one entry of the "
+                "log may have",
+            )
 
     def _serialized(self) -> bytes:
         return pb.Effects(effects=self._effects).SerializeToString() if self._effects else b""
 
+    def _sight(self, cache: str, entry: str) -> Sight | None:
+        sights = self._pending.get(cache)
+        return sights.get(replica_key(entry)) if sights else None
+
     def _look(self, cache: str, entry: str) -> Sight:
         """What a condition sees: live entries only."""
-        sight = self._pending.get((cache, replica_key(entry)))
+        sight = self._sight(cache, entry)
         if sight is None:
             if cache in self._cleared:
                 return ABSENT
@@ -127,14 +202,19 @@ class Decider:
 
     def _present(self, cache: str, entry: str) -> bool:
         """Whether replicas hold the entry when this change is applied, expired or not."""
-        sight = self._pending.get((cache, replica_key(entry)))
+        sight = self._sight(cache, entry)
         if sight is not None:
             return sight.value is not None
         return cache not in self._cleared and self._replica.present(cache, entry) is not None
 
     def _remember(self, cache: str, key: bytes, value: bytes | None, ends: int = 0) -> None:
         version = version_of(self._index, len(self._effects) - 1)
-        self._pending[cache, key] = Sight(value, version, ends, self._index)
+        sights = self._pending.get(cache)
+        if sights is None:
+            self._undo.append((self._pending, cache, None))
+            sights = self._pending[cache] = {}
+        self._undo.append((sights, key, sights.get(key)))
+        sights[key] = Sight(value, version, ends, self._index)
         self._order.append((self._index, cache, key))
 
     def _set(self, change: Any, value: bytes, ttl_ms: int | None, *, keep: Sight | None = None) -> None:
@@ -143,7 +223,7 @@ class Decider:
             effect.keep_ttl = True
         elif ttl_ms is not None:
             effect.ttl_ms = ttl_ms
-        self._effects.append(pb.Effect(set=effect))
+        self._add(pb.Effect(set=effect))
         ends = keep.expires_at if keep else expires_at(self._now_ms, ttl_ms)
         self._remember(change.cache_name, replica_key(change.entry), value, ends)
 
@@ -171,7 +251,7 @@ class Decider:
         cache, entry = change.cache_name, change.entry
         found = self._look(cache, entry).value is not None
         if self._present(cache, entry):
-            self._effects.append(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
+            self._add(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
             self._remember(cache, replica_key(entry), None)
         return found, pb.REASON_NONE if found else pb.REASON_ABSENT
 
@@ -184,7 +264,7 @@ class Decider:
         effect = pb.TouchEffect(cache_name=cache, entry=entry)
         if ttl_ms is not None:
             effect.ttl_ms = ttl_ms
-        self._effects.append(pb.Effect(touch=effect))
+        self._add(pb.Effect(touch=effect))
         ends = expires_at(self._now_ms, ttl_ms)
         self._remember(cache, replica_key(entry), bytes(sight.value), ends)
         return True, pb.REASON_NONE
@@ -203,9 +283,10 @@ class Decider:
 
     def _clear(self, change: pb.Clear) -> Answer:
         cache = change.cache_name
-        self._effects.append(pb.Effect(clear=pb.ClearEffect(cache_name=cache)))
-        for key in [key for name, key in self._pending if name == cache]:
-            del self._pending[cache, key]
+        self._add(pb.Effect(clear=pb.ClearEffect(cache_name=cache)))
+        if cache in self._pending:
+            self._undo.append((self._pending, cache, self._pending.pop(cache)))
+        self._undo.append((self._cleared, cache, self._cleared.get(cache)))
         self._cleared[cache] = self._index
         self._order.append((self._index, cache, None))
         return True, pb.REASON_NONE

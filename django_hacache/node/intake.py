@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from django_hacache.consensus.messages import AckLevel, Refusal
 from django_hacache.node.answers import ack_of, change_of, level_of, refusal_ack
+from django_hacache.node.validation import (
+    REQ_ID_CHARACTERS_MAX,
+    SHOWN_CHARACTERS,
+    Refused,
+    check_key,
+    check_part,
+    check_req_id,
+    parts_of,
+)
 from django_hacache.serializers import marked_foreign, without_mark
 from django_hacache.wire import cache_pb2 as pb
 
@@ -24,10 +33,6 @@ Reply = Callable[[pb.Ack | None], None]
 DEFAULT_TIMEOUT_MS = 5000
 TIMEOUT_MS_MAX = 3_600_000
 ANSWER_MARGIN_MS = 250
-KEY_BYTES_MAX = 1 << 20
-REQ_ID_CHARACTERS_MAX = 255
-SHOWN_CHARACTERS = 80
-BATCH_CHANGES_MAX = 100_000
 # Base changes carry ids that need be unique on their stream only, and may safely happen again.
 BASE_CHANGES = frozenset({"put", "insert", "del", "remove"})
 
@@ -59,14 +64,6 @@ class Desk(Protocol):
     def greeting(self) -> pb.Ack: ...
     def health(self) -> pb.HealthAck: ...
     def report(self, *, local: bool, reply: Reply) -> None: ...
-
-
-class Refused(Exception):
-    """A request that will never be granted as it is."""
-
-    def __init__(self, code: pb.ErrorCode.ValueType, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class Intake:
@@ -108,7 +105,7 @@ class Intake:
         if token is None:
             return
         if completion.refusal is not None:
-            token.reply(refusal_ack(token.req_id, completion.refusal))
+            token.reply(refusal_ack(token.req_id, completion.refusal, completion.reason))
             return
         outcome = pb.Outcome.FromString(completion.outcome)
         if not token.worker and token.request.HasField("remove"):
@@ -117,7 +114,8 @@ class Intake:
         token.reply(ack_of(token.request, token.req_id, outcome))
 
     def _get(self, get: pb.Get, *, worker: bool) -> pb.Ack:
-        self._check_name(get.cache_name, get.entry)
+        self._options(get.cache_name)
+        check_key(get.entry)
         ack = pb.GetAck(cache_name=get.cache_name, entry=get.entry)
         value = self._desk.read(get.cache_name, get.entry)
         if value is not None:
@@ -152,11 +150,7 @@ class Intake:
         change = change_of(request)
         self._check_change(change)
         told = change.req_id
-        if len(told) > REQ_ID_CHARACTERS_MAX:
-            raise Refused(
-                pb.ERROR_TOO_LARGE,
-                f"a req_id of {len(told)} characters; at most {REQ_ID_CHARACTERS_MAX} are possible",
-            )
+        check_req_id(told)
         level = level_of(change)
         if not trusted_ids:
             _mark(change)
@@ -183,42 +177,15 @@ class Intake:
         self._desk.submit(change.req_id, request, level, token, timeout, request.since_index)
 
     def _check_change(self, change: Any) -> None:
-        if isinstance(change, pb.Batch):
-            if not 0 < len(change.changes) <= BATCH_CHANGES_MAX:
+        for one in parts_of(change):
+            options = self._options(one.cache_name)
+            check_part(one)
+            if isinstance(one, pb.Insert | pb.Put) and len(one.value) > options.max_value_bytes:
                 raise Refused(
-                    pb.ERROR_INVALID,
-                    f"a batch of {len(change.changes)} changes; expected 1 to {BATCH_CHANGES_MAX}",
+                    pb.ERROR_TOO_LARGE,
+                    f"a value of {len(one.value)} bytes; cache {one.cache_name!r} takes at most "
+                    f"{options.max_value_bytes} (MAX_VALUE_SIZE)",
                 )
-            for one in change.changes:
-                kind = one.WhichOneof("change")
-                if kind is None:
-                    raise Refused(pb.ERROR_INVALID, "a change in the batch is empty")
-                self._check_change(getattr(one, kind))
-        elif isinstance(change, pb.Clear):
-            self._options(change.cache_name)
-        else:
-            options = self._check_name(change.cache_name, change.entry)
-            self._check_size(change, options)
-
-    def _check_size(self, change: Any, options: CacheOptions) -> None:
-        if isinstance(change, pb.Insert | pb.Put) and len(change.value) > options.max_value_bytes:
-            raise Refused(
-                pb.ERROR_TOO_LARGE,
-                f"a value of {len(change.value)} bytes; cache {change.cache_name!r} takes at most "
-                f"{options.max_value_bytes} (MAX_VALUE_SIZE)",
-            )
-        if isinstance(change, pb.Increment) and not 0 < len(change.delta) <= KEY_BYTES_MAX:
-            raise Refused(
-                pb.ERROR_INVALID, f"a delta of {len(change.delta)} bytes; expected 1 to {KEY_BYTES_MAX}"
-            )
-
-    def _check_name(self, cache: str, entry: str) -> CacheOptions:
-        options = self._options(cache)
-        if len(entry) > KEY_BYTES_MAX:
-            raise Refused(
-                pb.ERROR_TOO_LARGE, f"a key of {len(entry)} characters; at most {KEY_BYTES_MAX} are possible"
-            )
-        return options
 
     def _options(self, cache: str) -> CacheOptions:
         options = self._caches.get(cache)

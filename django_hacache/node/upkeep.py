@@ -67,7 +67,7 @@ class Upkeep:
 
     def run(self, now: int) -> None:
         """Propose what has to go, where this node leads and some time has passed."""
-        if not self._core.accepts or now < self._next_at:
+        if not self._core.may_propose or now < self._next_at:
             return
         self._next_at = now + (EVERY_MS if self._changed else EVERY_IDLE_MS)
         self._changed = False

@@ -662,7 +662,7 @@ Global___Touch: _TypeAlias = Touch  # noqa: Y015
 
 @_typing.final
 class Increment(_message.Message):
-    """Extension: adds to an integer in the leader's order; the time to live stays. Answered by PutAck."""
+    """Extension: adds to an integer of at most 1024 bytes in the leader's order; the time to live stays. Answered by PutAck."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -674,7 +674,7 @@ class Increment(_message.Message):
     cache_name: _builtins.str
     entry: _builtins.str
     delta: _builtins.bytes
-    """Two's complement, big endian, any length."""
+    """Two's complement, big endian, at most 1024 bytes."""
     req_id: _builtins.str
     @_builtins.property
     def ack_level(self) -> Global___AckLevel: ...
@@ -725,7 +725,7 @@ Global___Clear: _TypeAlias = Clear  # noqa: Y015
 
 @_typing.final
 class Batch(_message.Message):
-    """Extension: many changes that take one place in the order. Answered by BatchAck."""
+    """Extension: many changes (at most 5000) that take one place in the order. Answered by BatchAck."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

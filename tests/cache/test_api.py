@@ -12,6 +12,7 @@ import pytest
 from django.core.cache.backends.base import CacheKeyWarning
 
 from django_hacache.exceptions import ValueTooLarge
+from django_hacache.serializers import INTEGER_BYTES_MAX
 from tests.cache.conftest import eventually
 
 VALUES = [
@@ -290,6 +291,13 @@ class TestIncr:
         assert cache.incr("key") == start + 1
         assert cache.decr("key", 2) == start - 1
         assert cache.incr("key", 2**100) == start - 1 + 2**100
+
+    @pytest.mark.parametrize("power", [8 * INTEGER_BYTES_MAX - 2, 8 * INTEGER_BYTES_MAX, 64_000])
+    def test_an_integer_of_any_size_can_be_counted_up(self, cache, power):
+        cache.set("key", 2**power)
+        assert cache.incr("key") == 2**power + 1
+        assert cache.incr("key", 2**power) == 2 ** (power + 1) + 1
+        assert cache.get("key") == 2 ** (power + 1) + 1
 
     def test_a_missing_key_is_an_error(self, cache):
         with pytest.raises(ValueError, match="key"):

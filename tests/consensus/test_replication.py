@@ -9,6 +9,7 @@ from django_hacache.consensus.messages import (
     Append,
     Forward,
     ForwardReply,
+    NeverOrdered,
     Refusal,
 )
 from tests.simulation.kv import Command
@@ -301,3 +302,24 @@ def test_a_follower_that_was_down_when_it_was_told_what_is_committed_is_told_aga
     cluster.run(2500)
     assert cluster.value(late, "k") == 1
     assert late.may_read()
+
+
+def test_what_the_evaluator_refuses_is_never_ordered_and_who_asked_learns_why(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    evaluate = leader.evaluator.evaluate
+
+    def strict(command, index, now):
+        if command.key == "poison":
+            raise NeverOrdered(Refusal.TOO_LARGE, "by far")
+        return evaluate(command, index, now)
+
+    leader.evaluator.evaluate = strict
+    before = leader.core.state.log.last_index
+    for host in cluster.hosts.values():
+        operation = cluster.put(host, "poison", 1)
+        cluster.run(50)
+        assert (operation.ended.refusal, operation.ended.reason) == (Refusal.TOO_LARGE, "by far")
+    assert leader.core.state.log.last_index == before
+    assert leader.core.pending == 0
+    cluster.write(cluster.followers()[0], "k", 1)

@@ -159,7 +159,15 @@ def test_the_outcome_of_a_change_is_the_same_for_the_node_that_forwarded_it(
 def test_a_refusal_is_the_same_and_says_why(refusal):
     ack = codec.to_ack(core.ForwardReply("7", refusal=refusal, command=pb.CacheRequest()), ADDR)
     assert len(ack.error.error.split()) > 2
-    assert codec.from_ack(over_the_wire(ack)) == core.ForwardReply("7", refusal=refusal)
+    said = codec.from_ack(over_the_wire(ack))
+    assert said == core.ForwardReply("7", refusal=refusal, reason=ack.error.error)
+
+
+def test_what_is_said_beside_a_refusal_reaches_who_asked():
+    refused = core.ForwardReply(
+        "7", refusal=core.Refusal.TOO_LARGE, command=pb.CacheRequest(), reason="by far"
+    )
+    assert codec.from_ack(over_the_wire(codec.to_ack(refused, ADDR))).reason == "by far"
 
 
 @pytest.mark.parametrize(

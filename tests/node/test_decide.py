@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache.consensus.messages import Entry
-from django_hacache.node.decide import Decider
+from django_hacache.consensus.messages import Entry, NeverOrdered, Refusal
+from django_hacache.node.credentials import RECEIVE_BYTES
+from django_hacache.node.decide import ENTRY_BYTES_MAX, Decider
 from django_hacache.node.effects import apply, version_of
+from django_hacache.node.validation import BATCH_CHANGES_MAX
 from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.layout import MAX_CACHES
 from django_hacache.replica.replica import Replica
-from django_hacache.serializers import decode, encode, integer_from_bytes, integer_to_bytes
+from django_hacache.serializers import (
+    INTEGER_BYTES_MAX,
+    decode,
+    encode,
+    integer_from_bytes,
+    integer_to_bytes,
+)
 from django_hacache.wire import cache_pb2 as pb
 
 TAKEN = (True, pb.REASON_NONE)
@@ -332,3 +341,73 @@ def test_abandon_lets_an_eviction_have_the_key_again(leader):
     leader.decide(insert=change_to("first"))
     leader.decider.abandon()
     assert leader.remove_keys(b"key") != b""
+
+
+def batch(*changes):
+    kinds = {pb.Insert: "insert", pb.Remove: "remove", pb.Clear: "clear", pb.Increment: "increment"}
+    return pb.Batch(changes=[pb.Change(**{kinds[type(one)]: one}) for one in changes])
+
+
+def overlay_of(decider):
+    return {cache: dict(sights) for cache, sights in decider._pending.items()}, dict(decider._cleared)
+
+
+def test_what_takes_more_than_an_entry_may_have_is_refused_and_leaves_nothing_behind(leader):
+    leader.decide(insert=change_to("first"))
+    leader.decide(insert=change_to("other", "other"))
+    leader.decider._entry_bytes_max = 200
+    before = overlay_of(leader.decider), list(leader.decider._order)
+    too_much = batch(change_to("second"), cleared(), change_to("third", "new"), change_to("x" * 200))
+    with pytest.raises(NeverOrdered, match="more than 200 bytes") as caught:
+        leader.decide(batch=too_much)
+    assert caught.value.refusal is Refusal.TOO_LARGE
+    assert (overlay_of(leader.decider), list(leader.decider._order)) == before
+    leader.index -= 1
+    assert leader.decide(insert=added("second")) == (False, pb.REASON_PRESENT)
+    assert leader.decide(insert=added("third", "new")) == TAKEN
+
+
+def test_a_small_request_cannot_become_an_entry_that_no_connection_takes(leader):
+    """An integer is added to up to a bound; a larger one is changed by the workers, as any other value."""
+    assert ENTRY_BYTES_MAX + (2 << 20) < RECEIVE_BYTES
+    bounded, large = 1 << (8 * INTEGER_BYTES_MAX - 2), 1 << 64_000
+    leader.decide(insert=change_to(bounded))
+    leader.decide(insert=change_to(large, "large"))
+    outcome = leader.ask(batch=batch(*[raised_by(1, "large")] * 2, *[raised_by(1)] * (BATCH_CHANGES_MAX - 2)))
+    assert outcome.mod_res == [False] * 2 + [True] * (BATCH_CHANGES_MAX - 2)
+    assert len(leader.waiting[-1].effect) < 2 * BATCH_CHANGES_MAX * INTEGER_BYTES_MAX
+    assert leader.decide(increment=raised_by(1, "large")) == (False, pb.REASON_NOT_AN_INTEGER)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal", "named"),
+    [
+        ({"batch": batch(*[cleared()] * (BATCH_CHANGES_MAX + 1))}, Refusal.INVALID, "5001 changes"),
+        ({"batch": pb.Batch()}, Refusal.INVALID, "0 changes"),
+        ({"batch": pb.Batch(changes=[pb.Change()])}, Refusal.INVALID, "empty"),
+        ({"clear": pb.Clear(cache_name="")}, Refusal.INVALID, "1 to 255 bytes"),
+        ({"clear": pb.Clear(cache_name="x" * 256)}, Refusal.INVALID, "1 to 255 bytes"),
+        ({"insert": pb.Insert(cache_name="a\0b", entry="key")}, Refusal.INVALID, "1 to 255 bytes"),
+        ({"insert": change_to("value", "k" * ((1 << 20) + 1))}, Refusal.TOO_LARGE, "1048577 characters"),
+        ({"insert": change_to("value", req_id="r" * 256)}, Refusal.TOO_LARGE, "256 characters"),
+        ({"increment": raised_by(1 << (8 * INTEGER_BYTES_MAX))}, Refusal.INVALID, "a delta of 1025 bytes"),
+        ({"increment": pb.Increment(cache_name="default", entry="n")}, Refusal.INVALID, "a delta of 0 bytes"),
+        ({"insert": change_to("value", condition=9)}, Refusal.INVALID, "condition 9"),
+    ],
+)
+def test_what_a_node_forwards_is_looked_at_as_what_a_client_asks_for(leader, change, refusal, named):
+    with pytest.raises(NeverOrdered, match=named) as caught:
+        leader.decide(**change)
+    assert caught.value.refusal is refusal
+
+
+def test_a_cache_that_no_replica_has_room_for_is_refused_and_the_others_go_on(leader):
+    for number in range(MAX_CACHES):
+        leader.decide(insert=pb.Insert(cache_name=f"c{number}", entry="key", value=encode(1)))
+    for _ in range(2):
+        with pytest.raises(NeverOrdered, match="no room for cache 'one more'") as caught:
+            leader.decide(insert=pb.Insert(cache_name="one more", entry="key", value=encode(1)))
+        assert caught.value.refusal is Refusal.UNKNOWN_CACHE
+        leader.apply()
+        leader.decider.abandon()
+    assert leader.decide(insert=pb.Insert(cache_name="c1", entry="key", value=encode(2))) == TAKEN

@@ -1,0 +1,84 @@
+"""What a change may be, whoever asks for it: what passes here can be ordered, sent, stored and applied by every host.
+
+Knows the wire's changes and their bounds, and nothing of what this node is configured to serve.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django_hacache.exceptions import ReplicaError
+from django_hacache.replica.layout import cache_name_bytes
+from django_hacache.serializers import INTEGER_BYTES_MAX
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KEY_CHARACTERS_MAX = 1 << 20
+REQ_ID_CHARACTERS_MAX = 255
+# A cache's workers send at most a thousand in one; see operations.py.
+BATCH_CHANGES_MAX = 5000
+SHOWN_CHARACTERS = 80
+CONDITIONS = frozenset(pb.Condition.values())
+
+
+class Refused(Exception):
+    """A request that will never be granted as it is."""
+
+    def __init__(self, code: pb.ErrorCode.ValueType, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def parts_of(change: Any) -> Iterable[Any]:
+    """The changes that a request makes: of a batch several. Raises Refused where a batch is none."""
+    if not isinstance(change, pb.Batch):
+        return (change,)
+    if not 0 < len(change.changes) <= BATCH_CHANGES_MAX:
+        raise Refused(
+            pb.ERROR_INVALID, f"a batch of {len(change.changes)} changes; expected 1 to {BATCH_CHANGES_MAX}"
+        )
+    kinds = [one.WhichOneof("change") for one in change.changes]
+    if None in kinds:
+        raise Refused(pb.ERROR_INVALID, "a change in the batch is empty")
+    return [getattr(one, str(kind)) for one, kind in zip(change.changes, kinds, strict=True)]
+
+
+def check_req_id(req_id: str) -> None:
+    """Raise Refused where it is too long for the table of recent requests."""
+    if len(req_id) > REQ_ID_CHARACTERS_MAX:
+        raise Refused(
+            pb.ERROR_TOO_LARGE,
+            f"a req_id of {len(req_id)} characters; at most {REQ_ID_CHARACTERS_MAX} are possible",
+        )
+
+
+def check_name(cache: str) -> None:
+    """Raise Refused where it can be no cache's name."""
+    try:
+        cache_name_bytes(cache)
+    except ReplicaError as error:
+        raise Refused(pb.ERROR_INVALID, str(error)[: 4 * SHOWN_CHARACTERS]) from None
+
+
+def check_key(entry: str) -> None:
+    """Raise Refused where it is too long for a key."""
+    if len(entry) > KEY_CHARACTERS_MAX:
+        raise Refused(
+            pb.ERROR_TOO_LARGE,
+            f"a key of {len(entry)} characters; at most {KEY_CHARACTERS_MAX} are possible",
+        )
+
+
+def check_part(change: Any) -> None:
+    """Raise Refused where a change that parts_of() returned can never be carried out. Names are looked at elsewhere."""
+    if isinstance(change, pb.Clear):
+        return
+    check_key(change.entry)
+    if isinstance(change, pb.Increment) and not 0 < len(change.delta) <= INTEGER_BYTES_MAX:
+        raise Refused(
+            pb.ERROR_INVALID, f"a delta of {len(change.delta)} bytes; expected 1 to {INTEGER_BYTES_MAX}"
+        )
+    if isinstance(change, pb.Insert) and change.condition not in CONDITIONS:
+        raise Refused(pb.ERROR_INVALID, f"the condition {change.condition} is none of Condition's")
