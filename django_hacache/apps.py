@@ -11,6 +11,10 @@ class DjangoHacacheConfig(AppConfig):
     verbose_name = "Cache"
 
     def ready(self) -> None:
-        from django_hacache.checks import check_configuration  # noqa: PLC0415 - settings are ready only now
+        from django_hacache.checks import (  # noqa: PLC0415 - settings are ready only now
+            check_configuration,
+            check_hosts,
+        )
 
         checks.register(check_configuration, checks.Tags.caches)
+        checks.register(check_hosts, checks.Tags.caches)

@@ -1,20 +1,66 @@
 """Django's system checks: the problems of the configuration, as `manage.py check` shows them.
 
-Knows no rule: conf/ has them all, so that a check and a start never disagree.
+Knows no rule: conf/ has them all, so that a check and a start never disagree. What only a running node knows is asked
+of it, where one runs on this host.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from typing import TYPE_CHECKING, Any
 
 from django.core import checks
 
-from django_hacache.conf import problems
+from django_hacache.conf import cluster_config, problems
+from django_hacache.conf.problems import Findings, Id, Problem
+from django_hacache.exceptions import HACacheError
+from django_hacache.link.address import SOCKET_NAME, socket_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NODE_ANSWER_S = 2.0
 
 
 def check_configuration(**_kwargs: Any) -> list[checks.CheckMessage]:
     """One message for every problem of settings.HACACHE, the environment and CACHES."""
+    return _messages(problems())
+
+
+def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """One message for every host of HA_HOSTS that the node of this host has found to be none."""
+    # Not at the top: what runs checks need not load what reads a cache.
+    from django_hacache.status import locations, read_status  # noqa: PLC0415
+
+    findings = Findings()
+    try:
+        clustered = cluster_config().ha_mode
+        served = [location for location in locations() if clustered and _is_served(location)]
+        statuses = [read_status(location, timeout_s=NODE_ANSWER_S) for location in served]
+    except HACacheError:
+        return []  # the configuration is wrong: the other check says how
+    for host in (host for status in statuses for host in status.hosts if host.is_base):
+        findings.add(
+            Id.BASE_PEER,
+            f"HA_HOSTS has {host.addr}, and what answers there speaks the base protocol only: expected a node. It has "
+            "no vote and stores nothing, so the cluster survives one loss less.",
+            "Such a program is a client: take it out of the HA_HOSTS of the nodes.",
+        )
+    return _messages(findings.problems)
+
+
+def _is_served(location: Path) -> bool:
+    """Whether a node listens there; a check does not wait for one that may be about to start."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(socket_address(location / SOCKET_NAME))
+        except OSError:
+            return False
+    return True
+
+
+def _messages(found: list[Problem]) -> list[checks.CheckMessage]:
     return [
         checks.CheckMessage(problem.level, problem.message, hint=problem.hint, id=problem.id)
-        for problem in problems()
+        for problem in found
     ]

@@ -97,6 +97,11 @@ class HostStatus:
     lanes: tuple[str, ...] = ()
 
     @property
+    def is_base(self) -> bool:
+        """Whether it is no node but a program of the base protocol: it has no vote."""
+        return self.role == "base_protocol"
+
+    @property
     def uptime(self) -> str:
         """The uptime in its two largest units."""
         minutes, seconds = divmod(self.uptime_secs, 60)

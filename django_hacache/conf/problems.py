@@ -33,6 +33,7 @@ class Id(enum.StrEnum):
     BACKEND_IMPORT = "django_hacache.E015"
     TOO_MANY_ALIASES = "django_hacache.E016"
     CONTRADICTING_LIMITS = "django_hacache.E017"
+    BASE_PEER = "django_hacache.E018"
 
     SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
     GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier

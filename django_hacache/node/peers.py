@@ -33,6 +33,14 @@ PROBE_S = 0.5
 PROBES_S = (0.0, 0.02, 0.08)
 
 
+def without_a_vote(addr: str) -> str:
+    """What there is to say of a host of HA_HOSTS that is no node."""
+    return (
+        f"{addr} is in HA_HOSTS and speaks the base protocol only: it has no vote and stores nothing, so the cluster "
+        "survives one loss less. Such a program is a client: take it out of the HA_HOSTS of the nodes"
+    )
+
+
 class PeerEvents(Protocol):
     """What happens on the stream to a peer."""
 
@@ -54,6 +62,8 @@ class PeerStream:
         self._outbox: Outbox[pb.CacheRequest] | None = None
         self._task: asyncio.Task[None] | None = None
         self._complaints = Complaints(logger)
+        # Whether it is a program of the base schema: no node, and no vote.
+        self.is_base = False
 
     @property
     def connected(self) -> bool:
@@ -123,12 +133,12 @@ class PeerStream:
                 return False
             if not answering:
                 # A base peer would end the stream at the first message it does not know: it is sent none.
-                self._complaints.say(
-                    "base", f"{self.addr} speaks the base protocol only and takes no part in elections"
-                )
+                self.is_base = True
+                self._complaints.say("base", without_a_vote(self.addr), level=logging.ERROR)
                 while await call.read() is not grpc.aio.EOF:
                     pass
                 return True
+            self.is_base = False
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
             self._events.peer_connected(self.addr, info.mgmt_ack.leader_info.lane_port)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))

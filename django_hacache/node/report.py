@@ -47,6 +47,7 @@ class Report:
         outgoing: Callable[[], tuple[int, int]],
         transfers: Callable[[], list[pb.Transfer]],
         lanes: Callable[[], list[str]],
+        is_base: Callable[[str], bool],
         lane_port: Callable[[], int],
     ) -> None:
         self._core = core
@@ -61,6 +62,7 @@ class Report:
         self._outgoing = outgoing
         self._transfers = transfers
         self._lanes = lanes
+        self._is_base = is_base
         self._lane_port = lane_port
         self._started = now()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
@@ -168,7 +170,8 @@ class Report:
             if answer is not None and answer.done() and not answer.cancelled():
                 ack.hosts.append(answer.result().hosts[0])
             else:
-                ack.hosts.append(pb.HostStatus(addr=peer, role="undefined", connected=False))
+                role = "base_protocol" if self._is_base(peer) else "undefined"
+                ack.hosts.append(pb.HostStatus(addr=peer, role=role, connected=False))
                 if answer is not None:
                     answer.cancel()
         if not ack.quorum:

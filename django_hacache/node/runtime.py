@@ -26,7 +26,7 @@ from django_hacache.node.durable import Durable, Installed, load
 from django_hacache.node.effects import MS
 from django_hacache.node.intake import Intake, Reply, Token
 from django_hacache.node.lane import InboundLane, Lane, LaneServer
-from django_hacache.node.peers import PeerStream
+from django_hacache.node.peers import PeerStream, without_a_vote
 from django_hacache.node.report import Report, role_of
 from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
@@ -137,6 +137,7 @@ class Node:
             ),
             transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
             lanes=self._routes.lanes_up,
+            is_base=lambda addr: self._peers[addr].is_base,
             lane_port=lambda: self._lane_server.port,
         )
         self._intake = Intake(self, caches)
@@ -455,6 +456,12 @@ class Node:
         except ReplicaError as error:
             self._fail(error)
             return False
+
+    def met_candidate(self, url: str) -> None:
+        """A program outside calls itself so: among the nodes it would cost a vote."""
+        addr = url.partition("://")[2] or url
+        if addr in self._peers:
+            self._complaints.say(f"{addr} is base", without_a_vote(addr), level=logging.ERROR)
 
     def has_quorum(self) -> bool:
         return self.core.has_quorum(now_ms())

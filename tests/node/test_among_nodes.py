@@ -103,6 +103,15 @@ def test_a_message_that_another_node_has_signed_is_ignored(impostor, leader, fol
         ack = impostor.receive()
 
 
+def test_a_program_that_calls_itself_one_of_the_hosts_is_an_error_in_the_log(client, follower, other):
+    for candidate in (f"http://{other.addr}", f"http://{other.addr}", "http://127.0.0.1:1"):
+        request = base.MgmtRequest(leader_req=base.LeaderReq(addr=candidate, election_ts=2**62))
+        client.ask(mgmt_req=request)
+    said = [line for line in follower.log.read_text().splitlines() if "speaks the base protocol only" in line]
+    assert [other.addr in line for line in said] == [True]
+    assert " ERROR " in said[0]
+
+
 def test_a_message_of_another_generation_is_ignored(impostor, other):
     sender = pb.Sender(addr=other.addr, incarnation="1", generation=pb.Generation(number=1, id="no such"))
     impostor.send(pb.CacheRequest(sender=sender, append=pb.Append(term=1, commit_index=10**9)))

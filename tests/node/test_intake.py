@@ -22,6 +22,7 @@ class Desk:
         self.submitted = []
         self.takes = True
         self.led = True
+        self.candidates = []
         self.stored = b"value"
 
     def read(self, cache, entry):
@@ -34,6 +35,9 @@ class Desk:
 
     def has_quorum(self):
         return self.led
+
+    def met_candidate(self, url):
+        self.candidates.append(url)
 
     def greeting(self):
         return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(addr="leader", election_ts=100)))
@@ -243,8 +247,9 @@ def test_other_words_of_who_is_no_node_about_leadership_are_answered_by_silence(
 @pytest.mark.parametrize(
     ("asked", "told"), [(50, 49), (100, 99), (101, 100), (200, 100), (0, 100), (-1, 100)]
 )
-def test_a_leader_has_asked_before_every_candidate_outside_the_cluster(take, asked, told):
+def test_a_leader_has_asked_before_every_candidate_outside_the_cluster(take, desk, asked, told):
     (answer,) = take(mgmt_req=pb.MgmtRequest(leader_req=pb.LeaderReq(addr="http://a:1", election_ts=asked)))
+    assert desk.candidates == ["http://a:1"]
     assert answer.mgmt_ack.leader_info.election_ts == told
 
 

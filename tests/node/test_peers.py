@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import replace
 
@@ -70,6 +71,49 @@ def test_only_the_peer_itself_is_taken_for_it(is_the_peer, caplog):
     asyncio.run(scenario())
     told = [] if is_the_peer else [f"no stream to {peer}: the node 127.0.0.1:2 answers there"]
     assert [message for message in caplog.messages if "answers there" in message] == told
+
+
+class Base(Events):
+    """A program of the base schema, or since `upgraded` a node."""
+
+    upgraded = False
+
+    def greeting(self):
+        return (
+            super().greeting() if self.upgraded else pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo()))
+        )
+
+
+def test_a_program_of_the_base_schema_among_the_hosts_is_an_error_until_a_node_answers_there(caplog):
+    port = free_port()
+    config = replace(config_of(port), reconnect_lower_ms=1, reconnect_upper_ms=2)
+    events = Base(f"127.0.0.1:{port}")
+
+    async def serving(until_):
+        server = await start_server(
+            config, Service(config, frozenset({"127.0.0.1:1"}), events, max_request_bytes=1 << 20)
+        )
+        await until(until_)
+        await server.stop(None)
+
+    async def scenario():
+        stream = PeerStream(
+            config, Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", port), events, random.Random(1)
+        )
+        stream.start()
+        try:
+            for _ in range(2):
+                await serving(lambda: stream.is_base)
+            assert not stream.connected
+            events.upgraded = True
+            await serving(lambda: stream.connected)
+            assert not stream.is_base
+        finally:
+            await stream.close()
+
+    asyncio.run(scenario())
+    (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert f"127.0.0.1:{port} is in HA_HOSTS and speaks the base protocol only" in said.message
 
 
 def test_a_tls_file_that_cannot_be_read_is_told_of_once(caplog, tmp_path):

@@ -113,7 +113,8 @@ def hosts_table(hosts: Sequence[HostStatus]) -> str:
 
 def host_row(host: HostStatus) -> tuple[str, ...]:
     if not host.connected:
-        return (host.addr, "-", "down", "-", "-", "-", "-", "-")
+        role = "no node (base protocol)" if host.is_base else "-"
+        return (host.addr, role, "down", "-", "-", "-", "-", "-")
     return (
         host.addr,
         host.role + (" (fresh)" if host.fresh else ""),
