@@ -103,7 +103,7 @@ Steps = Generator[Change, Outcome, T]
 
 
 class Writer(Protocol):
-    """Carries changes out, one at a time. `deadline` is in seconds, as time.monotonic() tells the time."""
+    """Carries changes out, one at a time. `deadline` is in seconds, as system.monotonic() tells the time."""
 
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
 

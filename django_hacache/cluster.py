@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_hacache.changes import DONE, Insert, Move, When
-from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown
+from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown, UnknownCache
 from django_hacache.requests import outcome_of, request_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class ClusterWriter:
         try:
             client, since = self._site.client(), self._site.applied_index()
             return outcome_of(client.request(request, deadline=deadline, since=since))
+        except UnknownCache:
+            raise  # the node works, and knows other caches
         except CacheUnavailable:
             breaker.open()
             raise
@@ -69,6 +71,8 @@ class AsyncClusterWriter:
         try:
             client, since = self._site.async_client(), self._site.applied_index()
             return outcome_of(await client.request(request, deadline=deadline, since=since))
+        except UnknownCache:
+            raise  # the node works, and knows other caches
         except CacheUnavailable:
             breaker.open()
             raise

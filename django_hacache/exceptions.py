@@ -2,7 +2,8 @@
 
 HACacheError
 ├── CacheUnavailable      (also a ConnectionError)
-│   └── OutcomeUnknown
+│   ├── OutcomeUnknown
+│   └── UnknownCache
 ├── ConfigurationError    (also Django's ImproperlyConfigured)
 ├── LinkError
 ├── ReplicaError          (also an OSError)
@@ -27,6 +28,10 @@ class CacheUnavailable(HACacheError, ConnectionError):
 
 class OutcomeUnknown(CacheUnavailable):
     """The change was sent and the answer never came: it may have happened, or may still happen."""
+
+
+class UnknownCache(CacheUnavailable):
+    """The node has no cache of this name: it runs with older settings, as while a release goes from host to host."""
 
 
 class ConfigurationError(HACacheError, ImproperlyConfigured):

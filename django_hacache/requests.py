@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from typing import TYPE_CHECKING, assert_never
 
 from django_hacache.changes import Batch, Clear, Increment, Insert, Outcome, Remove, Touch, When, Why
 from django_hacache.conf import AckLevel
-from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown, RequestRefused, ValueTooLarge
+from django_hacache.exceptions import (
+    CacheUnavailable,
+    OutcomeUnknown,
+    RequestRefused,
+    UnknownCache,
+    ValueTooLarge,
+)
 from django_hacache.serializers import integer_from_bytes, integer_to_bytes
+from django_hacache.system import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -33,6 +39,7 @@ _CONDITIONS = {
 _REASONS = {pb.REASON_ABSENT: Why.ABSENT, pb.REASON_NOT_AN_INTEGER: Why.NOT_AN_INTEGER}
 
 _ERRORS: dict[int, type[Exception]] = {
+    pb.ERROR_UNKNOWN_CACHE: UnknownCache,
     pb.ERROR_TOO_LARGE: ValueTooLarge,
     pb.ERROR_NO_QUORUM: CacheUnavailable,
     pb.ERROR_NOT_LEADER: CacheUnavailable,
@@ -44,9 +51,9 @@ _ERRORS: dict[int, type[Exception]] = {
 def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
     """Return the request that carries `change`, with a req_id of its own.
 
-    deadline: until when the caller waits, as time.monotonic() tells the time (seconds).
+    deadline: until when the caller waits, as system.monotonic() tells the time (seconds).
     """
-    request = pb.CacheRequest(timeout_ms=max(1, math.ceil((deadline - time.monotonic()) * 1000)))
+    request = pb.CacheRequest(timeout_ms=max(1, math.ceil((deadline - monotonic()) * 1000)))
     req_id = os.urandom(16).hex()
     level = _ACK_LEVELS[ack]
     match change:
@@ -107,7 +114,7 @@ def _remove(change: Remove, cache: str, req_id: str, level: pb.AckLevel | None) 
 def outcome_of(ack: pb.Ack) -> Outcome:
     """Return what the node's answer says.
 
-    Raises ValueTooLarge, CacheUnavailable, OutcomeUnknown or RequestRefused where it is an error.
+    Raises ValueTooLarge, CacheUnavailable (OutcomeUnknown, UnknownCache) or RequestRefused where it is an error.
     """
     match ack.WhichOneof("method"):
         case "put_ack":

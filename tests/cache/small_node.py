@@ -31,6 +31,7 @@ TROUBLE = {
     ":1:busy": pb.ERROR_BUSY,
     ":1:outcome unknown": pb.ERROR_OUTCOME_UNKNOWN,
     ":1:refused": pb.ERROR_INVALID,
+    ":1:unknown cache": pb.ERROR_UNKNOWN_CACHE,
     ":1:too large": pb.ERROR_TOO_LARGE,
 }
 

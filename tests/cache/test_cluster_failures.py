@@ -9,7 +9,13 @@ import signal
 import pytest
 from django.core.cache import caches
 
-from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown, RequestRefused, ValueTooLarge
+from django_hacache.exceptions import (
+    CacheUnavailable,
+    OutcomeUnknown,
+    RequestRefused,
+    UnknownCache,
+    ValueTooLarge,
+)
 from tests.cache.conftest import eventually
 from tests.node_process import serves
 
@@ -125,6 +131,7 @@ def test_a_frozen_node_leaves_the_outcome_unknown(small_node, style):
         ("busy", CacheUnavailable),
         ("outcome unknown", OutcomeUnknown),
         ("refused", RequestRefused),
+        ("unknown cache", UnknownCache),
         ("too large", ValueTooLarge),
     ],
 )
@@ -134,6 +141,20 @@ def test_each_error_of_the_node_has_its_exception(small_node, style, key, error)
         style(caches["default"]).set(key, 1)
     assert type(failure.value) is error
     assert "as asked" in str(failure.value)
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_a_cache_that_the_node_does_not_know_yet_can_be_ignored(small_node, style):
+    style(caches["ignoring"]).set("unknown cache", 1)
+    assert style(caches["ignoring"]).delete("unknown cache") is False
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_a_cache_that_the_node_does_not_know_yet_stops_no_other_one(small_node, style):
+    with pytest.raises(CacheUnavailable):
+        style(caches["default"]).set("unknown cache", 1)
+    # The breaker is closed: nothing has failed but this.
+    style(caches["twin"]).set("key", 1)
 
 
 @pytest.mark.parametrize("level", ["direct", "leader", "once", "quorum", "all"])
