@@ -141,7 +141,7 @@ class ClusterSite:
             from django_hacache.link.blocking import NodeClient  # noqa: PLC0415 - see the module's docstring
 
             # Two threads may both come here: then the connections of one are closed after its first request.
-            client = self._client = NodeClient(self._directory / SOCKET_NAME)
+            client = self._client = NodeClient(self._directory / SOCKET_NAME, self._node_is_gone)
         return client
 
     def async_client(self) -> AsyncNodeClient:
@@ -159,7 +159,7 @@ class ClusterSite:
             # async_to_sync and asyncio.run bring a new loop each time; their ends are noticed here.
             for ended in [known for known in self._of_loop if known.is_closed()]:
                 self._of_loop.pop(ended).abandon()
-            client = self._of_loop[loop] = AsyncNodeClient(self._directory / SOCKET_NAME)
+            client = self._of_loop[loop] = AsyncNodeClient(self._directory / SOCKET_NAME, self._node_is_gone)
             return client
 
     def _writable_until(self) -> int:
@@ -171,6 +171,10 @@ class ClusterSite:
             self.reader.forget()
             return 0
         return page.writable_until_ns if page.writable() else 0
+
+    def _node_is_gone(self) -> bool:
+        page = self.reader.control
+        return page is not None and page.abandoned()
 
     def applied_index(self) -> int:
         """The log index that this host had applied a moment ago, at least 1."""

@@ -6,7 +6,6 @@ Reads only. Knows neither gRPC nor how its answers are shown.
 from __future__ import annotations
 
 import enum
-import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from django_hacache.exceptions import HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.environment import has_replica
 from django_hacache.replica.eviction import map_size_for
+from django_hacache.system import monotonic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,7 +206,7 @@ def _ask_node(location: Path, timeout_s: float) -> Status:
 
     client = NodeClient(location / SOCKET_NAME)
     try:
-        ack = client.request(pb.CacheRequest(status=pb.Status()), deadline=time.monotonic() + timeout_s)
+        ack = client.request(pb.CacheRequest(status=pb.Status()), deadline=monotonic() + timeout_s)
     finally:
         client.close()
     if ack.WhichOneof("method") != "status_ack":

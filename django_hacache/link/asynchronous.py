@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.link.address import socket_address
-from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S
+from django_hacache.link.blocking import NOBODY, PAUSE_MAX_S, PAUSE_MIN_S
 from django_hacache.link.connection import RECEIVE_BYTES
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
 from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
+from django_hacache.system import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Requests without an answer on one connection, given up ones included. More than that: the node is stuck.
@@ -31,17 +32,21 @@ IN_FLIGHT_MAX = 4096
 class AsyncNodeClient:
     """A connection to the node of this host, made when it is first needed. For one event loop."""
 
-    __slots__ = ("_address", "_connection")
+    __slots__ = ("_address", "_connection", "_gone")
 
-    def __init__(self, path: Path) -> None:
-        """Take the path of the node's socket. Raises ConfigurationError where it is too long."""
+    def __init__(self, path: Path, gone: Callable[[], bool] = lambda: False) -> None:
+        """Take the path of the node's socket. Raises ConfigurationError where it is too long.
+
+        gone: asked where nobody listens there; whether nobody is to be expected until the deadline.
+        """
         self._address = socket_address(path)
+        self._gone = gone
         self._connection: _Connection | None = None
 
     async def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
         """Send a request and return the node's answer; as NodeClient.request, without blocking the loop.
 
-        deadline: when to give up, as time.monotonic() tells the time (seconds).
+        deadline: when to give up, as system.monotonic() tells the time (seconds).
         since: as NodeClient.request has it.
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
         answer came; LinkError where the request carries no req_id to match the answer by.
@@ -60,16 +65,16 @@ class AsyncNodeClient:
                 request.since_index = since
                 data = frame(request.SerializeToString())
             try:
-                async with asyncio.timeout(deadline - time.monotonic()):
+                async with asyncio.timeout(deadline - monotonic()):
                     connection = self._connected()
                     answer = await connection.send(req_id, data)
                     sent = True
                     ack = await answer
             except OSError as error:  # TimeoutError is one
-                remaining = deadline - time.monotonic()
+                remaining = deadline - monotonic()
                 # That the time is over says less than what went wrong before.
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
-                if remaining <= 0:
+                if remaining <= 0 or (isinstance(error, NOBODY) and self._gone()):
                     where = f"The node at {self._address}"
                     if sent:
                         raise OutcomeUnknown(f"{where} did not answer in time ({cause}).") from cause

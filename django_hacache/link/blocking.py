@@ -15,11 +15,15 @@ from django_hacache.system import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Pauses between attempts to connect, doubling (seconds).
 PAUSE_MIN_S = 0.01
 PAUSE_MAX_S = 0.2
+
+# What the system says where nobody listens on a Unix socket.
+NOBODY = (ConnectionRefusedError, FileNotFoundError)
 
 # Connections that nobody uses. More were needed at once for a moment; the node has better uses for them.
 IDLE_MAX = 32
@@ -32,11 +36,15 @@ class NodeClient:
     request and its answer: no other thread or greenlet, no signal handler, no request that was given up.
     """
 
-    __slots__ = ("_address", "_idle")
+    __slots__ = ("_address", "_gone", "_idle")
 
-    def __init__(self, path: Path) -> None:
-        """Take the path of the node's socket. Raises ConfigurationError where it is too long."""
+    def __init__(self, path: Path, gone: Callable[[], bool] = lambda: False) -> None:
+        """Take the path of the node's socket. Raises ConfigurationError where it is too long.
+
+        gone: asked where nobody listens there; whether nobody is to be expected until the deadline.
+        """
         self._address = socket_address(path)
+        self._gone = gone
         self._idle: list[Connection] = []
 
     def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
@@ -45,11 +53,12 @@ class NodeClient:
         A connection that breaks is made again and the same request, with the same req_id, is sent again:
         the node remembers the req_ids it has seen, so the change takes effect once.
 
-        deadline: when to give up, as time.monotonic() tells the time (seconds).
+        deadline: when to give up, as system.monotonic() tells the time (seconds).
         since: the log index that the host had applied before. What is sent again carries it: the node refuses
         where it may have forgotten since then what became of the first.
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
-        answer came, or the answer to a later one is that it did not happen. Whatever else arrives meanwhile, as a
+        answer came, or the answer to a later one is that it did not happen: at the deadline, or as soon as the node is
+        gone. Whatever else arrives meanwhile, as a
         time limit does, is raised as it is.
         """
         payload = request.SerializeToString()
@@ -77,7 +86,7 @@ class NodeClient:
                 # That the time is over says less than what went wrong before.
                 error = lost.__cause__
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
-                if remaining <= 0:
+                if remaining <= 0 or (isinstance(error, NOBODY) and self._gone()):
                     raise _given_up(self._address, cause, sent=sent) from cause
             except BaseException:
                 if connection is not None:

@@ -6,7 +6,7 @@ from django_hacache.exceptions import OutcomeUnknown
 from django_hacache.wire import cache_pb2 as pb
 
 # What a node answers where a change did not happen, for all it knows.
-UNDONE = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY})
+UNDONE = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY, pb.ERROR_UNKNOWN_CACHE})
 
 
 def req_id_of_request(request: pb.CacheRequest) -> str:

@@ -186,7 +186,7 @@ class Node:
             self._kick()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._handed_over.wait(), HANDOVER_S)
-        self._page.set_writable_until(0)
+        self._page.note_stopped()
         await self._link.close()
         for addr, peer in self._peers.items():
             await peer.close()

@@ -20,7 +20,12 @@ FILE_NAME = "control"
 PAGE_BYTES = 4096
 MAGIC = int.from_bytes(b"hacache1", "little")
 
-_MAGIC, _BOOT_LOW, _BOOT_HIGH, _EPOCH, _DEADLINE, _WRITABLE_UNTIL, _APPLIED = range(7)
+_MAGIC, _BOOT_LOW, _BOOT_HIGH, _EPOCH, _DEADLINE, _WRITABLE_UNTIL, _APPLIED, _STOPPED_AT = range(8)
+
+# How long a node that was stopped may take to be started again, and one that ended without a word (ns). Past that
+# nobody who finds its socket closed waits for it.
+RESTART_NS = 5_000_000_000
+RECOVERY_NS = 1_000_000_000
 
 
 class ControlPage:
@@ -58,7 +63,7 @@ class ControlPage:
             raise ReplicaError(f"cannot create the control page {path}: {error.strerror}") from error
         words = page._words
         page.revoke()
-        words[_WRITABLE_UNTIL] = 0
+        words[_WRITABLE_UNTIL] = words[_STOPPED_AT] = 0
         words[_BOOT_LOW], words[_BOOT_HIGH] = _words_of(boot or boot_id())
         words[_MAGIC] = MAGIC
         return page
@@ -145,6 +150,21 @@ class ControlPage:
     def writable(self) -> bool:
         """Whether the node knew a live leader a moment ago: otherwise a write need not be tried."""
         return self._words[_WRITABLE_UNTIL] > boottime_ns()
+
+    def note_stopped(self) -> None:
+        """Note that the node stops because it was told to: most are started again."""
+        self._words[_WRITABLE_UNTIL] = 0
+        self._words[_STOPPED_AT] = boottime_ns()
+
+    def abandoned(self) -> bool:
+        """Whether no node is to be expected soon, where its socket is closed: it ended some time ago.
+
+        A node that begins, or knows no leader, is none of these.
+        """
+        stopped, until, now = self._words[_STOPPED_AT], self._words[_WRITABLE_UNTIL], boottime_ns()
+        if stopped:
+            return stopped + RESTART_NS <= now
+        return 0 < until <= now - RECOVERY_NS
 
     def stale(self) -> bool:
         """Whether the file at the path is another one than the mapped one: the directory was wiped."""

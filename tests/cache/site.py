@@ -33,6 +33,7 @@ def cache_settings(location: str) -> dict[str, dict[str, Any]]:
             OPTIONS={"IGNORE_EXCEPTIONS": True, "LOG_IGNORED_EXCEPTIONS": False, "WRITE_TIMEOUT": 0.1}
         ),
         "hasty": entry(OPTIONS={"WRITE_TIMEOUT": 0.1}),
+        "patient": entry(OPTIONS={"WRITE_TIMEOUT": 3600}),
         "direct": entry(OPTIONS={"ACK_LEVEL": "direct"}),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 
 import pytest
 from django.core.cache import caches
@@ -16,6 +17,7 @@ from django_hacache.exceptions import (
     UnknownCache,
     ValueTooLarge,
 )
+from django_hacache.replica import control
 from tests.cache.conftest import eventually
 from tests.node_process import serves
 
@@ -102,6 +104,25 @@ def test_after_one_failure_writes_fail_at_once_until_the_node_is_back(no_node, s
     no_node.start()
     cache.set("key", 2)
     eventually(lambda: cache.get("key") == 2)
+
+
+def test_nobody_waits_for_a_node_that_is_known_to_be_gone(no_node, style, monkeypatch):
+    cache = style(caches["patient"])
+    monkeypatch.setattr(control, "RECOVERY_NS", 0)
+    with pytest.raises(CacheUnavailable, match="could not be reached"):
+        cache.set("key", 1)
+
+
+def test_nobody_waits_for_the_answer_of_a_node_that_is_known_to_be_gone(small_node, style, monkeypatch):
+    cache = style(caches["patient"])
+    cache.set("key", 1)
+    os.kill(small_node.process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(control, "RECOVERY_NS", 0)
+    killing = threading.Timer(0.05, small_node.kill)
+    killing.start()
+    with pytest.raises(CacheUnavailable):
+        cache.set("key", 2)
+    killing.join()
 
 
 def test_a_restarted_node_is_used_without_an_error(small_node, style):

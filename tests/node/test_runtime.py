@@ -42,3 +42,25 @@ def test_a_node_that_cannot_look_at_what_a_change_depends_on_ends(monkeypatch, c
     with tempfile.TemporaryDirectory(prefix="node-", dir=SHARED) as directory:
         asyncio.run(scenario(Path(directory) / "location"))
     assert "it cannot store what it must remember: the replica cannot be read" in caplog.text
+
+
+def test_a_node_that_is_told_to_stop_says_so_to_its_host(monkeypatch):
+    port = free_port()
+    config = replace(config_of(port), hosts=(Host("http", "127.0.0.1", port),), election_timeout_s=1)
+
+    async def scenario(directory):
+        replica = Replica.open(directory, writable=True, map_size=1 << 26, keeps_journal=True)
+        caches = {"default": cache_options("default", str(directory), {})}
+        page = ControlPage.create(directory)
+        node = Node(config, replica, page, directory / "node.sock", caches, 1 << 30)
+        await node.start()
+        await until(page.writable)
+        await node.stop()
+        assert not page.writable()
+        assert not page.abandoned()  # it may be started again
+        monkeypatch.setattr("django_hacache.replica.control.RESTART_NS", 0)
+        assert page.abandoned()
+        replica.close()
+
+    with tempfile.TemporaryDirectory(prefix="node-", dir=SHARED) as directory:
+        asyncio.run(scenario(Path(directory) / "location"))

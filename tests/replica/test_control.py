@@ -83,6 +83,42 @@ def test_writable_lasts_until_its_deadline(directory):
     assert not worker.writable()
 
 
+def test_a_node_that_ended_without_a_word_is_waited_for_a_moment_only(directory, monkeypatch):
+    node, worker = pages(directory)
+    assert not worker.abandoned()  # it begins
+    until = boottime_ns() + HOUR
+    node.set_writable_until(until)
+    assert not worker.abandoned()
+    monkeypatch.setattr(control, "boottime_ns", lambda: until + control.RECOVERY_NS - 1)
+    assert not worker.abandoned()
+    monkeypatch.setattr(control, "boottime_ns", lambda: until + control.RECOVERY_NS)
+    assert worker.abandoned()
+    # The next one begins.
+    ControlPage.create(directory)
+    assert not worker.abandoned()
+
+
+def test_a_node_that_was_stopped_is_waited_for_as_long_as_a_restart_takes(directory, monkeypatch):
+    node, worker = pages(directory)
+    node.set_writable_until(boottime_ns() + HOUR)
+    now = boottime_ns()
+    monkeypatch.setattr(control, "boottime_ns", lambda: now)
+    node.note_stopped()
+    assert not worker.writable()
+    monkeypatch.setattr(control, "boottime_ns", lambda: now + control.RESTART_NS - 1)
+    assert not worker.abandoned()
+    monkeypatch.setattr(control, "boottime_ns", lambda: now + control.RESTART_NS)
+    assert worker.abandoned()
+    ControlPage.create(directory)
+    assert not worker.abandoned()
+
+
+def test_a_node_that_knows_no_leader_is_not_gone(directory):
+    node, worker = pages(directory)
+    node.set_writable_until(0)
+    assert not worker.abandoned()
+
+
 def test_a_page_from_before_a_reboot_is_void(directory):
     node = ControlPage.create(directory, boot=b"b" * 16)
     node.grant(boottime_ns() + HOUR)
