@@ -7,12 +7,12 @@ machine, the host's node in a cluster. coroutines.py has the same for event loop
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+from django.utils.functional import cached_property  # has no lock that a fork could inherit
 
 from django_hacache import process
 from django_hacache.alias import alias_of, candidates

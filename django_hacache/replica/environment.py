@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import logging
 import os
 import threading
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
-from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
+from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
+from django_hacache.replica.directory import PRIVATE_FILE, check_private
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.soundness import damage
 
@@ -26,12 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from django_hacache.replica.opening import Membership
+
 log = logging.getLogger(__name__)
 
 FILE_NAME = "replica.lmdb"
 MAX_READERS = 1024
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 REMAP_WAIT_S = 10.0
+OPEN_ALREADY = "already open in this process"  # what py-lmdb says
 LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
 """A line of the processor's cache for each reader, and LMDB's own header."""
 
@@ -87,10 +89,10 @@ def has_replica(directory: Path) -> bool:
     return identity_of(directory / FILE_NAME) is not None
 
 
-def set_aside(directory: Path, broken: Identity | None, reason: Exception) -> None:
+def set_aside(membership: Membership, directory: Path, broken: Identity | None, reason: Exception) -> None:
     """Move a broken file away, so that the next one to open it for writing starts empty. One is kept."""
     path = directory / FILE_NAME
-    with _directory_lock(directory):
+    with membership.opening():
         if broken is None or identity_of(path) != broken:
             return  # another process was faster
         aside = path.with_name(f"{FILE_NAME}.broken-1")
@@ -111,30 +113,29 @@ class FixedDatabases(NamedTuple):
 class Environment:
     """One opened LMDB file. Safe for threads; never for a forked child."""
 
-    def __init__(self, directory: Path, *, writable: bool, map_size: int) -> None:
+    def __init__(self, directory: Path, *, membership: Membership | None, map_size: int) -> None:
+        """Open it for writing, as a member of those that do, or for reading only."""
         self.directory = directory
         self.path = directory / FILE_NAME
-        self.writable = writable
+        self.writable = membership is not None
         # The database of each cache that this process has come across.
         self.caches: dict[str, lmdb._Database] = {}
         self._opening = threading.Lock()
         self._remapping = threading.Lock()
         rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
-        if writable:
-            ensure_private(directory)
-            with _directory_lock(directory):
-                with self.errors():
-                    self.lmdb = self._open(rounded)
+        if membership is not None:
+            with self.errors(), membership.opening():
+                membership.join()
+                self.lmdb = self._open(rounded)
                 self._restrict_modes()
         else:
-            check_private(directory)
             with self.errors():
                 self.lmdb = self._open(rounded)
         self.begin = self.lmdb.begin
         self.identity = self._identity_at_path()
         try:
             self._check_length()
-            if writable:
+            if self.writable:
                 self.lmdb.reader_check()
             with self.proven():
                 self.fixed = self._open_fixed()
@@ -146,19 +147,28 @@ class Environment:
         if self.writable:
             self._allocate_lock_file()
         with _inherited_environments_forgotten():
-            return lmdb.open(
-                str(self.path),
-                map_size=map_size,
-                subdir=False,
-                readonly=not self.writable,
-                create=self.writable,
-                mode=PRIVATE_FILE,
-                metasync=False,
-                sync=False,
-                max_readers=MAX_READERS,
-                max_dbs=MAX_DATABASES,
-                max_spare_txns=1,
-            )
+            try:
+                return lmdb.open(
+                    str(self.path),
+                    map_size=map_size,
+                    subdir=False,
+                    readonly=not self.writable,
+                    create=self.writable,
+                    mode=PRIVATE_FILE,
+                    metasync=False,
+                    sync=False,
+                    max_readers=MAX_READERS,
+                    max_dbs=MAX_DATABASES,
+                    max_spare_txns=1,
+                )
+            except lmdb.Error as error:
+                if OPEN_ALREADY not in str(error):
+                    raise
+                raise ConfigurationError(
+                    f"{self.directory} is open in this process already, in another sub-interpreter most likely: LMDB "
+                    "allows a process one. Expected one interpreter for it (mod_wsgi: WSGIApplicationGroup %{GLOBAL}; "
+                    "uWSGI: single-interpreter), or another LOCATION for each"
+                ) from error
 
     def _allocate_lock_file(self) -> None:
         """Every process maps it: where the file system is full, a page of a hole would kill by SIGBUS.
@@ -166,10 +176,12 @@ class Environment:
         Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
         """
         path = self.path.with_name(f"{FILE_NAME}-lock")
+        # Not even opened where that is done: another sub-interpreter may have it open.
+        if path.exists() and path.stat().st_blocks * 512 >= LOCK_FILE_BYTES:
+            return
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
         try:
-            if os.fstat(descriptor).st_blocks * 512 < LOCK_FILE_BYTES:
-                os.posix_fallocate(descriptor, 0, LOCK_FILE_BYTES)
+            os.posix_fallocate(descriptor, 0, LOCK_FILE_BYTES)
         finally:
             os.close(descriptor)
 
@@ -205,7 +217,7 @@ class Environment:
     def _restrict_modes(self) -> None:
         # By path: opening and closing the lock file would drop LMDB's own locks on it (POSIX).
         for name in (FILE_NAME, f"{FILE_NAME}-lock"):
-            self.path.with_name(name).chmod(PRIVATE_FILE)
+            os.chmod(self.path.with_name(name), PRIVATE_FILE)  # noqa: PTH101 - see _of_this_package
 
     def _open_fixed(self) -> FixedDatabases:
         with self.errors():
@@ -249,7 +261,7 @@ class Environment:
                 raise
             raise self.error(error) from error
 
-    def error(self, error: Exception) -> ReplicaError:
+    def error(self, error: Exception) -> ReplicaError | ConfigurationError:
         """The error of this package that says what LMDB's error means here."""
         if isinstance(error, ReplicaError):
             return error
@@ -263,6 +275,11 @@ class Environment:
         if isinstance(error, lmdb.DbsFullError):
             return ReplicaError(
                 f"the replica in {self.directory} holds {MAX_CACHES} caches and has no room for another"
+            )
+        if code == errno.EAGAIN:
+            return ConfigurationError(
+                f"another process with the process id {os.getpid()} uses {self.directory}, in another container most "
+                "likely: expected a PID namespace that all share, or another LOCATION"
             )
         if code == errno.EBUSY:
             return ReplicaError(
@@ -368,17 +385,6 @@ class Environment:
         """The database of a cache, created where missing; valid after `txn`, a write, only if it commits."""
         with self.errors():
             return self.lmdb.open_db(ENTRIES + cache_name_bytes(cache), txn=txn)
-
-
-@contextmanager
-def _directory_lock(directory: Path) -> Iterator[None]:
-    """Only one process at a time opens for writing: two must not both move a broken file away."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from django_hacache.exceptions import ReplicaError
+from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica, live_value
@@ -28,7 +28,11 @@ _Result = TypeVar("_Result")
 
 
 class LeasedReader:
-    """The same methods as a Replica's, guarded by the lease; they never raise ReplicaError."""
+    """The same methods as a Replica's, guarded by the lease; they never raise ReplicaError.
+
+    What would make every read a miss for good is a ConfigurationError; what may pass is said once, and `trouble`
+    tells it as long as it lasts.
+    """
 
     def __init__(self, directory: Path, *, map_size: int, boot: bytes | None = None) -> None:
         self.directory = directory
@@ -39,6 +43,9 @@ class LeasedReader:
         self._next_check = 0
         # The epoch in which the opened files were last found to be those at their paths.
         self._verified = -1
+        self.trouble = ""
+        """Why reads are misses although the node may vouch for them; empty where nothing is wrong."""
+        self._refusal = ""
         self._check()
 
     @property
@@ -115,18 +122,40 @@ class LeasedReader:
         if opened[0].stale() or opened[1].replaced():
             self._check()
             return False
+        if self.trouble and not self._over(opened[1]):
+            return False
         self._verified = epoch
         return True
 
+    def _over(self, replica: Replica) -> bool:
+        """Whether the replica can be read again."""
+        try:
+            replica.probe()
+        except ReplicaError as error:
+            self._check(error)
+            return False
+        log.info("reads of the replica in %s are served again", self.directory)
+        self.trouble = ""
+        return True
+
+    def _say(self, error: ReplicaError) -> None:
+        if str(error) != self.trouble:
+            self.trouble = str(error)
+            log.error("reads of the replica in %s are misses: %s", self.directory, error)
+
     def _check(self, error: ReplicaError | None = None) -> None:
         """At most once a second: open what is missing, open again what was replaced."""
+        if error is not None:
+            # The next read looks whether it is over.
+            self._verified = -1
+            self._say(error)
+        if self._refusal and boottime_ns() < self._next_check:
+            raise ConfigurationError(self._refusal)
         now = boottime_ns()
         if now < self._next_check or not self._checking.acquire(blocking=False):
             return
         try:
             self._next_check = now + RECHECK_NS
-            if error is not None:
-                log.warning("reads of the replica in %s are misses: %s", self.directory, error)
             opened = self._opened
             if opened is None or opened[0].stale() or opened[1].replaced():
                 self._opened = None  # the old ones close themselves when the last read is over
@@ -139,11 +168,23 @@ class LeasedReader:
         try:
             control = ControlPage.open(self.directory, boot=self._boot)
             if control is None:
+                self._refusal = self.trouble = ""
                 return None
+        except ReplicaError as error:
+            self._say(error)
+            return None
+        try:
             replica = Replica.open(self.directory, writable=False, map_size=self._map_size, boot=self._boot)
         except ReplicaError as error:
-            log.warning("reads of the replica in %s are misses: %s", self.directory, error)
+            self._say(error)
             return None
+        except ConfigurationError as refusal:
+            if not control.holds(control.epoch):
+                self._refusal = ""
+                return None  # the node that could be meant does not serve
+            self._refusal = str(refusal)
+            raise
+        self._refusal = ""
         return control, replica
 
     def forget(self) -> None:

@@ -1,12 +1,14 @@
 """The lock of the node that serves a directory: one node at a time, and no standalone process beside it.
 
-The kernel releases it with the process, however that ends.
+The kernel releases it with the process, however that ends. No child that is forked meanwhile keeps it: the node forks
+none, and who only looks has a lock of POSIX's, which belongs to its process.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,10 +17,12 @@ from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.directory import PRIVATE_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LOCK_NAME = "node.lock"
+# One of POSIX's that belongs to the open file: struct flock with F_WRLCK on the first byte.
+_WHOLE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
 # Who only looks holds the lock for a moment: that must not keep a node from starting.
 LOOK_S, LOOKS_MAX = 0.01, 20
 
@@ -38,7 +42,7 @@ def occupying(directory: Path) -> Iterator[None]:
         directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE
     )
     try:
-        _lock(descriptor, fcntl.LOCK_EX, tries=LOOKS_MAX)
+        _lock(descriptor, lambda: fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE), tries=LOOKS_MAX)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
@@ -55,16 +59,16 @@ def ensure_unoccupied(directory: Path) -> None:
     except OSError as error:
         raise ReplicaError(f"cannot see whether a node serves {directory}: {error.strerror}") from error
     try:
-        _lock(descriptor, fcntl.LOCK_SH)
+        _lock(descriptor, lambda: fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1))
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, kind: int, tries: int = 1) -> None:
+def _lock(descriptor: int, lock: Callable[[], object], tries: int = 1) -> None:
     for left in reversed(range(tries)):
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock()
+        except (BlockingIOError, PermissionError):  # POSIX allows both
             if left == 0:
                 pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 raise Occupied(pid) from None

@@ -14,8 +14,10 @@ import lmdb
 
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
+from django_hacache.replica.directory import check_private, ensure_private
 from django_hacache.replica.environment import FILE_NAME, Environment, identity_of, set_aside
 from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, replica_key
+from django_hacache.replica.opening import Membership, ensure_same_namespace
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class Replica:
         self._maintaining = threading.Lock()
         self._maintenances = 0
         self._next_maintenance = 0
+        self._membership: Membership | None = None
         self._environment = self._open()
 
     @classmethod
@@ -100,7 +103,8 @@ class Replica:
         node must not forget.
 
         `map_size` in bytes (see eviction.map_size_for); `boot` names another boot than the current one.
-        Raises ReplicaError naming the directory.
+        Raises ReplicaError naming the directory, ConfigurationError where other processes of another PID namespace,
+        or another interpreter of this process, have it open.
         """
         return cls(
             directory,
@@ -111,17 +115,23 @@ class Replica:
         )
 
     def _open(self) -> Environment:
+        if not self.writable:
+            check_private(self.directory)
+            ensure_same_namespace(self.directory)
+            return self._open_whole(None)
+        ensure_private(self.directory)
+        membership = self._membership
+        if membership is None or membership.replaced():
+            self._membership = membership = Membership(self.directory)
         found = identity_of(self.directory / FILE_NAME)
         try:
-            return self._open_whole()
+            return self._open_whole(membership)
         except ReplicaBroken as error:
-            if not self.writable:
-                raise
-            set_aside(self.directory, found, error)
-        return self._open_whole()
+            set_aside(membership, self.directory, found, error)
+        return self._open_whole(membership)
 
-    def _open_whole(self) -> Environment:
-        environment = Environment(self.directory, writable=self.writable, map_size=self._map_size)
+    def _open_whole(self, membership: Membership | None) -> Environment:
+        environment = Environment(self.directory, membership=membership, map_size=self._map_size)
         try:
             with environment.proven():
                 self._ensure_of_this_boot(environment)
@@ -163,7 +173,8 @@ class Replica:
                 raise reason
         except ReplicaBroken as damage:
             environment.close()
-            set_aside(self.directory, environment.identity, damage)
+            assert self._membership is not None  # only a writer finds that a file is damaged, and moves it
+            set_aside(self._membership, self.directory, environment.identity, damage)
 
     def start_over(self, reason: ReplicaBroken) -> None:
         """Go on with an empty replica in place of one that was found broken."""
@@ -173,6 +184,7 @@ class Replica:
     def close(self) -> None:
         """Close it; safe to call again. Reads of other threads that are under way raise ReplicaError."""
         self._environment.close()
+        self._membership = None
 
     def abandon(self) -> None:
         """In a forked child: never use or close this one again, and let the child open its own.
@@ -180,6 +192,13 @@ class Replica:
         LMDB must not be used across a fork, and closing it in the child would free the parent's reader slots.
         """
         self._environment.leak()
+        if self._membership is not None:
+            self._membership.leak()
+
+    def probe(self) -> None:
+        """Begin a read and end it. Raises ReplicaError where none can be begun."""
+        with self._environment.errors(), self._environment.begin_read():
+            pass
 
     def get(self, cache: str, key: str) -> bytes | memoryview | None:
         """The live value; None on a miss. What it returns is a copy and stays valid.

@@ -14,6 +14,8 @@ from functools import partial
 
 import pytest
 
+from django_hacache import cache as cache_module
+from django_hacache import process
 from tests.cache.conftest import eventually
 
 
@@ -178,3 +180,32 @@ def test_killed_processes_leave_the_cache_usable(caches, start_worker):
         cache.set("after", round_)
         assert cache.get("after") == round_
         assert cache.add(f"added{round_}", 1)
+
+
+def test_a_child_that_is_forked_while_another_thread_reads_the_settings_can_read_them(caches, monkeypatch):
+    """On Python 3.11 functools.cached_property has a lock that all objects of a class share."""
+    begun, go_on, parent = threading.Event(), threading.Event(), os.getpid()
+    set_up = cache_module._set_up
+
+    def slow(*arguments):
+        if os.getpid() == parent:
+            begun.set()
+            go_on.wait()
+        return set_up(*arguments)
+
+    monkeypatch.setattr(cache_module, "_set_up", slow)
+    process.forget()
+    thread = threading.Thread(target=lambda: caches["second"].set("key", 1))
+    thread.start()
+    begun.wait()
+
+    def child() -> int:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        caches["default"].set("from_child", 1)
+        return 0
+
+    code = in_child(child)
+    go_on.set()
+    thread.join()
+    assert code == 0

@@ -37,6 +37,7 @@ def test_directory_and_files_are_for_this_user_only_whatever_the_umask(directory
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {
         "replica.lmdb": 0o600,
         "replica.lmdb-lock": 0o600,
+        "replica.members": 0o600,
     }
     replica.close()
 

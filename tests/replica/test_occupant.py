@@ -20,7 +20,7 @@ def test_who_only_looks_keeps_no_node_from_starting(tmp_path, monkeypatch):
     with occupying(tmp_path):
         pass
     looking = os.open(tmp_path / occupant.LOCK_NAME, os.O_RDONLY)
-    fcntl.flock(looking, fcntl.LOCK_SH)
+    fcntl.lockf(looking, fcntl.LOCK_SH, 1)
     monkeypatch.setattr(occupant.time, "sleep", lambda seconds: os.close(looking))
     with occupying(tmp_path):
         pass

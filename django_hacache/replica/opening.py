@@ -1,0 +1,104 @@
+"""Who has a replica open for writing: one opens at a time, and all of them see each other's process ids.
+
+LMDB tells its readers and writers apart by process and thread ids, which are unique in one PID namespace only. In two,
+as two containers have them, one process is taken for the other: reads fail, and after a crash two may write at once.
+
+The locks are POSIX's, which belong to a process: a child that is forked at any moment inherits none of them. For that
+price they are lost when the process closes the file, however often it has it open.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import ConfigurationError, ReplicaError
+from django_hacache.replica.directory import PRIVATE_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "replica.members"
+NAMESPACE = "/proc/self/ns/pid"
+
+# What is locked: who opens holds the first byte, who has it open shares the second.
+_OPENING, _MEMBERS = 0, 1
+
+
+def pid_namespace() -> str:
+    """Names the PID namespace of this process; empty where it has no name."""
+    try:
+        found = os.stat(NAMESPACE)  # noqa: PTH116 - the link's target is no path
+    except OSError:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def ensure_same_namespace(directory: Path) -> None:
+    """Raise ConfigurationError where whoever wrote to the directory last lives in another PID namespace."""
+    try:
+        there = (directory / NAME).read_text()
+    except OSError:
+        return  # nobody ever has, or what is wrong is told by whoever opens the replica
+    own = pid_namespace()
+    if there and own and there != own:
+        raise ConfigurationError(
+            f"{directory} is in use by processes of another PID namespace ({there}, this one is {own}), of another "
+            "container most likely: expected one that all share, as Compose's `pid: \"service:NAME\"` and Kubernetes' "
+            "`shareProcessNamespace: true` make it, or another LOCATION"
+        )
+
+
+class Membership:
+    """One process's part of the file. It ends with the object, and with the process, however that ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(directory / NAME, flags, PRIVATE_FILE)
+        except OSError as error:
+            raise ReplicaError(f"cannot open {directory / NAME}: {error.strerror}") from error
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Be the only process that opens."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, _OPENING)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _OPENING)
+
+    def join(self) -> None:
+        """Be one of those that have it open. Raises ConfigurationError where they are elsewhere."""
+        own = pid_namespace()
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _MEMBERS)
+        except OSError:
+            ensure_same_namespace(self._directory)
+        else:
+            # There is nobody else: where this process lives is where the others have to be.
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, own.encode(), 0)
+        fcntl.lockf(self._descriptor, fcntl.LOCK_SH, 1, _MEMBERS)
+
+    def replaced(self) -> bool:
+        """Whether the file at the path is another one: the directory was wiped."""
+        try:
+            found = (self._directory / NAME).stat()
+        except OSError:
+            return True
+        own = os.fstat(self._descriptor)
+        return (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino)
+
+    def leak(self) -> None:
+        """In a forked child: make sure that it is never closed, which would end the child's own membership."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
