@@ -172,7 +172,7 @@ class Campaigner(Member):
         counted = [
             (p.answered >= lately, p.match_index, peer)
             for peer, p in self._replication.progress.items()
-            if p.counts()
+            if p.holds()
         ]
         return max(counted)[2] if counted else None
 

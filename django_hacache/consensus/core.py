@@ -38,7 +38,7 @@ from .messages import (
     ProbeReply,
     Sender,
 )
-from .state import NEVER, HardState, NodeState, PeerView, Ready, Role
+from .state import NEVER, HardState, Installing, NodeState, PeerView, Ready, Role
 from .submission import Submission
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .requests import Recorded
     from .submissions import Evaluator
+    from .transfer import Part
 
 
 class Core(Campaigner):
@@ -268,51 +269,42 @@ class Core(Campaigner):
         self._unsettled = now
         return True
 
-    def snapshot_begins(self, sender: Sender, term: int, now: int) -> bool:
-        """A leader starts to replace this replica; True where that is right. The shell empties the replica."""
+    def part_arrives(
+        self,
+        sender: Sender,
+        term: int,
+        part: Part | None,
+        now: int,
+        requests: Iterable[tuple[str, Recorded]] = (),
+    ) -> bool:
+        """A part of the leader's replica has come, or with None a question how far it is.
+
+        True where it is of this node's leader and the next one: the shell stores it, first of all, in the transaction
+        of the Ready that follows. What is to be answered then is `hard.installing`. `requests`, with the last part:
+        all that have come.
+        """
         if not self._belongs(sender, None, now) or not self._follow(sender, term, now):
             return False
-        self._leases.revoke()
-        self._state.harden(installing=True)
-        return True
-
-    def snapshot_goes_on(self, sender: Sender, term: int, now: int) -> bool:
-        """A further part has come; True while its sender still leads this node."""
-        return self.hard.installing and self._belongs(sender, None, now) and self._follow(sender, term, now)
-
-    def snapshot_installed(
-        self, index: int, term: int, requests: Iterable[tuple[str, Recorded]], now: int
-    ) -> bool:
-        """The replica is now what it was at (index, term) of the log.
-
-        False where this node's log begins only after that: it goes on asking for a later snapshot.
-        """
-        state = self._state
-        requests = list(requests)
-        if index < state.log.base_index:
-            return False
-        state.ready.apply.clear()
-        if state.log.term_at(index) == term:
-            state.log.compact_to(index)
-            state.ready.compact_to, state.ready.compact_term = index, term
-        else:
-            state.log.reset(index, term)
-            state.ready.reset_log = (index, term)
-            state.ready.entries.clear()
-        state.applied = index
-        state.harden(installing=False)
-        oldest = min((recorded.index for _, recorded in requests), default=index)
-        self.table.replace(requests, oldest - 1 if requests else index)
-        for entry in state.log.between(index + 1, state.log.last_index):
-            self.table.record(entry)
-        state.commit_to(index)
-        state.apply_committed()
         self._unsettled = now
+        if part is None:
+            return True
+        installing = self.hard.installing
+        if installing is None or not part.follows(installing):
+            return False
+        self._state.harden(installing=Installing(part.upto, part.index, part.last))
+        if part.last:
+            kept = sorted(
+                (one for one in requests if one[1].index > part.floor), key=lambda one: one[1].index
+            )
+            self.table.replace(kept, part.floor)
+            log = self._state.log
+            for entry in log.between(part.index + 1, log.last_index):
+                self.table.record(entry)
         return True
 
-    def snapshot_ended(self, peer: str, index: int | None, now: int) -> None:
-        """The transfer to `peer` ended: it holds everything up to `index`, or None where it broke off."""
-        self._replication.snapshot_ended(peer, index)
+    def transfer_ended(self, peer: str, now: int, *, complete: bool) -> None:
+        """The shell is no longer at sending to `peer`, which has said that its replica is complete, or has not."""
+        self._replication.transfer_ended(peer, complete=complete)
         self._unsettled = now
 
     # outputs
@@ -337,11 +329,11 @@ class Core(Campaigner):
                 at = min(at, self._leases.next_lease_end(now))
             if self._replication.has_more_to_send():
                 at = min(at, now + self.config.commit_delay)
-        elif not self.hard.installing:
+        else:
             at = min(at, self._replication.apply_due_at)
             # What is due and may not be done yet is looked at again with the next heartbeat.
             own = self._formation.campaign_at if self.hard.fresh else self._election.deadline
-            if own > now:
+            if own > now and not self.hard.installing:
                 at = min(at, own)
         return max(at, now + 1)
 
@@ -365,6 +357,7 @@ class Core(Campaigner):
             self._leases.renew_own(now)
         else:
             self._replication.apply_now_or_soon(now, at_once=self._applies_at_once())
+            self._installed()
             self._leases.applied()
         for entry in state.ready.entries:
             self.table.record(entry)
@@ -374,9 +367,17 @@ class Core(Campaigner):
         self._submissions.progressed(now)
         self._compact()
 
+    def _installed(self) -> None:
+        """A replica of which all parts are here is whole once it has reached the latest of them."""
+        installing = self.hard.installing
+        if installing is not None and installing.whole and self._state.applied >= installing.reached:
+            self._state.harden(installing=None)
+
     def _applies_at_once(self) -> bool:
         """Whether somebody waits for this follower to apply: a change of its host, or a lease."""
-        return len(self._submissions) > 0 or self._leases.waits_for_applied()
+        return (
+            len(self._submissions) > 0 or self.hard.installing is not None or self._leases.waits_for_applied()
+        )
 
     def _compact(self) -> None:
         state = self._state
@@ -421,6 +422,8 @@ class Core(Campaigner):
             before = list(before)
             # Without entries it says that there is nothing to wait for.
             at_once = not append.entries or self._applies_at_once()
+            if append.anew:
+                self._begin_anew(append)
             self._replication.on_append(append, sender.addr, now, apply_at_once=at_once)
             if self._state.ready.truncate_from is not None:
                 cut = self._state.ready.truncate_from
@@ -433,7 +436,7 @@ class Core(Campaigner):
         progress = self._current(sender, ack.term, now)
         if progress is not None:
             matched = progress.match_index
-            self._replication.on_append_ack(progress, sender.addr, ack)
+            self._replication.on_append_ack(progress, ack)
             if progress.match_index > matched:
                 progress.moved_at = now
 

@@ -166,7 +166,7 @@ class Election:
             eligible = state.hard.fresh and sender.fresh and may_form
         else:
             eligible = not state.hard.fresh and not sender.fresh
-        if not eligible or not state.log.up_to_date(request.last_index, request.last_term):
+        if not eligible or not state.up_to_date(request.last_index, request.last_term):
             return False
         if request.pre_vote:
             return (

@@ -92,7 +92,7 @@ class Leases:
                 if progress.admitted and progress.fresh:
                     admitted = progress.incarnation
                 echo = progress.node_time
-                lease = left if echo and progress.counts() else 0
+                lease = left if echo and progress.holds() else 0
                 if lease:
                     progress.lease_until = max(progress.lease_until, progress.node_time_at + lease)
             state.send(peer, Ping(state.term, self._seq, now, state.commit, echo, lease, admitted))
@@ -117,7 +117,7 @@ class Leases:
         if state.log.last_index < mark:
             self._replication.append(b"", "", b"", now)
         # The fresh are not among those whose entries are counted, so this majority is one without it.
-        progress.admitted = min(state.commit, progress.match_index) >= mark
+        progress.admitted = not progress.installing and min(state.commit, progress.match_index) >= mark
 
     def on_every_host(self, index: int, now: int) -> bool:
         """Whether no host may serve a read from before the entry at `index` any more."""

@@ -103,7 +103,7 @@ class Log:
         return point if point > self.base_index else None
 
     def reset(self, index: int, term: int) -> None:
-        """Start anew after a snapshot."""
+        """Begin anew after this place."""
         self._entries.clear()
         self.bytes = 0
         self.base_index, self.base_term = index, term

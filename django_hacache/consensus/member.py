@@ -26,7 +26,7 @@ from .messages import (
 from .replication import Replication
 from .requests import Recorded, RequestTable
 from .standstill import Standstill
-from .state import NEVER, HardState, NodeState, Role
+from .state import NEVER, HardState, Installing, NodeState, Role
 from .submissions import Evaluator, Submissions
 
 if TYPE_CHECKING:
@@ -149,13 +149,8 @@ class Member:
         # What was said in this batch would leave under the new identity: unsaid is always right, that would be a lie.
         ready.messages.clear()
         ready.snapshots_to.clear()
-        ready.entries.clear()
-        ready.apply.clear()
-        ready.truncate_from = None
-        ready.empty_replica = True
-        ready.reset_log = (0, 0)
-        state.log.reset(0, 0)
-        state.applied = state.commit = state.heard_commit = 0
+        state.start_over(0, 0)
+        state.heard_commit = 0
         self.table.clear()
         if state.hard.generation not in (None, generation):
             self._submissions.generation_changed()
@@ -170,8 +165,23 @@ class Member:
             vote=vote,
             fresh=fresh,
             forming=None,
-            installing=False,
+            installing=None,
         )
+
+    def _begin_anew(self, append: Append) -> None:
+        """The log of this node's leader no longer reaches it: make room for the leader's replica.
+
+        The log that goes is of no use: what of it was committed is in the leader's, before prev_index. A late copy of
+        this Append finds prev_index in the log, or committed, and changes nothing: it could undo an acknowledgement.
+        """
+        state = self._state
+        if state.log.term_at(append.prev_index) == append.prev_term or append.prev_index <= state.commit:
+            return
+        state.start_over(append.prev_index, append.prev_term)
+        state.harden(installing=Installing(b"", append.prev_index))
+        self.table.clear()
+        self._replication.forget_verified()
+        self._leases.revoke()
 
     def _step_aside(self) -> None:
         state = self._state

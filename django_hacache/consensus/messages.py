@@ -151,7 +151,11 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Entries for a follower's log. `ages` are milliseconds since each was appended, on the sender's clock."""
+    """Entries for a follower's log. `ages` are milliseconds since each was appended, on the sender's clock.
+
+    With `anew` the leader's log no longer reaches the follower's: who does not have (prev_index, prev_term) begins
+    there with an empty replica.
+    """
 
     term: int
     prev_index: int
@@ -159,6 +163,7 @@ class Append:
     commit_index: int
     entries: tuple[Entry, ...] = ()
     ages: tuple[int, ...] = ()
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,8 @@ class AppendAck:
     match_index: int
     applied_index: int
     prev_index: int
-    wants_snapshot: bool = False
+    # The follower's replica is incomplete: the leader's is to be sent.
+    installing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

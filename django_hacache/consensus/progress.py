@@ -11,7 +11,6 @@ from .state import NEVER
 class Mode(Enum):
     PROBE = "probe"  # where the logs meet is not known: one Append at a time, from a guess
     REPLICATE = "replicate"  # they meet at match_index
-    SNAPSHOT = "snapshot"  # the log no longer reaches the peer: its replica is being replaced
 
 
 @dataclass(slots=True)
@@ -35,6 +34,9 @@ class Progress:
     sent_commit: int = 0
     # When it last took something: entries that it acknowledged, or a part of what is on its way.
     moved_at: int = NEVER
+    # Its replica is incomplete, and whether the shell is at sending ours.
+    installing: bool = False
+    transferring: bool = False
     # Fresh, and this leader has found that it may count from now on.
     admitted: bool = False
     # sent_at of the latest Ping that it answered.
@@ -51,12 +53,15 @@ class Progress:
         """Whether its answers count for commit, lease and check-quorum: a fresh node's do not."""
         return not self.fresh
 
+    def holds(self) -> bool:
+        """Whether what it acknowledges is held for good: who could not lead with it holds nothing."""
+        return not (self.fresh or self.installing)
+
     def connection_lost(self) -> None:
         """Whatever was in flight may never arrive: start again from what the peer surely has."""
-        if self.mode is not Mode.SNAPSHOT:
-            self.in_flight = None
-            self.mode = Mode.PROBE
-            self.sent_at = NEVER
+        self.in_flight = None
+        self.mode = Mode.PROBE
+        self.sent_at = NEVER
 
     def acknowledged(self, index: int) -> None:
         self.match_index = max(self.match_index, index)

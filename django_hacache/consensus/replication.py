@@ -128,8 +128,9 @@ class Replication:
         """
         spare = self._spare(now, awaited)
         for peer, progress in self.progress.items():
-            if progress.mode is Mode.SNAPSHOT:
-                continue
+            if progress.installing and not progress.transferring:
+                progress.transferring = True
+                self._state.ready.snapshots_to.append(peer)
             if peer in spare and now - progress.sent_at < self._config.commit_delay:
                 continue
             if progress.in_flight is not None:
@@ -152,16 +153,24 @@ class Replication:
         prev_index = progress.next_index - 1
         prev_term = state.log.term_at(prev_index)
         if prev_term is None:
-            self._begin_snapshot(peer, progress)
-            return
-        # A probe that may be refused carries nothing heavy.
-        limit = config.append_bytes if progress.mode is Mode.REPLICATE else 1
-        append = self._append_after(prev_index, prev_term, limit, now)
+            append = self._anew()
+        else:
+            # A probe that may be refused carries nothing heavy.
+            limit = config.append_bytes if progress.mode is Mode.REPLICATE else 1
+            append = self._append_after(prev_index, prev_term, limit, now)
         state.send(peer, append)
+        prev_index = append.prev_index
         progress.in_flight = prev_index
         progress.sent_at = now
         progress.sent_commit = append.commit_index
-        progress.next_index += len(append.entries)
+        progress.next_index = prev_index + 1 + len(append.entries)
+
+    def _anew(self) -> Append:
+        """What lets a peer begin here that the log no longer reaches."""
+        state = self._state
+        term = state.log.term_at(state.applied)
+        assert term is not None, "the log reaches back to what is applied"
+        return Append(state.term, state.applied, term, state.commit, anew=True)
 
     def _spare(self, now: int, awaited: Collection[str] | None) -> Collection[str]:
         """The peers without which a majority is likely to answer soon."""
@@ -172,7 +181,7 @@ class Replication:
             peer
             for peer, progress in self.progress.items()
             if progress.mode is Mode.REPLICATE
-            and progress.counts()
+            and progress.holds()
             and (progress.in_flight is None or now - progress.sent_at < self._config.commit_delay)
         ]
         if len(quick) <= needed:
@@ -199,37 +208,24 @@ class Replication:
             # It may have been restarted since it was told what is committed.
             progress.sent_commit = min(progress.sent_commit, index)
 
-    def _begin_snapshot(self, peer: str, progress: Progress) -> None:
-        progress.mode = Mode.SNAPSHOT
-        progress.in_flight = None
-        self._state.ready.snapshots_to.append(peer)
-
-    def snapshot_ended(self, peer: str, index: int | None) -> None:
-        """A transfer ended: the peer now holds everything up to `index`, or None where it broke off."""
+    def transfer_ended(self, peer: str, *, complete: bool) -> None:
+        """The shell is no longer at sending to `peer`, which has said that its replica is complete, or has not."""
         progress = self.progress.get(peer)
-        if progress is None or progress.mode is not Mode.SNAPSHOT:
-            return
-        if index is None:
-            progress.mode = Mode.PROBE
-            progress.next_index = self._state.log.last_index + 1
-        else:
-            progress.acknowledged(index)
-            progress.next_index = progress.match_index + 1
-            progress.applied_index = max(progress.applied_index, index)
+        if progress is not None:
+            progress.transferring = False
+            progress.installing = progress.installing and not complete
 
-    def on_append_ack(self, progress: Progress, peer: str, ack: AppendAck) -> None:
+    def on_append_ack(self, progress: Progress, ack: AppendAck) -> None:
         state = self._state
         self.on_applied(progress, ack.applied_index)
-        if progress.mode is Mode.SNAPSHOT:
-            return
         # A refusal counts only for the Append in flight: a late one must not empty a replica that is level.
         current = progress.in_flight == ack.prev_index
         if current:
             progress.in_flight = None
-        if ack.wants_snapshot:
-            if current:
-                self._begin_snapshot(peer, progress)
-        elif ack.success:
+        if ack.success:
+            # What it said before it began anew was of less, or a refusal.
+            if ack.match_index >= progress.match_index:
+                progress.installing = ack.installing
             progress.acknowledged(min(ack.match_index, state.log.last_index))
             if current:
                 # It may answer an earlier, shorter Append from the same place: what it does not cover goes again.
@@ -251,7 +247,7 @@ class Replication:
 
     def counted_matches(self) -> list[int]:
         own = [] if self._state.hard.fresh else [self._state.log.last_index]
-        return own + [p.match_index for p in self.progress.values() if p.counts()]
+        return own + [p.match_index for p in self.progress.values() if p.holds()]
 
     def advance_commit(self) -> bool:
         """Commit what a majority has, of this term only (Raft thesis, figure 3.7)."""
@@ -269,7 +265,7 @@ class Replication:
         """Whether one node besides the leader has the entry; a cluster of one has no other."""
         if not self._config.peers:
             return self._state.commit >= index
-        return any(p.counts() and p.match_index >= index for p in self.progress.values())
+        return any(p.holds() and p.match_index >= index for p in self.progress.values())
 
     # the follower's side
 
@@ -310,10 +306,10 @@ class Replication:
     def apply_now_or_soon(self, now: int, *, at_once: bool) -> None:
         """Apply what is committed, or leave it for a moment: many entries cost little more than one."""
         state = self._state
-        if at_once or now >= self.apply_due_at or state.commit - state.applied >= APPLY_AT_ONCE:
+        if at_once or now >= self.apply_due_at or state.applicable - state.applied >= APPLY_AT_ONCE:
             state.apply_committed()
             self.apply_due_at = ALWAYS_LATER
-        elif state.applied < state.commit and self.apply_due_at == ALWAYS_LATER:
+        elif state.applied < state.applicable and self.apply_due_at == ALWAYS_LATER:
             self.apply_due_at = now + self._config.commit_delay
 
     def _hint(self, append: Append, known: int | None) -> int:
@@ -359,6 +355,6 @@ class Replication:
                 match,
                 state.applied,
                 append.prev_index,
-                wants_snapshot=state.hard.installing,
+                installing=state.hard.installing is not None,
             ),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .log import Log
@@ -21,6 +21,17 @@ class Role(Enum):
     LEADER = "leader"
 
 
+class Installing(NamedTuple):
+    """A replica that is being replaced: it holds what the leader's held at `reached`, up to `position` in its order.
+
+    Only that part of it. Nothing after `reached` is applied before more has come: see transfer.py.
+    """
+
+    position: bytes
+    reached: int
+    whole: bool = False  # everything has come; what is committed up to `reached` has yet to be applied
+
+
 @dataclass(frozen=True, slots=True)
 class HardState:
     """What a node must find again after a restart, or else it is fresh."""
@@ -32,8 +43,8 @@ class HardState:
     fresh: bool = True
     # The generation that this node voted for while it formed.
     forming: Generation | None = None
-    # A snapshot began to replace the replica and has not ended.
-    installing: bool = False
+    # The leader is sending its replica, and not all of it is here.
+    installing: Installing | None = None
 
 
 class LeaseChange(Enum):
@@ -68,7 +79,7 @@ class Ready:
 
     may_wait: bool = False
     # durable
-    empty_replica: bool = False
+    # The replica is emptied, and the log begins anew after this place.
     reset_log: tuple[int, int] | None = None
     truncate_from: int | None = None
     entries: list[Entry] = field(default_factory=list)
@@ -91,7 +102,6 @@ class Ready:
         return bool(
             self.entries
             or self.apply
-            or self.empty_replica
             or self.reset_log is not None
             or self.truncate_from is not None
             or self.compact_to is not None
@@ -152,11 +162,40 @@ class NodeState:
     def commit_to(self, index: int) -> None:
         self.commit = max(self.commit, index)
 
+    @property
+    def applicable(self) -> int:
+        """Up to where the log may be applied now."""
+        installing = self.hard.installing
+        return self.commit if installing is None else min(self.commit, installing.reached)
+
     def apply_committed(self) -> None:
-        """Apply what is committed, unless a snapshot is about to replace the replica."""
-        if self.applied < self.commit and not self.hard.installing:
-            self.ready.apply.extend(self.log.between(self.applied + 1, self.commit))
-            self.applied = self.commit
+        """Apply what is committed, and no more than a replica that is incomplete may hold."""
+        last = self.applicable
+        if self.applied < last:
+            self.ready.apply.extend(self.log.between(self.applied + 1, last))
+            self.applied = last
+
+    def up_to_date(self, last_index: int, last_term: int) -> bool:
+        """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1).
+
+        A node with an incomplete replica answers for what it has applied and no more. What it acknowledged after that
+        was not counted, so whoever counts on it is not betrayed; and it cannot lead itself, so to insist on it could
+        leave a cluster without a leader.
+        """
+        log = self.log
+        if self.hard.installing is None:
+            return log.up_to_date(last_index, last_term)
+        return (last_term, last_index) >= (log.term_at(self.applied), self.applied)
+
+    def start_over(self, index: int, term: int) -> None:
+        """Go on with an empty replica and a log that begins after (index, term)."""
+        ready = self.ready
+        ready.entries.clear()
+        ready.apply.clear()
+        ready.truncate_from = ready.compact_to = None
+        ready.reset_log = (index, term)
+        self.log.reset(index, term)
+        self.applied = self.commit = index
 
     def send(self, peer: str, message: Message) -> None:
         self.ready.messages.append((peer, message))

@@ -124,6 +124,7 @@ def _append_to_wire(message: core.Append) -> pb.Append:
         prev_term=message.prev_term,
         commit_index=message.commit_index,
         entries=[entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages, strict=True)],
+        anew=message.anew,
     )
 
 
@@ -135,6 +136,7 @@ def _append_of(message: pb.Append) -> core.Append:
         message.commit_index,
         tuple(entry_of(entry) for entry in message.entries),
         tuple(min(entry.age_ms, AGE_MS_MAX) for entry in message.entries),
+        message.anew,
     )
 
 
@@ -145,7 +147,7 @@ def _append_ack_to_wire(message: core.AppendAck) -> pb.AppendAck:
         match_index=message.match_index,
         applied_index=message.applied_index,
         prev_index=message.prev_index,
-        wants_snapshot=message.wants_snapshot,
+        installing=message.installing,
     )
 
 
@@ -156,7 +158,7 @@ def _append_ack_of(message: pb.AppendAck) -> core.AppendAck:
         message.match_index,
         message.applied_index,
         message.prev_index,
-        message.wants_snapshot,
+        message.installing,
     )
 
 

@@ -6,7 +6,6 @@ Without sync that survives the process, not the host. A host that comes back fro
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,17 +13,17 @@ from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.requests import Recorded
-from django_hacache.consensus.state import HardState
+from django_hacache.consensus.state import HardState, Installing
 from django_hacache.exceptions import ReplicaBroken
-from django_hacache.node import effects
+from django_hacache.node import effects, parts
 from django_hacache.node.codec import entry_of, entry_to_wire
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from random import Random
 
     from django_hacache.consensus.state import Ready
+    from django_hacache.node.parts import Arrived
     from django_hacache.replica.journal import Journal, JournalReader
     from django_hacache.replica.replica import Replica
 
@@ -44,15 +43,6 @@ class Found(NamedTuple):
     applied: int
     requests: list[tuple[str, Recorded]]
     requests_floor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """A snapshot whose items are all stored: the replica is what it was at (index, term)."""
-
-    index: int
-    term: int
-    requests: list[tuple[str, Recorded]]
 
 
 def load(replica: Replica, rng: Random) -> Found:
@@ -99,12 +89,12 @@ class Durable:
         self._identified = False
 
     def write(
-        self, ready: Ready, hard: HardState, requests_floor: int, installed: Installed | None = None
+        self, ready: Ready, hard: HardState, requests_floor: int, arrived: Arrived | None = None
     ) -> None:
         """Store the durable part of `ready`, unless it may wait; returns when it is committed.
 
-        A new node stores its identity with the first thing that it stores. `installed` is the end of a snapshot
-        that `ready` follows from. Raises ReplicaError, and nothing is stored then.
+        A new node stores its identity with the first thing that it stores. `arrived` is the part of the leader's
+        replica that `ready` follows from. Raises ReplicaError, and nothing is stored then.
         """
         if ready.may_wait:
             self._unstored += ready.entries
@@ -115,21 +105,24 @@ class Durable:
             journal = transaction.journal
             if self._unstored and ready.reset_log is None:
                 journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in self._unstored)
-            if ready.empty_replica:
+            if ready.reset_log is not None:
                 transaction.empty()
                 journal.clear_requests()
-                journal.put_meta(APPLIED, PLACE.pack(0, 0))
-            if ready.reset_log is not None:
                 journal.truncate_from(0)
+                journal.put_meta(APPLIED, PLACE.pack(*ready.reset_log))
                 journal.put_meta(BASE, PLACE.pack(*ready.reset_log))
                 journal.put_meta(FLOOR, requests_floor.to_bytes(8, "big"))
             if ready.truncate_from is not None:
                 journal.truncate_from(ready.truncate_from)
-            if installed is not None:
-                self._complete(journal, installed)
+            if arrived is not None:
+                parts.store(transaction, arrived)
+                _store_requests(journal, arrived)
             journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in ready.entries)
+            held = (
+                transaction if hard.installing is None else parts.Held(transaction, hard.installing.position)
+            )
             for entry in ready.apply:
-                effects.apply(transaction, entry)
+                effects.apply(held, entry)
             if ready.apply:
                 last = ready.apply[-1]
                 journal.put_meta(APPLIED, PLACE.pack(last.index, last.term))
@@ -142,34 +135,19 @@ class Durable:
         self._identified = True
         self._unstored.clear()
 
-    # snapshots that arrive
+    def requests_with(self, arrived: Arrived) -> list[tuple[str, Recorded]]:
+        """The requests that came with the leader's replica, the last ones of them in `arrived`."""
+        with self._replica.snapshot() as reading:
+            return recorded_requests(reading.journal) + arrived.requests
 
-    def empty(self) -> None:
-        """Make room for a snapshot. The log stays until it is complete: it holds promises."""
-        with self._replica.write() as transaction:
-            transaction.empty()
-            transaction.journal.clear_requests()
 
-    def install(self, items: Iterable[pb.SnapshotItem], received_ms: int) -> None:
-        """Store a part of a snapshot that arrived at `received_ms` of this host's clock."""
-        with self._replica.write() as transaction:
-            for item in items:
-                ttl = item.ttl_ms if item.HasField("ttl_ms") else None
-                transaction.put_raw(
-                    item.cache_name,
-                    item.key,
-                    item.value,
-                    version=item.version,
-                    expires_at=effects.expires_at(received_ms, ttl),
-                )
-
-    @staticmethod
-    def _complete(journal: Journal, installed: Installed) -> None:
-        journal.clear_requests()
-        for req_id, recorded in installed.requests:
-            record = pb.RecentRequest(req_id=req_id, outcome=recorded.outcome)
-            journal.put_request(recorded.index, record.SerializeToString())
-        journal.put_meta(APPLIED, PLACE.pack(installed.index, installed.term))
+def _store_requests(journal: Journal, arrived: Arrived) -> None:
+    for req_id, recorded in arrived.requests:
+        record = pb.RecentRequest(req_id=req_id, outcome=recorded.outcome)
+        journal.put_request(recorded.index, record.SerializeToString())
+    if arrived.part.last:
+        journal.delete_requests_to(arrived.part.floor)
+        journal.put_meta(FLOOR, arrived.part.floor.to_bytes(8, "big"))
 
 
 def _compact(journal: Journal, index: int, term: int, floor: int) -> None:
@@ -208,7 +186,7 @@ def _hard_to_bytes(hard: HardState) -> bytes:
             "generation": hard.generation,
             "fresh": hard.fresh,
             "forming": hard.forming,
-            "installing": hard.installing,
+            "installing": hard.installing and [hard.installing.position.hex(), *hard.installing[1:]],
         }
     ).encode()
 
@@ -217,4 +195,7 @@ def _hard_of(raw: bytes) -> HardState:
     stored: dict[str, Any] = json.loads(raw)
     for name in ("generation", "forming"):
         stored[name] = Generation(*stored[name]) if stored[name] else None
+    if stored["installing"]:
+        position, reached, whole = stored["installing"]
+        stored["installing"] = Installing(bytes.fromhex(position), reached, whole)
     return HardState(**stored)

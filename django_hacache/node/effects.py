@@ -9,6 +9,7 @@ from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from django_hacache.consensus.messages import Entry
+    from django_hacache.node.parts import Held
     from django_hacache.replica.transaction import WriteTransaction
 
 MS = 1_000_000  # ns
@@ -31,7 +32,7 @@ def expires_at(born_ms: int, ttl_ms: int | None) -> int:
     return NEVER if ttl_ms is None else min(max((born_ms + ttl_ms) * MS, EARLIEST), LATEST)
 
 
-def apply(transaction: WriteTransaction, entry: Entry) -> None:
+def apply(transaction: WriteTransaction | Held, entry: Entry) -> None:
     """Do what the entry says, inside `transaction`."""
     if not entry.effect:
         return

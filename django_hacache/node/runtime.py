@@ -22,7 +22,7 @@ from django_hacache.link.server import LinkServer
 from django_hacache.node import codec
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.decide import Decider
-from django_hacache.node.durable import Durable, Installed, load
+from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
 from django_hacache.node.intake import Intake, Reply, Token
 from django_hacache.node.lane import InboundLane, Lane, LaneServer
@@ -36,12 +36,14 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import grpc
 
     from django_hacache.conf import CacheOptions, ClusterConfig
+    from django_hacache.consensus.state import Installing
+    from django_hacache.node.parts import Arrived
     from django_hacache.replica.control import ControlPage
     from django_hacache.replica.replica import Replica
 
@@ -147,7 +149,7 @@ class Node:
         self._service = Service(config, frozenset(self._peers), self, max_request_bytes=largest)
         self._server: grpc.aio.Server | None = None
         self._snapshots = SnapshotSender(
-            replica, self._routes.send_request, self._snapshot_ended, self.core.table.items
+            replica, self._routes.send_request, self._transfer_ended, self.core.table
         )
         self._receiver = SnapshotReceiver(self)
         self._upkeep = Upkeep(self.core, replica, self._decider, limits_within(caches, capacity))
@@ -210,7 +212,7 @@ class Node:
             self._scheduled = True
             self._loop.call_soon(self._carry_out)
 
-    def _carry_out(self, installed: Installed | None = None) -> None:
+    def _carry_out(self, arrived: Arrived | None = None) -> None:
         self._scheduled = False
         if self.failed.is_set():
             return
@@ -219,7 +221,7 @@ class Node:
             ready = core.take_ready()
             if ready.lease_revoked:
                 self._page.revoke()
-            self._durable.write(ready, core.hard, core.table.floor, installed)
+            self._durable.write(ready, core.hard, core.table.floor, arrived)
         except Exception as error:  # noqa: BLE001 - whatever it is, it was not stored
             self._fail(error)
             return
@@ -322,14 +324,14 @@ class Node:
             case "status_ack":
                 self.report_view.answered(addr, ack.status_ack)
             case "snapshot_ack":
-                self._snapshots.on_ack(addr, ack.snapshot_ack)
+                self._part_taken(addr, ack.snapshot_ack)
             case _:
                 self._to_core(ack.sender, codec.from_ack(ack))
 
     def peer_lost(self, addr: str, *, refused: bool) -> None:
         if self._snapshots.cancel(addr):
             # The peer may come back as the same incarnation: the core must know that it still needs one.
-            self._snapshot_ended(addr, None)
+            self._transfer_ended(addr, complete=False)
         if refused:
             self.core.leader_process_gone(addr, now_ms())
             self._kick()
@@ -376,7 +378,7 @@ class Node:
                 ack = self._receiver.on_chunk(sender, request.snapshot_chunk)
                 self._routes.send_ack(addr, pb.Ack(snapshot_ack=ack))
             case "snapshot_ack":
-                self._snapshots.on_ack(addr, request.snapshot_ack)
+                self._part_taken(addr, request.snapshot_ack)
             case "status":
                 self._routes.send_ack(addr, pb.Ack(status_ack=self.report_view.local()))
             case _:
@@ -394,40 +396,33 @@ class Node:
             self._fail(error)  # what a change does is decided on the replica
         self._kick()
 
-    # snapshots
+    # the transfer of a replica
 
-    def _snapshot_ended(self, peer: str, index: int | None) -> None:
-        self.core.snapshot_ended(peer, index, now_ms())
+    def _transfer_ended(self, peer: str, complete: bool) -> None:
+        self.core.transfer_ended(peer, now_ms(), complete=complete)
         self._kick()
 
-    def snapshot_begins(self, sender: core_messages.Sender, term: int) -> bool:
+    def _part_taken(self, peer: str, ack: pb.SnapshotAck) -> None:
+        self._snapshots.on_ack(peer, ack)
+        self.core.entries_move(peer, now_ms())
+
+    @property
+    def installing(self) -> Installing | None:
+        return self.core.hard.installing
+
+    def part_arrives(self, sender: core_messages.Sender, term: int, arrived: Arrived | None) -> bool:
+        """Store a part of the leader's replica, or take a question; False where it is not taken."""
         self._carry_out()
-        accepted = self.core.snapshot_begins(sender, term, now_ms())
-        self._carry_out()
-        return accepted and self._stored(self._durable.empty)
+        part = None if arrived is None else arrived.part
+        requests = self._durable.requests_with(arrived) if arrived is not None and arrived.part.last else ()
+        taken = self.core.part_arrives(sender, term, part, now_ms(), requests)
+        self._carry_out(arrived if taken else None)
+        return taken and not self.failed.is_set()
 
-    def snapshot_goes_on(self, sender: core_messages.Sender, term: int) -> bool:
-        accepted = self.core.snapshot_goes_on(sender, term, now_ms())
-        self._kick()
-        return accepted
-
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool:
-        return self._stored(lambda: self._durable.install(items, now_ms()))
-
-    def _stored(self, store: Callable[[], None]) -> bool:
-        """Store a part of a snapshot; False where this node cannot, and ends."""
-        if self.failed.is_set():
-            return False  # that the replica is about to be replaced may not be stored either
-        try:
-            store()
-        except ReplicaError as error:
-            self._fail(error)
-        return not self.failed.is_set()
-
-    def snapshot_installed(self, installed: Installed) -> None:
-        self._carry_out()
-        complete = self.core.snapshot_installed(installed.index, installed.term, installed.requests, now_ms())
-        self._carry_out(installed if complete else None)
+    def entries(self) -> int:
+        """How many entries are in the replica."""
+        with self._replica.snapshot() as reading:
+            return sum(reading.usage(cache).entries for cache in reading.caches())
 
     # requests of workers and clients: what Intake needs
 

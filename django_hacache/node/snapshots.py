@@ -1,7 +1,7 @@
-"""State transfer: the leader streams a consistent picture of its replica, the follower stores it part by part.
+"""State transfer: the leader sends its replica part by part, the follower stores it, and the log goes on beside it.
 
-Writes go on meanwhile: the sender keeps a few chunks on the way and no more, and takes a small part
-of the event loop's time. Whatever breaks off starts again.
+What is sent next and what is taken is decided in consensus/transfer.py, what a part is in parts.py. Here they are
+carried: a few on the way and no more, in a small part of the event loop's time, a value that is large in pieces.
 """
 
 from __future__ import annotations
@@ -10,44 +10,50 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.consensus.requests import Recorded
+from django_hacache.consensus.state import Installing
+from django_hacache.consensus.transfer import Next, Outgoing, Part
 from django_hacache.exceptions import ReplicaError
+from django_hacache.node import parts
 from django_hacache.node.complaints import Complaints
-from django_hacache.node.durable import Installed, applied_place
+from django_hacache.node.durable import applied_place
 from django_hacache.node.effects import MS
-from django_hacache.replica.clock import NEVER, boottime_ns
+from django_hacache.node.parts import PART_BYTES, Arrived
+from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from django_hacache.consensus.messages import Sender
+    from django_hacache.consensus.requests import RequestTable
     from django_hacache.replica.replica import Replica
-    from django_hacache.replica.transaction import ReadTransaction
 
 logger = logging.getLogger("django_hacache.node")
 
-# A chunk is what the event loop does in one go; a larger value is a chunk of its own.
-CHUNK_BYTES = 128 << 10
-CHUNK_ENTRIES = 200
-# While so much is on the way without being acknowledged no further chunk leaves.
+# While so much is on the way without being acknowledged nothing more leaves; over a slow link, much less.
 WINDOW_BYTES = 2 << 20
-ACK_TIMEOUT_S = 10.0
 PROGRESS_EVERY_S = 2.0
+# How often a sender that waits looks whether something else is to be done.
+LOOK_S = 0.05
 # How much longer the loop is left to others than a transfer has taken it. Measured: it moves 100 MB/s and more all the
 # same, and beside it the slowest writes take about twice their time.
 RESTS = 4
 SHORTEST_REST_S = 0.002
-# After a transfer that broke off: what broke it rarely passes at once, and each try costs the follower its replica.
+# After a transfer that broke off: what broke it rarely passes at once.
 PAUSE_S = 0.5
 
 
 class BrokenOff(Exception):
     """A transfer cannot go on. No OSError, for those are the replica's."""
+
+
+def now_ms() -> int:
+    return boottime_ns() // MS
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Moved:
     total_entries: int
     started: float
     bytes: int = 0
+    # Those of earlier transfers that broke off included.
     entries: int = 0
 
     def to_wire(self, now: float) -> pb.Transfer:
@@ -76,140 +83,152 @@ class Moved:
         return f"{percent} %, {self.bytes / 1e6 / max(now - self.started, 0.001):.1f} MB/s"
 
 
+@dataclass(slots=True)
+class Running:
+    """One transfer to a peer."""
+
+    peer: str
+    term: int
+    outgoing: Outgoing
+    moved: Moved
+    name: str = field(default_factory=lambda: os.urandom(8).hex())
+    acknowledged: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait for an acknowledgement, or for a moment."""
+        self.acknowledged.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await self.acknowledged.wait()
+
+
 class SnapshotSender:
-    """Sends this node's replica to the peers that the log no longer reaches."""
+    """Sends this node's replica to the peers whose own are incomplete.
+
+    ended: called when a transfer is over, with the peer and whether its replica is complete.
+    """
 
     def __init__(
         self,
         replica: Replica,
         send: Callable[[str, pb.CacheRequest], bool],
-        ended: Callable[[str, int | None], None],
-        requests: Callable[[int], list[tuple[str, Recorded]]],
+        ended: Callable[[str, bool], None],
+        table: RequestTable,
     ) -> None:
         self._replica = replica
-        self._requests = requests
         self._send = send
         self._ended = ended
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._acks: dict[str, asyncio.Queue[pb.SnapshotAck]] = {}
-        self._moved: dict[str, Moved] = {}
+        self._table = table
+        self._running: dict[str, Running] = {}
         self._complaints = Complaints(logger)
 
     def transfers(self) -> list[pb.Transfer]:
         """What is on its way, for people."""
-        return [self._moved[peer].to_wire(time.monotonic()) for peer in self._tasks if peer in self._moved]
+        return [running.moved.to_wire(time.monotonic()) for running in self._running.values()]
 
     def start(self, peer: str, term: int) -> None:
-        """Begin a transfer; one that is under way to the same peer is over."""
+        """Begin a transfer, or go on with it; one that is under way to the same peer is over."""
         self.cancel(peer)
-        acks: asyncio.Queue[pb.SnapshotAck] = asyncio.Queue()
-        self._acks[peer] = acks
-        self._tasks[peer] = asyncio.get_running_loop().create_task(self._run(peer, term, acks))
+        moved = Moved(peer, False, 0, time.monotonic())
+        running = Running(peer, term, Outgoing(now_ms(), window=(PART_BYTES, WINDOW_BYTES)), moved)
+        self._running[peer] = running
+        running.task = asyncio.get_running_loop().create_task(self._run(running))
 
     def cancel(self, peer: str) -> bool:
         """Break a transfer off without a word to anybody; whether there was one."""
-        task = self._tasks.pop(peer, None)
-        if task is not None:
-            task.cancel()
-        return task is not None
+        running = self._running.pop(peer, None)
+        if running is not None and running.task is not None:
+            running.task.cancel()
+        return running is not None
 
     def cancel_all(self) -> None:
-        for peer in list(self._tasks):
+        for peer in list(self._running):
             self.cancel(peer)
 
     def on_ack(self, peer: str, ack: pb.SnapshotAck) -> None:
-        if peer in self._tasks:
-            self._acks[peer].put_nowait(ack)
+        running = self._running.get(peer)
+        if running is None or ack.transfer != running.name:
+            return
+        if running.outgoing.position is None:
+            running.moved.entries = ack.entries
+        running.outgoing.acknowledged(ack.number, _installing_of(ack), now_ms(), refused=ack.broken)
+        running.acknowledged.set()
 
-    async def _run(self, peer: str, term: int, acks: asyncio.Queue[pb.SnapshotAck]) -> None:
-        index: int | None = None
+    async def _run(self, running: Running) -> None:
+        peer = running.peer
         try:
-            index = await self._transfer(peer, term, acks)
+            await self._transfer(running)
         except (BrokenOff, ReplicaError) as error:
             self._complaints.say(f"{peer} {error}", f"the snapshot for {peer} broke off: {error}")
             await asyncio.sleep(PAUSE_S)
         finally:
-            if self._tasks.get(peer) is asyncio.current_task():
-                del self._tasks[peer]
-                self._ended(peer, index)
+            if self._running.get(peer) is running:
+                del self._running[peer]
+                self._ended(peer, running.outgoing.complete)
 
-    async def _transfer(self, peer: str, term: int, acks: asyncio.Queue[pb.SnapshotAck]) -> int:
-        transfer = os.urandom(8).hex()
-        shown = time.monotonic()
-        window, pace = Window(transfer, acks), Pace()
-        with self._replica.snapshot() as reading:
-            last_index, last_term = applied_place(reading.journal)
-            requests = self._requests(last_index)
-            total = sum(reading.usage(cache).entries for cache in reading.caches())
-            logger.info("sending %s a snapshot at index %d, %d entries", peer, last_index, total)
-            moved = self._moved[peer] = Moved(peer, False, total, shown)
-            for number, (chunk, size) in enumerate(_chunks(reading, requests)):
-                chunk.term, chunk.transfer, chunk.number = term, transfer, number
-                chunk.last_index, chunk.last_term, chunk.total_items = last_index, last_term, total
-                request = pb.CacheRequest(snapshot_chunk=chunk)
-                while not self._send(peer, request):
-                    # Large values fill the stream's queue before they fill the window.
-                    if window.is_empty:
-                        raise BrokenOff("the stream is down or full")
-                    await window.next_ack()
-                moved.bytes += size
-                moved.entries += len(chunk.items)
-                window.sent(size)
-                pace.stop()
-                await window.room()
-                await pace.rest()
-                if time.monotonic() - shown >= PROGRESS_EVERY_S:
-                    shown = time.monotonic()
-                    logger.info("snapshot for %s: %s", peer, moved.described(shown))
-            await window.empty()
-        seconds = time.monotonic() - moved.started
-        logger.info("%s has the snapshot: %d bytes in %.1f s", peer, moved.bytes, seconds)
+    async def _transfer(self, running: Running) -> None:
+        outgoing, moved, pace = running.outgoing, running.moved, Pace()
+        shown = moved.started
+        while (following := outgoing.next(now_ms())) is not Next.END:
+            if following is Next.WAIT:
+                await running.wait()
+                pace.begin()
+            elif following is Next.ASK:
+                await self._put(running, pb.SnapshotChunk(number=outgoing.asked(now_ms())))
+            else:
+                await self._send_part(running, pace)
+            if time.monotonic() - shown >= PROGRESS_EVERY_S:
+                shown = time.monotonic()
+                logger.info("snapshot for %s: %s", running.peer, moved.described(shown))
+        if not outgoing.complete:
+            raise BrokenOff("the follower cannot go on with it" if outgoing.broken else "nothing came back")
+        if moved.bytes:
+            seconds = time.monotonic() - moved.started
+            logger.info("%s has the snapshot: %d bytes in %.1f s", running.peer, moved.bytes, seconds)
         self._complaints.settled()
-        return last_index
 
+    async def _send_part(self, running: Running, pace: Pace) -> None:
+        outgoing, moved = running.outgoing, running.moved
+        assert outgoing.position is not None, "what to read is known once the peer has answered"
+        read = self._read(outgoing.position, moved)
+        for chunk, size in _chunks_of(read):
+            while not outgoing.has_room():
+                await running.wait()
+                pace.begin()
+                if outgoing.next(now_ms()) is Next.END:
+                    return
+            chunk.number = outgoing.sent(size, now_ms())
+            chunk.total_items = moved.total_entries
+            await self._put(running, chunk)
+            moved.bytes += size
+            pace.stop()
+            await pace.rest()
+        moved.entries += len(read.items)
+        outgoing.part_sent(read.part)
 
-class Window:
-    """The chunks of one transfer that are on their way: the receiver stores them no faster than it can."""
+    def _read(self, after: bytes, moved: Moved) -> parts.Read:
+        with self._replica.snapshot() as reading:
+            if not moved.total_entries:
+                moved.total_entries = sum(reading.usage(cache).entries for cache in reading.caches())
+                logger.info(
+                    "sending %s a snapshot, %d of %d entries",
+                    moved.peer,
+                    moved.total_entries - moved.entries,
+                    moved.total_entries,
+                )
+            index, _ = applied_place(reading.journal)
+            table = self._table
+            return parts.read(reading, index, after, table.items, table.floor)
 
-    def __init__(self, transfer: str, acks: asyncio.Queue[pb.SnapshotAck]) -> None:
-        self._transfer = transfer
-        self._acks = acks
-        self._sizes: deque[int] = deque()
-        self._bytes = 0
-        self._acked = 0
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._sizes
-
-    def sent(self, size: int) -> None:
-        self._sizes.append(size)
-        self._bytes += size
-
-    async def room(self) -> None:
-        """Wait until a further chunk may leave."""
-        while self._bytes >= WINDOW_BYTES:
-            await self.next_ack()
-
-    async def empty(self) -> None:
-        """Wait until everything is stored."""
-        while self._sizes:
-            await self.next_ack()
-
-    async def next_ack(self) -> None:
-        """Wait until more is stored."""
-        try:
-            async with asyncio.timeout(ACK_TIMEOUT_S):
-                ack = await self._acks.get()
-        except TimeoutError:
-            raise BrokenOff(f"no acknowledgement for {ACK_TIMEOUT_S:g} s") from None
-        if ack.transfer != self._transfer:
-            return
-        if ack.broken:
-            raise BrokenOff("the follower cannot go on with it")
-        for _ in range(ack.number + 1 - self._acked):
-            self._bytes -= self._sizes.popleft()
-        self._acked = max(self._acked, ack.number + 1)
+    async def _put(self, running: Running, chunk: pb.SnapshotChunk) -> None:
+        chunk.term, chunk.transfer = running.term, running.name
+        request = pb.CacheRequest(snapshot_chunk=chunk)
+        while not self._send(running.peer, request):
+            # The queue of the stream is full, or there is no stream for the moment.
+            await running.wait()
+            if running.outgoing.next(now_ms()) is Next.END:
+                return
 
 
 class Pace:
@@ -221,6 +240,11 @@ class Pace:
     def __init__(self) -> None:
         self._owed = 0.0
         self._began = self._stopped = time.monotonic()
+
+    def begin(self) -> None:
+        """What passed was no work."""
+        self._began = self._stopped = time.monotonic()
+        self._owed = 0.0
 
     def stop(self) -> None:
         """A piece of work is done."""
@@ -235,86 +259,111 @@ class Pace:
         self._owed = max(self._owed - (self._began - self._stopped), 0.0)
 
 
-def _chunks(
-    reading: ReadTransaction, requests: list[tuple[str, Recorded]]
-) -> Iterator[tuple[pb.SnapshotChunk, int]]:
-    """The chunks of a picture, each with the bytes in it: first the entries, then the recent requests."""
-    chunk, size = pb.SnapshotChunk(), 0
-    for cache in reading.caches():
-        for entry in reading.items(cache):
-            item = chunk.items.add(cache_name=cache, key=entry.key, value=entry.value, version=entry.version)
-            if entry.expires_at != NEVER:
-                item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // MS
-            size += len(entry.value) + len(entry.key)
-            if _is_full(chunk, size):
-                yield chunk, size
-                chunk, size = pb.SnapshotChunk(), 0
-    for req_id, recorded in requests:
-        if _is_full(chunk, size):
-            yield chunk, size
-            chunk, size = pb.SnapshotChunk(), 0
-        chunk.requests.add(req_id=req_id, outcome=recorded.outcome, index=recorded.index)
-        size += len(req_id) + len(recorded.outcome)
-    chunk.done = True
-    yield chunk, size
+def _chunks_of(read: parts.Read) -> Iterator[tuple[pb.SnapshotChunk, int]]:
+    """The messages for a part, each with the bytes in it: one, or as many as a large value takes."""
+    part, large = read.part, b""
+    if len(read.items) == 1 and len(read.items[0].value) > 2 * PART_BYTES:
+        large = read.items[0].value
+    for offset in range(0, len(large) or 1, PART_BYTES):
+        chunk = pb.SnapshotChunk(
+            index=part.index,
+            after=part.after,
+            upto=part.upto,
+            done=part.last,
+            floor=part.floor,
+            items=read.items if not large else (),
+            requests=read.requests,
+            offset=offset,
+            more=offset + PART_BYTES < len(large),
+        )
+        if large:
+            piece = large[offset : offset + PART_BYTES]
+            read.items[0].value = piece
+            chunk.items.append(read.items[0])
+        yield chunk, len(piece) if large else read.size
 
 
-def _is_full(chunk: pb.SnapshotChunk, size: int) -> bool:
-    return size >= CHUNK_BYTES or len(chunk.items) + len(chunk.requests) >= CHUNK_ENTRIES
+def _installing_of(ack: pb.SnapshotAck) -> Installing | None:
+    return Installing(ack.position, ack.reached, ack.whole) if ack.HasField("position") else None
 
 
 class SnapshotTarget(Protocol):
     """What the receiver needs from the runtime."""
 
-    def snapshot_begins(self, sender: Sender, term: int) -> bool: ...
-    def snapshot_goes_on(self, sender: Sender, term: int) -> bool: ...
-    def snapshot_stores(self, items: list[pb.SnapshotItem]) -> bool: ...
-    def snapshot_installed(self, installed: Installed) -> None: ...
+    @property
+    def installing(self) -> Installing | None: ...
+    def part_arrives(self, sender: Sender, term: int, arrived: Arrived | None) -> bool: ...
+    def entries(self) -> int: ...
 
 
 class SnapshotReceiver:
-    """Stores the chunks of one transfer at a time, in order."""
+    """Takes what comes of one transfer at a time, in order."""
 
     def __init__(self, target: SnapshotTarget) -> None:
         self._target = target
         self._transfer = ""
-        self._next = 0
         self._moved: Moved | None = None
-        self._requests: list[tuple[str, Recorded]] = []
+        # Of a value that comes in pieces.
+        self._pieces: list[bytes] = []
 
     def transfers(self) -> list[pb.Transfer]:
         """What is being received, for people."""
         return [self._moved.to_wire(time.monotonic())] if self._moved is not None and self._transfer else []
 
     def on_chunk(self, sender: Sender, chunk: pb.SnapshotChunk) -> pb.SnapshotAck:
-        """Store a chunk; returns what to tell the leader."""
-        ack = pb.SnapshotAck(term=chunk.term, transfer=chunk.transfer, number=chunk.number, done=chunk.done)
-        if chunk.number == 0:
-            accepted = self._target.snapshot_begins(sender, chunk.term)
-            # One that is refused, of a leader whose term is over, is nothing to the transfer that goes on.
-            if accepted:
-                self._transfer, self._next = chunk.transfer, 0
-                self._requests = []
-                self._moved = Moved(sender.addr, True, chunk.total_items, time.monotonic())
-                logger.info("receiving a snapshot from %s, %d entries", sender.addr, chunk.total_items)
+        """Take a chunk; returns what to tell the leader."""
+        ack = pb.SnapshotAck(term=chunk.term, transfer=chunk.transfer, number=chunk.number)
+        ack.broken = not self._takes(sender, chunk)
+        installing = self._target.installing
+        if installing is not None:
+            ack.position, ack.reached, ack.whole = installing
+        elif self._moved is not None and self._transfer == chunk.transfer and not ack.broken:
+            logger.info("the snapshot is complete, %d bytes", self._moved.bytes)
+            self._transfer = ""
+        if not chunk.HasField("after"):
+            ack.entries = self._target.entries()
+        return ack
+
+    def _takes(self, sender: Sender, chunk: pb.SnapshotChunk) -> bool:
+        if not chunk.HasField("after"):
+            return self._target.part_arrives(sender, chunk.term, None)
+        if chunk.transfer != self._transfer:
+            self._begin(sender, chunk)
+        assert self._moved is not None, "a transfer has begun"
+        part = Part(chunk.after, chunk.upto, chunk.index, chunk.done, chunk.floor)
+        items = list(chunk.items)
+        if chunk.offset != sum(map(len, self._pieces)):
+            self._pieces.clear()
+            return False
+        if chunk.more:
+            self._pieces.append(items[0].value)
+            installing = self._target.installing
+            taken = installing is not None and part.follows(installing)
+            taken = taken and self._target.part_arrives(sender, chunk.term, None)
         else:
-            accepted = self._target.snapshot_goes_on(sender, chunk.term)
-        if not accepted or chunk.transfer != self._transfer or chunk.number != self._next:
-            ack.broken = True
-            return ack
-        assert self._moved is not None, "a transfer begins with its first chunk"
-        self._next += 1
+            if self._pieces:
+                whole = pb.SnapshotItem()
+                whole.CopyFrom(items[0])
+                whole.value = b"".join((*self._pieces, whole.value))
+                self._pieces.clear()
+                items = [whole]
+            requests = [(one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests]
+            arrived = Arrived(part, items, requests, now_ms())
+            taken = self._target.part_arrives(sender, chunk.term, arrived)
+            self._moved.entries += len(items)
         # Not ByteSize: that is a serialization.
         self._moved.bytes += sum(len(item.key) + len(item.value) for item in chunk.items)
         self._moved.bytes += sum(len(one.req_id) + len(one.outcome) for one in chunk.requests)
-        self._moved.entries += len(chunk.items)
-        self._requests += ((one.req_id, Recorded(one.index, one.outcome)) for one in chunk.requests)
-        if not self._target.snapshot_stores(list(chunk.items)):
-            ack.broken = True
-            return ack
-        if chunk.done:
-            installed = Installed(chunk.last_index, chunk.last_term, self._requests)
-            self._transfer, self._requests = "", []
-            self._target.snapshot_installed(installed)
-            logger.info("the snapshot is complete at index %d, %d bytes", chunk.last_index, self._moved.bytes)
-        return ack
+        return taken
+
+    def _begin(self, sender: Sender, chunk: pb.SnapshotChunk) -> None:
+        self._transfer = chunk.transfer
+        self._pieces.clear()
+        self._moved = Moved(sender.addr, True, chunk.total_items, time.monotonic())
+        self._moved.entries = self._target.entries()
+        logger.info(
+            "receiving a snapshot from %s, %d of %d entries are here",
+            sender.addr,
+            self._moved.entries,
+            chunk.total_items,
+        )

@@ -91,13 +91,20 @@ class ReadTransaction:
         database = self._database(cache)
         return usage(self._txn, database) if database else Usage(0, 0)
 
-    def items(self, cache: str) -> Iterator[Entry]:
-        """All stored entries of a cache in the order of their keys. Valid while the transaction lasts."""
+    def items(self, cache: str, after: bytes = b"") -> Iterator[Entry]:
+        """The stored entries of a cache after a replica key, in the order of the keys.
+
+        Valid while the transaction lasts.
+        """
         database = self._database(cache)
         if database is None:
             return
         with self._txn.cursor(db=database) as cursor:
+            if after and not cursor.set_range(after):
+                return
             for key, raw in cursor:
+                if key == after:
+                    continue
                 expires_at, version = HEADER.unpack_from(raw)
                 yield Entry(bytes(key), bytes(raw[HEADER_BYTES:]), version, expires_at)
 

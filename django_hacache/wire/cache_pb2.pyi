@@ -1778,10 +1778,15 @@ class Append(_message.Message):
     PREV_TERM_FIELD_NUMBER: _builtins.int
     COMMIT_INDEX_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    ANEW_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     prev_index: _builtins.int
     prev_term: _builtins.int
     commit_index: _builtins.int
+    anew: _builtins.bool
+    """The log no longer reaches the follower: who does not have the entry at prev_index begins there with an empty
+    replica, and is sent the leader's in SnapshotChunks beside the log.
+    """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogEntry]: ...
     def __init__(
@@ -1792,10 +1797,11 @@ class Append(_message.Message):
         prev_term: _builtins.int = ...,
         commit_index: _builtins.int = ...,
         entries: _abc.Iterable[Global___LogEntry] | None = ...,
+        anew: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_index", b"commit_index", "entries", b"entries", "prev_index", b"prev_index", "prev_term", b"prev_term", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "commit_index", b"commit_index", "entries", b"entries", "prev_index", b"prev_index", "prev_term", b"prev_term", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1809,15 +1815,15 @@ class AppendAck(_message.Message):
     SUCCESS_FIELD_NUMBER: _builtins.int
     MATCH_INDEX_FIELD_NUMBER: _builtins.int
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
-    WANTS_SNAPSHOT_FIELD_NUMBER: _builtins.int
+    INSTALLING_FIELD_NUMBER: _builtins.int
     PREV_INDEX_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     success: _builtins.bool
     match_index: _builtins.int
     """Where success: the last index that surely equals the leader's. Else: where the leader should try next."""
     applied_index: _builtins.int
-    wants_snapshot: _builtins.bool
-    """The follower's replica is incomplete: only a snapshot helps."""
+    installing: _builtins.bool
+    """The follower's replica is incomplete: the leader's is to be sent."""
     prev_index: _builtins.int
     """prev_index of the Append that this answers."""
     def __init__(
@@ -1827,12 +1833,12 @@ class AppendAck(_message.Message):
         success: _builtins.bool = ...,
         match_index: _builtins.int = ...,
         applied_index: _builtins.int = ...,
-        wants_snapshot: _builtins.bool = ...,
+        installing: _builtins.bool = ...,
         prev_index: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "match_index", b"match_index", "prev_index", b"prev_index", "success", b"success", "term", b"term", "wants_snapshot", b"wants_snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "installing", b"installing", "match_index", b"match_index", "prev_index", b"prev_index", "success", b"success", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1840,29 +1846,46 @@ Global___AppendAck: _TypeAlias = AppendAck  # noqa: Y015
 
 @_typing.final
 class SnapshotChunk(_message.Message):
-    """Extension: a part of the leader's replica, for a follower that the log no longer reaches."""
+    """Extension: a part of the leader's replica, for a follower that the log no longer reaches; or, with neither `after`
+    nor anything else, the question how far that follower is.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TERM_FIELD_NUMBER: _builtins.int
-    LAST_INDEX_FIELD_NUMBER: _builtins.int
-    LAST_TERM_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
     TRANSFER_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
     TOTAL_ITEMS_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    UPTO_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
     term: _builtins.int
-    last_index: _builtins.int
-    """The snapshot's place in the log, and a random name for this transfer."""
-    last_term: _builtins.int
+    index: _builtins.int
+    """What the leader had applied when it read this part."""
     transfer: _builtins.str
+    """A random name for this transfer. What goes on after a lost connection is another one."""
     number: _builtins.int
-    """Counts from 0; the first chunk empties the follower's replica."""
+    """Counts up within a transfer."""
     done: _builtins.bool
+    """The last part."""
     total_items: _builtins.int
     """For progress: how many items there are in all."""
+    after: _builtins.bytes
+    """The part is what lies after the first place and up to the second one, in the order of caches and keys; then come
+    the requests, in that of their indexes. Empty: the beginning.
+    """
+    upto: _builtins.bytes
+    more: _builtins.bool
+    """The value of its one item is a piece, after so many bytes; and it goes on in the next chunk."""
+    offset: _builtins.int
+    floor: _builtins.int
+    """With the last part: requests up to this index may have been forgotten."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotItem]: ...
     @_builtins.property
@@ -1873,20 +1896,26 @@ class SnapshotChunk(_message.Message):
         self,
         *,
         term: _builtins.int = ...,
-        last_index: _builtins.int = ...,
-        last_term: _builtins.int = ...,
+        index: _builtins.int = ...,
         transfer: _builtins.str = ...,
         number: _builtins.int = ...,
         done: _builtins.bool = ...,
         items: _abc.Iterable[Global___SnapshotItem] | None = ...,
         requests: _abc.Iterable[Global___RecentRequest] | None = ...,
         total_items: _builtins.int = ...,
+        after: _builtins.bytes | None = ...,
+        upto: _builtins.bytes = ...,
+        more: _builtins.bool = ...,
+        offset: _builtins.int = ...,
+        floor: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "items", b"items", "last_index", b"last_index", "last_term", b"last_term", "number", b"number", "requests", b"requests", "term", b"term", "total_items", b"total_items", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after", "done", b"done", "floor", b"floor", "index", b"index", "items", b"items", "more", b"more", "number", b"number", "offset", b"offset", "requests", b"requests", "term", b"term", "total_items", b"total_items", "transfer", b"transfer", "upto", b"upto"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
 
 Global___SnapshotChunk: _TypeAlias = SnapshotChunk  # noqa: Y015
 
@@ -1957,29 +1986,45 @@ class SnapshotAck(_message.Message):
     TERM_FIELD_NUMBER: _builtins.int
     TRANSFER_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
-    DONE_FIELD_NUMBER: _builtins.int
     BROKEN_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     transfer: _builtins.str
     number: _builtins.int
-    """The number of the chunk that was stored."""
-    done: _builtins.bool
+    """Everything up to this chunk has been taken."""
     broken: _builtins.bool
-    """The follower cannot go on with this transfer: the leader starts again."""
+    """The follower cannot go on with this transfer: the leader asks anew how far it is."""
+    position: _builtins.bytes
+    """The replica is incomplete: it is the leader's up to this place and this index, once the log is applied up to there.
+    Absent: it is whole.
+    """
+    reached: _builtins.int
+    whole: _builtins.bool
+    """Everything has come, and some of the log has yet to."""
+    entries: _builtins.int
+    """In the answer to a question: how many items are there already."""
     def __init__(
         self,
         *,
         term: _builtins.int = ...,
         transfer: _builtins.str = ...,
         number: _builtins.int = ...,
-        done: _builtins.bool = ...,
         broken: _builtins.bool = ...,
+        position: _builtins.bytes | None = ...,
+        reached: _builtins.int = ...,
+        whole: _builtins.bool = ...,
+        entries: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken", b"broken", "done", b"done", "number", b"number", "term", b"term", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "broken", b"broken", "entries", b"entries", "number", b"number", "position", b"position", "reached", b"reached", "term", b"term", "transfer", b"transfer", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
+    _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__position) -> _WhichOneofReturnType__position | None: ...
 
 Global___SnapshotAck: _TypeAlias = SnapshotAck  # noqa: Y015
 

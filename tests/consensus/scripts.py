@@ -255,15 +255,15 @@ def a_snapshot_is_overtaken_by_the_log(cluster) -> None:
     for number in range(50):
         cluster.write(leader, f"k{number % 7}", number)
     held = []
-    take = late.take_chunk
+    take = late.take_part
 
-    def hold(transfer, chunk):
-        if chunk == 2 and not held:
-            held.append((transfer, chunk))
+    def hold(transfer, sender, number, carried):
+        if carried is not None and carried.part.last and not held:
+            held.append((transfer, sender, number, carried))
         else:
-            take(transfer, chunk)
+            take(transfer, sender, number, carried)
 
-    late.take_chunk = hold
+    late.take_part = hold
     cluster.restart(late)
     assert cluster.run_while(lambda: not held, at_most=5000)
     for number in range(50, 120):

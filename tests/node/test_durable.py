@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.requests import Recorded
-from django_hacache.consensus.state import HardState, Ready
+from django_hacache.consensus.state import HardState, Installing, Ready
+from django_hacache.consensus.transfer import Part
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.node import durable
-from django_hacache.node.durable import Durable, Installed, applied_place, load
+from django_hacache.node.durable import Durable, applied_place, load
+from django_hacache.node.parts import REQUESTS, Arrived, place_of
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.environment import FILE_NAME
 from django_hacache.wire import cache_pb2 as pb
 
 HOUR_MS = 3_600_000
-HARD = HardState("identity", 7, "127.0.0.1:1", Generation(3, "third"), False, Generation(4, "fourth"), True)
+HARD = HardState(
+    "identity",
+    7,
+    "127.0.0.1:1",
+    Generation(3, "third"),
+    False,
+    Generation(4, "fourth"),
+    Installing(b"\xff", 7),
+)
 
 
 def entry(index, term=1, key="key", value=b"value", req_id=""):
@@ -28,11 +40,11 @@ def entry(index, term=1, key="key", value=b"value", req_id=""):
 def restart(open_replica, rng):
     """Stores batches in one process, and returns the replica and what the next process finds."""
 
-    def restarted(*readies, floor=0, installed=None):
+    def restarted(*readies, floor=0):
         replica = open_replica()
         durable = Durable(replica)
         for ready in readies:
-            durable.write(ready, HARD, floor, installed)
+            durable.write(ready, HARD, floor)
         replica = open_replica()
         return replica, load(replica, rng)
 
@@ -147,51 +159,79 @@ def test_an_emptied_replica_keeps_its_identity_and_nothing_else(restart):
     applied = [entry(1, req_id="a")]
     replica, found = restart(
         Ready(entries=applied, apply=applied),
-        Ready(empty_replica=True, reset_log=(0, 0), hard_state=HARD),
+        Ready(reset_log=(0, 0), hard_state=HARD),
     )
     assert replica.get("c", "key") is None
     assert (found.log.last_index, found.applied, found.requests, found.hard) == (0, 0, [], HARD)
 
 
-def test_a_snapshot_is_found_at_its_place_with_its_table_of_requests(open_replica, rng):
+def installing(position, reached, *, whole=False):
+    return replace(HARD, installing=Installing(position, reached, whole))
+
+
+def item(key, version, **more):
+    return pb.SnapshotItem(cache_name="c", key=key, value=key, version=version, **more)
+
+
+def test_a_replica_that_came_in_parts_is_found_at_its_place_with_its_table_of_requests(open_replica, rng):
     replica = open_replica()
     durable = Durable(replica)
-    applied = [entry(1, key="old", req_id="old")]
-    durable.write(Ready(entries=applied, apply=applied), HARD, 0)
-    durable.empty()
+    old = [entry(1, key="old", req_id="old")]
+    durable.write(Ready(entries=old, apply=old), HARD, 0)
+    hard = installing(b"", 40)
+    durable.write(Ready(reset_log=(40, 6), hard_state=hard), hard, 0)
     now_ms = boottime_ns() // 1_000_000
-    items = [
-        pb.SnapshotItem(cache_name="c", key=b"stays", value=b"1", version=10),
-        pb.SnapshotItem(cache_name="c", key=b"lives", value=b"2", version=11, ttl_ms=3_600_000),
-        pb.SnapshotItem(cache_name="c", key=b"gone", value=b"3", version=12, ttl_ms=0),
-        pb.SnapshotItem(cache_name="c", key=b"long", value=b"4", version=13, ttl_ms=2**64 - 1),
+    middle = place_of("c", b"long")
+    first = [
+        item(b"gone", 12, ttl_ms=0),
+        item(b"lives", 11, ttl_ms=HOUR_MS),
+        item(b"long", 13, ttl_ms=2**64 - 1),
     ]
-    durable.install(items, now_ms)
-    installed = Installed(40, 6, [("new", Recorded(39, b"outcome"))])
-    durable.write(Ready(reset_log=(40, 6), hard_state=HARD), HARD, 0, installed)
+    hard = installing(middle, 41)
+    durable.write(Ready(hard_state=hard), hard, 0, Arrived(Part(b"", middle, 41), first, [], now_ms))
+    assert load(open_replica(), rng).hard == hard
+    durable = Durable(replica := open_replica())
+    hard = installing(REQUESTS, 41)
+    part = Part(middle, REQUESTS, 41)
+    durable.write(Ready(hard_state=hard), hard, 0, Arrived(part, [item(b"stays", 10)], [], now_ms))
+    hard = installing(REQUESTS + b"9", 41, whole=True)
+    requests = [("forgotten", Recorded(5, b"")), ("new", Recorded(39, b"outcome"))]
+    arrived = Arrived(Part(REQUESTS, REQUESTS + b"9", 41, last=True, floor=5), [], requests, now_ms)
+    assert durable.requests_with(arrived) == requests
+    durable.write(Ready(hard_state=hard), hard, 5, arrived)
+    last = entry(41, 6, key="added")
+    durable.write(Ready(entries=[last], apply=[last], hard_state=replace(HARD, installing=None)), HARD, 5)
     replica = open_replica()
     found = load(replica, rng)
-    assert replica.get_many("c", ["old", "stays", "lives", "gone", "long"]) == {
-        "stays": b"1",
-        "lives": b"2",
-        "long": b"4",
+    assert replica.get_many("c", ["old", "stays", "lives", "gone", "long", "added"]) == {
+        "stays": b"stays",
+        "lives": b"lives",
+        "long": b"long",
+        "added": b"value",
     }
-    assert replica.item("c", "lives").expires_at == (now_ms + 3_600_000) * 1_000_000
-    assert (found.applied, found.log.base_index, found.log.base_term) == (40, 40, 6)
+    assert replica.item("c", "lives").expires_at == (now_ms + HOUR_MS) * 1_000_000
+    assert (found.applied, found.log.base_index, found.log.base_term) == (41, 40, 6)
     assert found.requests == [("new", Recorded(39, b"outcome"))]
     with replica.snapshot() as reading:
-        assert applied_place(reading.journal) == (40, 6)
+        assert applied_place(reading.journal) == (41, 6)
 
 
-def test_the_log_outlives_a_snapshot_that_never_ended(open_replica, rng):
-    durable = Durable(open_replica())
-    applied = [entry(1, req_id="a")]
-    durable.write(Ready(entries=[*applied, entry(2)], apply=applied, hard_state=HARD), HARD, 0)
-    durable.empty()
-    durable.install([pb.SnapshotItem(cache_name="c", key=b"half", value=b"1", version=9)], 0)
-    found = load(open_replica(), rng)
-    assert found.log.last_index == 2
-    assert found.hard.installing
+def test_the_log_changes_only_what_an_incomplete_replica_has(open_replica):
+    replica = open_replica()
+    hard = installing(place_of("c", b"m"), 9)
+    effects = [
+        pb.Effect(set=pb.SetEffect(cache_name="c", entry="a", value=b"1")),
+        pb.Effect(set=pb.SetEffect(cache_name="c", entry="z", value=b"1")),
+        pb.Effect(set=pb.SetEffect(cache_name="d", entry="a", value=b"1")),
+        pb.Effect(set=pb.SetEffect(cache_name="b", entry="z", value=b"1")),
+        pb.Effect(touch=pb.TouchEffect(cache_name="c", entry="z")),
+        pb.Effect(delete=pb.DeleteEffect(cache_name="c", entry="z")),
+        pb.Effect(remove_keys=pb.RemoveKeys(cache_name="c", keys=[b"k", b"z"])),
+    ]
+    one = Entry(5, 1, pb.Effects(effects=effects).SerializeToString())
+    Durable(replica).write(Ready(entries=[one], apply=[one], hard_state=hard), hard, 0)
+    present = [(cache, key) for cache in "bcd" for key in "az" if replica.present(cache, key)]
+    assert present == [("b", "z"), ("c", "a")]
 
 
 def test_a_replica_from_before_the_boot_is_void_and_its_node_is_fresh(open_replica, rng):

@@ -1,4 +1,4 @@
-"""A snapshot on its way: what the leader keeps in memory for it, and how much of the event loop it takes."""
+"""A replica on its way: what is kept in memory for it, what goes on after a break, how much of the loop it takes."""
 
 from __future__ import annotations
 
@@ -6,263 +6,505 @@ import asyncio
 
 import pytest
 
-from django_hacache.consensus.messages import Sender
-from django_hacache.consensus.requests import Recorded
+from django_hacache.consensus import transfer as rules
+from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.core import Core
+from django_hacache.consensus.log import Log
+from django_hacache.consensus.messages import Entry, Sender
+from django_hacache.consensus.requests import Recorded, RequestTable
+from django_hacache.consensus.state import HardState, Installing, Ready
+from django_hacache.consensus.transfer import Part
 from django_hacache.node import snapshots
-from django_hacache.node.durable import Installed
+from django_hacache.node.decide import Decider
+from django_hacache.node.durable import APPLIED, PLACE, Durable
 from django_hacache.node.outbox import Outbox
+from django_hacache.node.parts import PART_BYTES, PART_ENTRIES
 from django_hacache.node.snapshots import WINDOW_BYTES, SnapshotReceiver, SnapshotSender
 from django_hacache.replica.clock import NEVER
+from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
 
 PEER = "b:2"
 TERM = 5
 LEADER = Sender("a:1", "incarnation", None, fresh=False)
+INDEX = 7
 
 
-def fill(replica, *sizes):
+def fill(replica, *sizes, cache="default"):
     with replica.write() as transaction:
         for number, size in enumerate(sizes):
-            transaction.set("default", f"key{number}", bytes(size), version=number + 1, expires_at=NEVER)
+            key = f"key{number:06}"
+            transaction.set(cache, key, bytes(size), version=number + 1, expires_at=NEVER)
+        transaction.journal.put_meta(APPLIED, PLACE.pack(INDEX, 1))
+
+
+def table_of(requests):
+    table = RequestTable(100_000, 1 << 30)
+    table.replace(requests, 0)
+    return table
 
 
 def size_of(chunk):
     return sum(len(item.value) for item in chunk.items) + sum(len(one.outcome) for one in chunk.requests)
 
 
-class Follower:
-    """Takes chunks as the network brings them, and answers when it is told to."""
+class Target:
+    """The runtime of a follower: stores what its leader sends and is the next part."""
 
-    def __init__(self, replica, requests=()):
-        self.arrived = asyncio.Queue()
-        self.waiting = self.most = 0
-        self.ended = asyncio.get_running_loop().create_future()
-        self.sender = SnapshotSender(
-            replica, self.take, lambda _, index: self.ended.set_result(index), lambda _: list(requests)
-        )
-        self.sender.start(PEER, 1)
+    def __init__(self, replica, term=TERM):
+        self.durable = Durable(replica)
+        self.replica = replica
+        self.term = term
+        self.hard = HardState("b", TERM, installing=Installing(b"", INDEX))
+        self.durable.write(Ready(reset_log=(INDEX, 1), hard_state=self.hard), self.hard, 0)
+        self.requests = []
 
-    def take(self, peer, request):
-        chunk = request.snapshot_chunk
-        self.waiting += size_of(chunk)
-        self.most = max(self.most, self.waiting)
-        self.arrived.put_nowait(chunk)
+    @property
+    def installing(self):
+        return self.hard.installing
+
+    def part_arrives(self, sender, term, arrived):
+        if term != self.term or (arrived and not (self.installing and arrived.part.follows(self.installing))):
+            return False
+        if arrived is not None:
+            part = arrived.part
+            self.requests += arrived.requests
+            installing = None if part.last else Installing(part.upto, part.index)
+            self.hard = HardState("b", TERM, installing=installing)
+            self.durable.write(Ready(hard_state=self.hard), self.hard, 0, arrived)
         return True
 
-    async def store(self):
-        """Take the next chunk and acknowledge it; returns its number, its entries and whether it is the last."""
+    def entries(self):
+        return self.replica.usage("default").entries
+
+
+class Link:
+    """Joins a sender with a receiver; what is sent waits here until a test brings it on."""
+
+    def __init__(self, replica, target, requests=()):
+        self.arrived = asyncio.Queue()
+        self.waiting = self.most = 0
+        self.items = []
+        self.chunks = 0
+        self.up = True
+        self.receiver = SnapshotReceiver(target)
+        self.target = target
+        self.ended = asyncio.Queue()
+        self.sender = SnapshotSender(
+            replica, self.take, lambda _, complete: self.ended.put_nowait(complete), table_of(requests)
+        )
+        self.sender.start(PEER, TERM)
+
+    def take(self, peer, request):
+        if self.up:
+            chunk = request.snapshot_chunk
+            self.waiting += size_of(chunk)
+            self.most = max(self.most, self.waiting)
+            self.arrived.put_nowait(chunk)
+        return self.up
+
+    async def bring(self):
+        """Bring the next chunk to the receiver, and its answer back."""
         chunk = await self.arrived.get()
         self.waiting -= size_of(chunk)
-        self.sender.on_ack(
-            PEER, pb.SnapshotAck(transfer=chunk.transfer, number=chunk.number, done=chunk.done)
-        )
-        return chunk.number, len(chunk.items), chunk.done
+        self.items += [item.key for item in chunk.items]
+        self.chunks += chunk.HasField("after")
+        ack = self.receiver.on_chunk(LEADER, chunk)
+        self.sender.on_ack(PEER, ack)
+        return chunk, ack
 
-    async def store_all(self):
-        stored = [await self.store()]
-        while not stored[-1][-1]:
-            stored.append(await self.store())
-        return stored
+    async def bring_all(self):
+        """Bring everything; whether the replica is whole then."""
+        bringing = asyncio.get_running_loop().create_task(self._for_ever())
+        complete = await self.ended.get()
+        bringing.cancel()
+        return complete
+
+    async def _for_ever(self):
+        while True:
+            await self.bring()
 
 
-@pytest.mark.parametrize("sizes", [[40_000] * 200, [3 * WINDOW_BYTES] * 4, [10] * 3000])
-def test_no_more_is_on_the_way_than_the_window_and_one_chunk(replica, sizes):
+@pytest.fixture
+def copy(tmp_path):
+    replica = Replica.open(tmp_path / "copy", writable=True, map_size=64 << 20, keeps_journal=True)
+    yield replica
+    replica.close()
+
+
+def digest(replica):
+    with replica.snapshot() as reading:
+        return reading.digest()
+
+
+@pytest.mark.parametrize("sizes", [[40_000] * 200, [3 * WINDOW_BYTES] * 4, [10] * 3000, []])
+def test_a_replica_arrives_whole_and_no_more_is_on_the_way_than_the_window_and_one_part(replica, copy, sizes):
     fill(replica, *sizes)
+    fill(replica, 5, 6, cache="another")
 
     async def transfer():
-        follower = Follower(replica)
-        stored = await follower.store_all()
-        assert await follower.ended is not None
-        return follower.most, stored
+        link = Link(replica, Target(copy))
+        return await link.bring_all(), link
 
-    most, stored = asyncio.run(transfer())
-    numbers, entries, _ = zip(*stored, strict=True)
-    assert most <= WINDOW_BYTES + max(*sizes, snapshots.CHUNK_BYTES * 2)
-    assert sum(entries) == len(sizes)
-    assert max(entries) <= snapshots.CHUNK_ENTRIES
-    assert numbers == tuple(range(len(numbers)))
+    complete, link = asyncio.run(transfer())
+    assert complete
+    assert link.most <= WINDOW_BYTES + 2 * PART_BYTES
+    assert digest(copy) == digest(replica)
 
 
-@pytest.mark.parametrize(("count", "outcome"), [(3000, 10), (200, 40_000)])
-def test_recent_requests_that_are_more_than_a_chunk_go_in_several(replica, count, outcome):
+def test_a_part_has_a_bounded_number_of_entries_and_each_entry_goes_once(replica, copy):
+    fill(replica, *[10] * 1000)
+
+    async def transfer():
+        link = Link(replica, Target(copy))
+        return await link.bring_all(), link
+
+    _, link = asyncio.run(transfer())
+    assert link.chunks == 1000 // PART_ENTRIES + 2  # what is after the last entry, and the requests
+    assert len(link.items) == len(set(link.items)) == 1000
+
+
+def test_a_large_value_goes_in_pieces_each_of_which_is_acknowledged(replica, copy):
+    fill(replica, 10, 10 * PART_BYTES + 1, 10)
+
+    async def transfer():
+        link = Link(replica, Target(copy))
+        pieces = 0
+        while link.ended.empty():
+            chunk, ack = await link.bring()
+            assert size_of(chunk) <= PART_BYTES
+            assert not ack.broken
+            pieces += chunk.more
+            await asyncio.sleep(0)
+        return pieces
+
+    assert asyncio.run(transfer()) == 10
+    assert digest(copy) == digest(replica)
+
+
+def test_a_piece_that_is_missing_breaks_the_transfer_and_never_a_value(replica, copy):
+    fill(replica, 4 * PART_BYTES)
+
+    async def transfer():
+        link = Link(replica, Target(copy))
+        await link.bring()
+        await link.bring()
+        await link.arrived.get()
+        _, ack = await link.bring()
+        assert ack.broken
+        assert link.target.entries() == 0
+        return await link.ended.get()
+
+    assert not asyncio.run(transfer())
+
+
+def test_a_transfer_goes_on_where_it_was(replica, copy):
+    fill(replica, *[10_000] * 100)
+
+    async def transfer():
+        target = Target(copy)
+        link = Link(replica, target)
+        for _ in range(4):
+            await link.bring()
+        link.sender.cancel_all()
+        before = link.items
+        assert 0 < len(before) < 100
+        again = Link(replica, target)
+        complete = await again.bring_all()
+        return complete, before, again.items
+
+    complete, before, after = asyncio.run(transfer())
+    assert complete
+    assert not set(before) & set(after)
+    assert digest(copy) == digest(replica)
+
+
+def test_what_is_shown_of_a_transfer_that_goes_on_counts_what_is_there(replica, copy):
+    fill(replica, *[10_000] * 100)
+
+    async def transfer():
+        target = Target(copy)
+        link = Link(replica, target)
+        for _ in range(4):
+            await link.bring()
+        here = target.entries()
+        link.sender.cancel_all()
+        again = Link(replica, target)
+        for _ in range(2):
+            await again.bring()
+        (outgoing,), (incoming,) = again.sender.transfers(), again.receiver.transfers()
+        again.sender.cancel_all()
+        return here, outgoing, incoming
+
+    here, outgoing, incoming = asyncio.run(transfer())
+    assert outgoing.entries >= here > 0
+    assert incoming.entries > here
+    assert incoming.total_entries == outgoing.total_entries == 100
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(5000, 10), (200, 40_000)])
+def test_recent_requests_that_are_more_than_a_part_go_in_several(replica, copy, count, outcome):
     fill(replica, 10)
     requests = [(f"r{index}", Recorded(index, bytes(outcome))) for index in range(1, count + 1)]
+    with replica.write() as transaction:
+        transaction.journal.put_meta(APPLIED, PLACE.pack(count, 1))
 
     async def transfer():
-        follower, target = Follower(replica, requests), Target()
-        receiver, largest, done = SnapshotReceiver(target), 0, False
-        while not done:
-            chunk = await follower.arrived.get()
-            chunk.term = TERM
-            follower.waiting -= size_of(chunk)
-            largest = max(largest, chunk.ByteSize())
-            assert len(chunk.items) + len(chunk.requests) <= snapshots.CHUNK_ENTRIES
-            ack = receiver.on_chunk(LEADER, chunk)
-            assert not ack.broken
-            follower.sender.on_ack(PEER, ack)
-            done = chunk.done
-        await follower.ended
-        return target, largest, follower.most
+        target = Target(copy)
+        link = Link(replica, target, requests)
+        assert await link.bring_all()
+        return target.requests, link.most, link.chunks
 
-    target, largest, most = asyncio.run(transfer())
-    (installed,) = target.installed
-    assert installed.requests == requests
-    assert largest <= 2 * snapshots.CHUNK_BYTES
-    assert most <= WINDOW_BYTES + 2 * snapshots.CHUNK_BYTES
+    arrived, most, chunks = asyncio.run(transfer())
+    assert arrived == requests
+    assert most <= WINDOW_BYTES + 2 * PART_BYTES
+    assert chunks > 2
 
 
-def test_the_requests_of_a_transfer_that_broke_off_are_forgotten():
-    first, second = chunks_of("a", 2), chunks_of("b", 2)
-    first[0].requests.add(req_id="old", index=3)
-    second[0].requests.add(req_id="new", index=4)
-    second[1].requests.add(req_id="newer", index=5)
-    target, *_ = received(first[0], *second)
-    assert target.installed[0].requests == [("new", Recorded(4, b"")), ("newer", Recorded(5, b""))]
-
-
-def test_others_have_the_loop_after_every_chunk(replica):
-    fill(replica, *[snapshots.CHUNK_BYTES] * 10)
+def test_requests_that_the_leader_has_not_applied_yet_do_not_go(replica, copy):
+    fill(replica, 10)
 
     async def transfer():
-        follower, seen = Follower(replica), []
-        while not follower.arrived.qsize() >= 10:
+        target = Target(copy)
+        link = Link(replica, target, [("applied", Recorded(INDEX, b"")), ("later", Recorded(INDEX + 1, b""))])
+        assert await link.bring_all()
+        return target.requests
+
+    assert [req_id for req_id, _ in asyncio.run(transfer())] == ["applied"]
+
+
+def test_others_have_the_loop_after_every_part(replica, copy):
+    fill(replica, *[PART_BYTES] * 10)
+
+    async def transfer():
+        link, seen = Link(replica, Target(copy)), []
+        await link.bring()
+        for _ in range(1000):
             await asyncio.sleep(0)
-            seen.append(follower.arrived.qsize())
-        follower.sender.cancel_all()
+            seen.append(link.arrived.qsize())
+            if link.arrived.qsize() and len(seen) % 20 == 0:
+                await link.bring()
+        link.sender.cancel_all()
         return seen
 
     seen = asyncio.run(transfer())
+    assert max(seen) > 0
     assert all(later - earlier <= 1 for earlier, later in zip([0, *seen], seen, strict=False))
 
 
-def test_a_transfer_whose_chunks_nobody_acknowledges_breaks_off(replica, monkeypatch, caplog):
-    monkeypatch.setattr(snapshots, "ACK_TIMEOUT_S", 0.05)
+def test_the_file_of_a_leader_grows_no_further_while_a_transfer_stands_still(replica, copy):
+    """No transaction is open while a part is on its way: the pages that are overwritten are used again."""
+    sizes = [10_000] * 200
+    fill(replica, *sizes)
+
+    async def transfer():
+        link = Link(replica, Target(copy))
+        await link.bring()
+        await link.arrived.get()
+        fill(replica, *sizes)
+        fill(replica, *sizes)
+        before = replica._environment.file_bytes()
+        for _ in range(20):
+            fill(replica, *sizes)
+        link.sender.cancel_all()
+        return replica._environment.file_bytes() - before
+
+    assert asyncio.run(transfer()) < sum(sizes) / 2
+
+
+def test_a_peer_that_says_nothing_at_all_is_asked_anew(replica, copy, monkeypatch, caplog):
+    monkeypatch.setattr(rules, "SILENCE_MS", 50)
+    monkeypatch.setattr(rules.Outgoing.__init__, "__kwdefaults__", {"silence": 50})
+    monkeypatch.setattr(snapshots, "PAUSE_S", 0)
     fill(replica, 10)
 
     async def transfer():
-        return await Follower(replica).ended
+        link = Link(replica, Target(copy))
+        return await link.ended.get()
 
-    assert asyncio.run(transfer()) is None
-    assert "broke off: no acknowledgement" in caplog.text
-
-
-def test_a_transfer_over_a_stream_that_is_down_is_told_in_a_line(replica, monkeypatch, caplog):
-    monkeypatch.setattr(Follower, "take", lambda self, peer, request: False)
-
-    async def transfer():
-        return await Follower(replica).ended
-
-    assert asyncio.run(transfer()) is None
-    warnings = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
-    assert warnings == [f"the snapshot for {PEER} broke off: the stream is down or full"]
+    assert not asyncio.run(transfer())
+    assert "broke off: nothing came back" in caplog.text
 
 
-def test_values_that_fill_the_queue_of_the_stream_are_waited_for(replica):
-    fill(replica, *[2 * snapshots.CHUNK_BYTES] * 12)
+def test_a_stream_that_is_down_for_a_moment_is_waited_for(replica, copy):
+    fill(replica, *[10_000] * 100)
 
     async def transfer():
-        follower = Follower(replica)
+        link = Link(replica, Target(copy))
+        link.up = False
+        await asyncio.sleep(0.01)
+        assert link.arrived.empty()
+        link.up = True
+        return await link.bring_all()
+
+    assert asyncio.run(transfer())
+    assert digest(copy) == digest(replica)
+
+
+def test_values_that_fill_the_queue_of_the_stream_are_waited_for(replica, copy):
+    fill(replica, *[PART_BYTES] * 12)
+
+    async def transfer():
+        link = Link(replica, Target(copy))
         # Room for one chunk, and for what is being written.
-        outbox = Outbox(pb.CacheRequest, limit=2 * snapshots.CHUNK_BYTES, bundles=True)
-        follower.sender._send = lambda peer, request: outbox.put(request)
-        entries, done = 0, False
-        while not done:
-            request = await outbox.get()
-            follower.take(PEER, request)
-            _, more, done = await follower.store()
-            entries += more
-        return entries, await follower.ended
+        outbox = Outbox(pb.CacheRequest, limit=2 * PART_BYTES, bundles=True)
+        link.sender._send = lambda peer, request: outbox.put(request)
 
-    assert asyncio.run(transfer()) == (12, 0)
+        async def written():
+            while True:
+                link.take(PEER, await outbox.get())
 
+        writing = asyncio.get_running_loop().create_task(written())
+        complete = await link.bring_all()
+        writing.cancel()
+        return complete
 
-class Target:
-    """The runtime of a follower: accepts every transfer of its leader."""
-
-    def __init__(self):
-        self.stored, self.installed = [], []
-
-    def snapshot_begins(self, sender, term):
-        return term == TERM
-
-    def snapshot_goes_on(self, sender, term):
-        return term == TERM
-
-    def snapshot_stores(self, items):
-        self.stored += [item.key for item in items]
-        return b"does not fit" not in self.stored
-
-    def snapshot_installed(self, installed: Installed):
-        self.installed.append(installed)
+    assert asyncio.run(transfer())
+    assert digest(copy) == digest(replica)
 
 
-def chunks_of(transfer, count, term=TERM):
-    return [
-        pb.SnapshotChunk(
-            term=term,
-            transfer=transfer,
-            number=number,
-            items=[pb.SnapshotItem(cache_name="default", key=f"{transfer}{number}".encode())],
-            done=number == count - 1,
-            last_index=7,
-        )
-        for number in range(count)
-    ]
+def test_a_leader_whose_term_is_over_does_not_break_the_transfer_of_the_one_that_leads(replica, copy):
+    fill(replica, *[10_000] * 100)
+
+    async def transfer():
+        link = Link(replica, Target(copy))
+        for _ in range(3):
+            await link.bring()
+        stale = pb.SnapshotChunk(term=TERM - 1, transfer="stale", number=1, after=b"", upto=b"x", index=99)
+        ack = link.receiver.on_chunk(LEADER, stale)
+        assert ack.broken
+        return await link.bring_all()
+
+    assert asyncio.run(transfer())
+    assert digest(copy) == digest(replica)
 
 
-def received(*chunks):
-    """What a follower stored of these chunks, and what it answered to each."""
-
-    async def receive():
-        target = Target()
-        receiver = SnapshotReceiver(target)
-        answers = [receiver.on_chunk(LEADER, chunk) for chunk in chunks]
-        return target, [answer.broken for answer in answers], receiver.transfers()
-
-    return asyncio.run(receive())
-
-
-def test_a_snapshot_is_installed_with_its_last_chunk():
-    target, broken, left = received(*chunks_of("a", 3))
-    assert target.stored == [b"a0", b"a1", b"a2"]
-    assert [installed.index for installed in target.installed] == [7]
-    assert (broken, left) == ([False] * 3, [])
-
-
-def test_a_transfer_that_begins_anew_replaces_the_one_before():
-    first, second = chunks_of("a", 3), chunks_of("b", 2)
-    target, broken, _ = received(*first[:2], *second[:1], first[2], second[1])
-    # The last chunk of the old one is late, and is not taken for one of the new.
-    assert target.stored == [b"a0", b"a1", b"b0", b"b1"]
-    assert broken == [False, False, False, True, False]
-    assert len(target.installed) == 1
+@pytest.mark.parametrize(
+    "part",
+    [
+        Part(b"elsewhere", b"z", INDEX),
+        Part(b"default\0key000010", b"z", INDEX),
+        Part(b"", b"z", INDEX - 1),
+    ],
+    ids=["a place that it has not", "a place after a gap", "an earlier index"],
+)
+def test_a_part_that_is_not_the_next_one_is_not_stored(replica, copy, part):
+    target = Target(copy)
+    item = pb.SnapshotItem(cache_name="default", key=b"a", value=b"1", version=1)
+    chunk = pb.SnapshotChunk(
+        term=TERM, transfer="1", number=1, after=part.after, upto=part.upto, index=part.index, items=[item]
+    )
+    ack = SnapshotReceiver(target).on_chunk(LEADER, chunk)
+    assert ack.broken
+    assert ack.position == b""
+    assert target.entries() == 0
 
 
-def test_a_leader_whose_term_is_over_does_not_break_the_transfer_of_the_one_that_leads():
-    good, stale = chunks_of("a", 3), chunks_of("b", 2, term=TERM - 1)
-    target, broken, left = received(good[0], stale[0], good[1], stale[1], good[2])
-    assert target.stored == [b"a0", b"a1", b"a2"]
-    assert broken == [False, True, False, True, False]
-    assert len(target.installed) == 1
-    assert left == []
+def test_who_needs_nothing_says_so(replica, copy):
+    fill(replica, 10)
+
+    async def transfer():
+        target = Target(copy)
+        target.hard = HardState("b", TERM)
+        link = Link(replica, target)
+        return await link.bring_all(), link.items
+
+    assert asyncio.run(transfer()) == (True, [])
 
 
-def test_a_transfer_that_is_refused_is_not_shown():
-    *_, left = received(*chunks_of("a", 2, term=TERM - 1)[:1])
-    assert left == []
+class Writer:
+    """A leader that goes on writing: decides, applies and remembers for the follower's log."""
+
+    def __init__(self, replica, rng):
+        self.replica, self.rng = replica, rng
+        self.decider, self.durable = Decider(replica), Durable(replica)
+        self.hard = HardState("a", TERM)
+        self.index, self.log = INDEX, []
+
+    def write(self):
+        kind = self.rng.choice(("set", "set", "del", "incr", "touch", "keep", "clear"))
+        names = {"cache_name": self.rng.choice(("a", "default")), "entry": f"key{self.rng.randrange(300):06}"}
+        change = {
+            "set": lambda: pb.Insert(**names, value=bytes(self.rng.choice((10, 1000, 300_000)))),
+            "del": lambda: pb.Remove(**names),
+            "incr": lambda: pb.Insert(**names, value=b"1"),
+            "touch": lambda: pb.Touch(**names, ttl_ms=3_600_000),
+            "keep": lambda: pb.Insert(**names, value=b"2", keep_ttl=True),
+            "clear": lambda: pb.Clear(cache_name="a"),
+        }[kind]()
+        if kind == "clear" and self.rng.random() < 0.9:
+            return
+        request = pb.CacheRequest()
+        name = {pb.Insert: "insert", pb.Remove: "remove", pb.Touch: "touch", pb.Clear: "clear"}[type(change)]
+        getattr(request, name).CopyFrom(change)
+        self.index += 1
+        effect, outcome = self.decider.evaluate(request, self.index, 1000)
+        entry = Entry(self.index, 1, effect, f"r{self.index}", outcome, born=1000)
+        self.log.append(entry)
+        self.durable.write(Ready(entries=[entry], apply=[entry]), self.hard, 0)
+        self.decider.applied(self.index)
 
 
-@pytest.mark.parametrize("order", [[1], [0, 2], [0, 1, 1], [0, 0, 2]])
-def test_a_chunk_that_is_missing_or_comes_twice_breaks_the_transfer(order):
-    chunks = chunks_of("a", 3)
-    target, broken, _ = received(*(chunks[number] for number in order))
-    assert broken[-1]
-    assert target.installed == []
+class LaggingTarget(Target):
+    """A follower with the rules of the core, whose log comes in its own time."""
+
+    def __init__(self, replica, writer, rng):
+        super().__init__(replica)
+        self.writer, self.rng = writer, rng
+        config = CoreConfig("b:2", ("a:1", "c:3"))
+        self.core = Core(config, self.hard, Log(INDEX, 1), applied=INDEX, evaluator=None, now=0, rng=rng)
+
+    @property
+    def installing(self):
+        return self.core.hard.installing
+
+    def part_arrives(self, sender, term, arrived):
+        part = arrived and arrived.part
+        requests = self.durable.requests_with(arrived) if part and part.last else ()
+        state = self.core.state
+        if arrived is not None and not part.follows(self.installing):
+            return False
+        if arrived is not None:
+            state.harden(installing=Installing(part.upto, part.index, part.last))
+            assert requests is not None
+        self.log_comes(self.rng.randrange(20))
+        self.store(arrived)
+        return True
+
+    def log_comes(self, count):
+        state = self.core.state
+        for entry in self.writer.log[state.log.last_index - INDEX :][:count]:
+            state.log.append(entry)
+            state.ready.entries.append(entry)
+        state.commit_to(state.log.last_index)
+        state.apply_committed()
+        self.core._installed()
+
+    def store(self, arrived=None):
+        ready, self.core.state.ready = self.core.state.ready, Ready()
+        self.durable.write(ready, self.core.hard, 0, arrived)
 
 
-def test_a_chunk_that_cannot_be_stored_breaks_the_transfer():
-    chunks = chunks_of("a", 2)
-    chunks[1].items[0].key = b"does not fit"
-    target, broken, _ = received(*chunks)
-    assert broken == [False, True]
-    assert target.installed == []
+@pytest.mark.parametrize("seed", range(8))
+def test_a_replica_that_is_written_to_meanwhile_arrives_as_it_is_at_the_end(replica, copy, rng, seed):
+    rng.seed(seed)
+    fill(replica, *[rng.choice((10, 3000)) for _ in range(300)])
+    writer = Writer(replica, rng)
+
+    async def transfer():
+        target = LaggingTarget(copy, writer, rng)
+        link = Link(replica, target)
+        while link.ended.empty():
+            for _ in range(rng.randrange(20)):
+                writer.write()
+            await link.bring()
+            await asyncio.sleep(0)
+            target.log_comes(rng.randrange(40))
+            target.store()
+        assert await link.ended.get()
+        target.log_comes(100_000)
+        target.store()
+        return target.core.state.applied
+
+    assert asyncio.run(transfer()) == writer.index
+    assert digest(copy) == digest(replica)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from random import Random
+from typing import NamedTuple
 
 from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.messages import Entry, Generation
-from django_hacache.consensus.requests import RequestTable
-from django_hacache.consensus.state import HardState, Ready
+from django_hacache.consensus.requests import Recorded, RequestTable
+from django_hacache.consensus.state import HardState, Installing, Ready
+from django_hacache.consensus.transfer import Part
 
-from .kv import Contents
+from .kv import Contents, set_effect
+
+# A place after every key; after it come the requests.
+ALL_KEYS = b"\xff"
+ITEMS_IN_PART = 2
+REQUESTS_IN_PART = 100
 
 PAGE_BYTES = 64
 
@@ -18,15 +25,31 @@ class DiskFull(Exception):
     """Nothing was stored: the map or the file system has no room left."""
 
 
-class Snapshot:
-    """The applied state of a leader at one index, as it crosses the network, with what is left of times to live."""
+class Carried(NamedTuple):
+    """A part of a leader's replica, as it crosses the network: some keys, or after the last key some requests."""
 
-    def __init__(self, disk: Disk, term: int, now: int) -> None:
-        self.index, self.term = disk.applied, term
-        self.contents = disk.contents.copy()
-        self.left = {key: max(end - now, 0) for key, end in disk.contents.ends.items()}
-        table = disk.requests_up_to_applied()
-        self.requests, self.floor = table.items(), table.floor
+    part: Part
+    # Of each key its value, its padding, and what is left of its time to live; None: it has none.
+    items: dict[str, tuple[int, int, int | None]]
+    requests: list[tuple[str, Recorded]]
+
+
+def read_part(disk: Disk, after: bytes, now: int) -> Carried:
+    """What comes after the place `after`, as it is now."""
+    contents, index = disk.contents, disk.applied
+    if not after.startswith(ALL_KEYS):
+        keys = sorted(key for key in contents.values if key.encode() > after)[:ITEMS_IN_PART]
+        upto = keys[-1].encode() if len(keys) == ITEMS_IN_PART else ALL_KEYS
+        left = {key: max(contents.ends[key] - now, 0) if key in contents.ends else None for key in keys}
+        items = {key: (contents.values[key], contents.padding[key], left[key]) for key in keys}
+        return Carried(Part(after, upto, index), items, [])
+    table = disk.requests_up_to_applied()
+    sent = int(after.removeprefix(ALL_KEYS) or b"0")
+    requests = [one for one in table.items() if one[1].index > sent]
+    last = len(requests) <= REQUESTS_IN_PART
+    requests = requests[:REQUESTS_IN_PART]
+    upto = ALL_KEYS + str(requests[-1][1].index if requests else sent).encode()
+    return Carried(Part(after, upto, index, last, table.floor), {}, requests)
 
 
 class Disk:
@@ -40,32 +63,41 @@ class Disk:
         self.entries: list[Entry] = []
         self.applied = 0
         self.contents = Contents()
-        # Those that the log has dropped.
+        # Those that the log has dropped, or that came with the leader's replica.
         self.requests = RequestTable(request_table, request_table_bytes)
         self._limits = request_table, request_table_bytes
 
-    def persist(self, ready: Ready, unstored: list[Entry]) -> None:
+    def persist(
+        self,
+        ready: Ready,
+        unstored: list[Entry],
+        installing: Installing | None,
+        carried: tuple[Carried, int] | None = None,
+    ) -> None:
         """One transaction, in the order that Ready documents; `unstored` is what earlier ones could wait for.
 
-        Raises DiskFull, and nothing is stored then.
+        carried: a part that has come, and when. Raises DiskFull, and nothing is stored then.
         """
         self._take_room(ready, unstored)
         self.identified = True
         if ready.reset_log is None:
             self._append(unstored)
-        if ready.empty_replica:
-            self.empty()
-            self.applied = 0
-        if ready.reset_log is not None:
+        else:
+            self.contents = Contents()
+            self.requests.clear()
             self.base = ready.reset_log
+            self.applied = self.base[0]
             self.entries.clear()
+        if carried is not None:
+            self._store(*carried)
         if ready.truncate_from is not None:
             del self.entries[ready.truncate_from - self.base[0] - 1 :]
         self._append(ready.entries)
         for entry in ready.apply:
             assert entry.index == self.applied + 1, f"applied {entry.index} after {self.applied}"
             self.applied = entry.index
-            self.contents.apply(entry.effect, entry.born)
+            position = None if installing is None else installing.position
+            self.contents.apply(entry.effect, entry.born, position)
         if ready.compact_to is not None and ready.compact_to > self.base[0]:
             term = self.term_at(ready.compact_to)
             assert term is not None, "compaction past the end of the log"
@@ -97,15 +129,19 @@ class Disk:
             table.record(entry)
         return table
 
-    def empty(self) -> None:
-        self.contents = Contents()
-        self.requests.clear()
+    def _store(self, carried: Carried, now: int) -> None:
+        for key, (value, padding, left) in carried.items.items():
+            self.contents.apply(set_effect(key, value, padding=padding))
+            if left is not None:
+                self.contents.ends[key] = now + left
+        if carried.requests or carried.part.last:
+            self.requests.replace(*self.requests_with(carried))
 
-    def install(self, snapshot: Snapshot, now: int) -> None:
-        self.contents = snapshot.contents.copy()
-        self.contents.ends = {key: now + left for key, left in snapshot.left.items()}
-        self.requests.replace(snapshot.requests, snapshot.floor)
-        self.applied = snapshot.index
+    def requests_with(self, carried: Carried) -> tuple[list[tuple[str, Recorded]], int]:
+        """The requests that have come, with those of one more part, oldest first."""
+        known = {**dict(self.requests.items()), **dict(carried.requests)}
+        floor = carried.part.floor if carried.part.last else self.requests.floor
+        return sorted(known.items(), key=lambda one: one[1].index), floor
 
     def term_at(self, index: int) -> int | None:
         position = index - self.base[0]

@@ -10,16 +10,19 @@ from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core, restored
 from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.messages import AckLevel, Entry, Sender
-from django_hacache.consensus.state import NEVER, Ready
+from django_hacache.consensus.state import NEVER, Installing, Ready, Role
+from django_hacache.consensus.transfer import LOOK_AGAIN_MS, Next, Outgoing
 
-from .disk import Disk, DiskFull, Snapshot
+from .disk import Carried, Disk, DiskFull, read_part
 from .kv import ENTRY_BYTES, Command, Overlay
 
 if TYPE_CHECKING:
     from .cluster import Cluster
 
-CHUNKS = 3
-TRANSFER_TIMEOUT = 800.0
+PART_BYTES = 1000
+WINDOW = (PART_BYTES, 4 * PART_BYTES)
+PAUSE = 100.0
+LOST_CONNECTION = 800.0
 UPKEEP_EVERY = 100
 EXPIRED_KEYS = 20
 RESTARTS_AFTER = 200.0
@@ -27,17 +30,14 @@ RESTARTS_AFTER = 200.0
 
 @dataclass(slots=True)
 class Transfer:
-    """A snapshot on its way from a leader to one peer; each chunk is answered before the next one leaves."""
+    """A leader's replica on its way to one peer."""
 
     number: int
-    source: str
     target: str
     process: int  # of the source
-    sender: Sender
-    leader_term: int
-    snapshot: Snapshot
-    chunk: int = 0
-    over: bool = False
+    term: int
+    outgoing: Outgoing
+    link_free_at: float = 0.0
 
 
 class Host:
@@ -84,7 +84,10 @@ class Host:
         self.removing = (0, 0)
         # What workers still read of a directory that is gone: generation, applied index, end of the lease.
         self.left_behind: list[tuple[Any, int, float]] = []
-        self.incoming: int | None = None
+        # Transfers to peers, and the part that has come and is stored with the next step.
+        self.outgoing: dict[str, Transfer] = {}
+        self.carried: Carried | None = None
+        self.gaps: set[int] = set()
         # Entries of the process that are not stored yet: a Ready said that they may wait.
         self.unstored: list[Entry] = []
         # An armed crash falls at the next step that leaves something durable.
@@ -126,7 +129,8 @@ class Host:
         self.revoke()
         self.page_applied = disk.applied
         self.removing = (0, 0)
-        self.incoming = None
+        self.outgoing.clear()
+        self.carried = None
         self.unstored.clear()
         self.evaluator = Overlay(self)
         self.core = restored(
@@ -306,8 +310,10 @@ class Host:
             self.unstored += ready.entries
             return
         if ready.has_durable_part or self.unstored:
-            self.disk.persist(ready, self.unstored)
+            carried = None if self.carried is None else (self.carried, self.clock())
+            self.disk.persist(ready, self.unstored, self.core.hard.installing, carried)
             self.unstored.clear()
+        self.carried = None
         if ready.apply:
             self.evaluator.applied(self.disk.applied)
 
@@ -335,7 +341,7 @@ class Host:
             for peer, message in ready.messages:
                 cluster.send(self.addr, peer, sender, message)
         for peer in ready.snapshots_to:
-            self._send_snapshot(peer)
+            self._begin_transfer(peer)
         for completion in ready.completions:
             cluster.completed(self, completion)
         self._wake()
@@ -353,79 +359,94 @@ class Host:
         if process == self.process and at == self.wakes_at:
             self.tick(process)
 
-    # snapshots
+    # the transfer of the replica
 
-    def _send_snapshot(self, peer: str) -> None:
-        cluster, disk = self.cluster, self.disk
-        cluster.transfers += 1
-        term = disk.term_at(disk.applied)
-        assert term is not None
-        sender = self.core.sender()
-        snapshot = Snapshot(disk, term, self.clock())
-        transfer = Transfer(
-            cluster.transfers, self.addr, peer, self.process, sender, self.core.hard.term, snapshot
-        )
-        cluster.trace(self, "sends snapshot", transfer.number, "of", snapshot.index, "to", peer)
-        self._send_chunk(transfer)
-
-    def _send_chunk(self, transfer: Transfer) -> None:
+    def _begin_transfer(self, peer: str) -> None:
         cluster = self.cluster
-        target = cluster.hosts[transfer.target]
-        cluster.deliver(self.addr, transfer.target, target.take_chunk, transfer, transfer.chunk)
-        cluster.at(cluster.now + TRANSFER_TIMEOUT, self.arrive, self._chunk_lost, transfer, transfer.chunk)
+        cluster.transfers += 1
+        # A part that is lost is a connection that is lost, and noticed.
+        silence = int(LOST_CONNECTION + 8 * cluster.plan.part_time)
+        outgoing = Outgoing(self.clock(), window=WINDOW, silence=silence)
+        transfer = Transfer(cluster.transfers, peer, self.process, self.core.hard.term, outgoing)
+        self.outgoing[peer] = transfer
+        cluster.trace(self, "begins transfer", transfer.number, "to", peer)
+        self._go_on(transfer)
 
-    def _chunk_lost(self, transfer: Transfer, chunk: int) -> None:
-        if transfer.chunk == chunk and not transfer.over and transfer.process == self.process:
-            transfer.over = True
-            self.core.snapshot_ended(transfer.target, None, self.clock())
+    def _leads_it(self, transfer: Transfer) -> bool:
+        if transfer.process != self.process or self.outgoing.get(transfer.target) is not transfer:
+            return False
+        return self.core.role is Role.LEADER and self.core.hard.term == transfer.term
+
+    def _go_on(self, transfer: Transfer) -> None:
+        """What the shell's task does until it has to wait."""
+        if not self._leads_it(transfer):
+            return
+        outgoing = transfer.outgoing
+        while (following := outgoing.next(self.clock())) not in (Next.WAIT, Next.END):
+            if following is Next.ASK:
+                self._carry(transfer, outgoing.asked(self.clock()), None)
+            else:
+                carried = read_part(self.disk, outgoing.position, self.clock())
+                number = outgoing.sent(PART_BYTES, self.clock())
+                outgoing.part_sent(carried.part)
+                self._carry(transfer, number, carried)
+        if following is Next.END:
+            complete = outgoing.complete
+            del self.outgoing[transfer.target]
+            self.cluster.after(
+                0 if complete else PAUSE, self.arrive, self._transfer_ended, transfer, complete
+            )
+        else:
+            self.cluster.after(LOOK_AGAIN_MS, self.arrive, self._go_on, transfer)
+
+    def _transfer_ended(self, transfer: Transfer, complete: bool) -> None:
+        if transfer.process == self.process and transfer.target not in self.outgoing:
+            self.core.transfer_ended(transfer.target, self.clock(), complete=complete)
             self.kick()
 
-    def take_chunk(self, transfer: Transfer, chunk: int) -> None:
-        core, now = self.core, self.clock()
-        self.armed = None  # what is emptied and installed here belongs into one transaction with its step
-        if not self._stored():
-            return
-        if chunk == 0:
-            if self.incoming == transfer.number:
-                return
-            accepted = core.snapshot_begins(transfer.sender, transfer.leader_term, now)
-            if not self._stored() or not accepted:
-                return
-            self.incoming = transfer.number
-            self.disk.empty()
-        else:
-            if self.incoming != transfer.number:
-                return
-            if not core.snapshot_goes_on(transfer.sender, transfer.leader_term, now):
-                self.incoming = None
-                self._stored()
-                return
-        if chunk == CHUNKS - 1:
-            self.incoming = None
-            snapshot = transfer.snapshot
-            # A step of its own: what following the sender left behind is stored first.
-            if not self._stored():
-                return
-            self.disk.install(snapshot, now)
-            core.snapshot_installed(snapshot.index, snapshot.term, snapshot.requests, now)
-        if self._stored():
-            source = self.cluster.hosts[transfer.source]
-            self.cluster.deliver(self.addr, transfer.source, source.chunk_taken, transfer, chunk)
+    def _carry(self, transfer: Transfer, number: int, carried: Carried | None) -> None:
+        """Bring it to the peer in the order in which it was sent, and not faster than the link is."""
+        cluster = self.cluster
+        target = cluster.hosts[transfer.target]
+        took = cluster.plan.part_time if carried is not None else 0.0
+        transfer.link_free_at = max(transfer.link_free_at, cluster.now) + took
+        cluster.at(
+            transfer.link_free_at,
+            cluster.deliver,
+            self.addr,
+            transfer.target,
+            target.take_part,
+            transfer,
+            self.core.sender(),
+            number,
+            carried,
+        )
 
-    def _stored(self) -> bool:
-        """Carry out what there is to carry out; False where the process ended over it."""
-        core = self.core
+    def take_part(self, transfer: Transfer, sender: Sender, number: int, carried: Carried | None) -> None:
+        if carried is not None and transfer.number in self.gaps:
+            return  # a stream loses nothing and then goes on
         self.step(at_once=True)
-        return self.core is core
+        if self.core is None:
+            return
+        part, requests = None, ()
+        if carried is not None:
+            part, (requests, _) = carried.part, self.disk.requests_with(carried)
+        taken = self.core.part_arrives(sender, transfer.term, part, self.clock(), requests)
+        if carried is not None and not taken:
+            self.gaps.add(transfer.number)
+        self.carried = carried if taken else None
+        self.step(at_once=True)
+        if self.core is None:
+            return
+        source = self.cluster.hosts[sender.addr]
+        self.cluster.deliver(
+            self.addr, source.addr, source.part_taken, transfer, number, self.core.hard.installing, not taken
+        )
 
-    def chunk_taken(self, transfer: Transfer, chunk: int) -> None:
-        if transfer.over or transfer.process != self.process or chunk != transfer.chunk:
-            return
-        transfer.chunk += 1
-        self.core.entries_move(transfer.target, self.clock())
-        if transfer.chunk < CHUNKS:
-            self._send_chunk(transfer)
-            return
-        transfer.over = True
-        self.core.snapshot_ended(transfer.target, transfer.snapshot.index, self.clock())
-        self.kick()
+    def part_taken(
+        self, transfer: Transfer, number: int, installing: Installing | None, refused: bool
+    ) -> None:
+        if self._leads_it(transfer):
+            transfer.outgoing.acknowledged(number, installing, self.clock(), refused=refused)
+            self.core.entries_move(transfer.target, self.clock())
+            self._go_on(transfer)

@@ -85,11 +85,18 @@ class Contents:
         self.digest = 0
         self.bytes = 0
 
-    def apply(self, effect: bytes, born: int = 0) -> None:
-        """Do what an entry says that was appended at `born`, on the clock of whoever keeps this."""
+    def apply(self, effect: bytes, born: int = 0, position: bytes | None = None) -> None:
+        """Do what an entry says that was appended at `born`, on the clock of whoever keeps this.
+
+        position: of an incomplete replica, up to which key it holds any.
+        """
         change = parse(effect)
         if change is None:
             return
+        if position is not None:
+            change = change._replace(keys=tuple(key for key in change.keys if key.encode() <= position))
+            if not change.keys:
+                return
         if change.kind == "touch":
             (key,) = change.keys
             if key in self.values:
@@ -118,12 +125,6 @@ class Contents:
     def live(self, key: str, now: int) -> int | None:
         end = self.ends.get(key)
         return None if end is not None and end <= now else self.values.get(key)
-
-    def copy(self) -> Contents:
-        copied = Contents()
-        copied.values, copied.padding, copied.ends = dict(self.values), dict(self.padding), dict(self.ends)
-        copied.digest, copied.bytes = self.digest, self.bytes
-        return copied
 
 
 class Ahead(NamedTuple):

@@ -34,6 +34,8 @@ class Plan:
     fault_interval: float = 0.0  # mean; 0: none
     client_interval: float = 0.0  # mean; 0: none
     read_interval: float = 50.0
+    # How long a link is busy with one part of a replica.
+    part_time: float = 0.0
     pauses: bool = False
     # What arrives within this time shares one step; 0: each input has its own.
     batching: float = 0.0
@@ -83,6 +85,7 @@ def draw(rng: Random, duration: int, *, tails: bool = False) -> Plan:
         batching=rng.choice((0.0, 0.0, 0.5, 5.0)),
         disk_delay=rng.choice((0.0, 0.0, 2.0, 100.0)),
         disaster=rng.random() < 0.12,
+        part_time=rng.choice((0.0, 5.0, 100.0)),
         # The least holds about eight requests.
         request_table_bytes=rng.choice((2500, 10_000, 16 << 20, 16 << 20, 16 << 20, 16 << 20)),
     )

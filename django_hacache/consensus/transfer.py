@@ -1,0 +1,142 @@
+"""The leader's replica on its way to a follower that the log no longer reaches: what is sent next, what is taken.
+
+Theory of operation. The follower begins with an empty replica and a log that begins at the index of that moment; from
+then on it gets Appends as everybody does. Beside them come *parts*: each is a stretch of the leader's replica, in the
+order of its keys, read in one short transaction at one applied index. The follower applies its log only to the
+stretches that it has, and only up to the index of the latest part. So what it holds is always what the leader held:
+
+    replica = the leader's at `reached`, up to `position`, once applied == reached
+
+Parts are read at indexes that never go back, and a part may be ahead of the follower's log: effects are absolute, and
+to apply those before its index once more ends at the same. After the last part and with applied == reached the replica
+is whole. Nothing of that depends on who leads: a later leader goes on at the same position.
+
+What is carried, and how, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .state import Installing
+
+ASK_AGAIN_MS = 1000
+LOOK_AGAIN_MS = 50
+# A peer of which nothing comes for so long is asked anew how far it is.
+SILENCE_MS = 30_000
+# More than this in a queue before a part is of no use to it, and in the way of the log.
+QUEUEING_MS = 200
+
+
+class Part(NamedTuple):
+    """What the leader's replica holds after `after` and up to `upto`, at `index`."""
+
+    after: bytes
+    upto: bytes
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    last: bool = False
+    # With the last one: requests up to this index may be missing in the table of recent ones.
+    floor: int = 0
+
+    def follows(self, installing: Installing) -> bool:
+        """Whether this is what a replica lacks next, and not from before what it holds."""
+        return not installing.whole and self.after == installing.position and self.index >= installing.reached
+
+
+class Next(Enum):
+    """What the sender is to do."""
+
+    ASK = "ask"  # how far the peer is
+    READ = "read"  # the part after `position`, and send it
+    WAIT = "wait"
+    END = "end"
+
+
+class Window:
+    """How many bytes may be on their way: as many as need not wait for each other.
+
+    What is sent beyond that waits in a queue of the network, and the log with it. So it grows while acknowledgements
+    come as soon as ever, and shrinks where they take longer.
+    """
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+        self.size = least
+        self._soonest: int | None = None
+
+    def acknowledged(self, size: int, after_ms: int) -> None:
+        """`size` bytes were acknowledged `after_ms` after they were sent."""
+        self._soonest = after_ms if self._soonest is None else min(self._soonest, after_ms)
+        if after_ms - self._soonest <= QUEUEING_MS:
+            self.size = min(self.size + size, self._most)
+        else:
+            self.size = max(self.size // 2, self._least)
+
+
+class Outgoing:
+    """One transfer, as its sender sees it, from the first question to the peer's word that its replica is whole.
+
+    Whatever breaks off is gone on with by another one: only the peer knows how far it is. `window` is in bytes: the
+    least and the most that may be on their way.
+    """
+
+    def __init__(self, now: int, *, window: tuple[int, int], silence: int = SILENCE_MS) -> None:
+        self.position: bytes | None = None
+        self.complete = self.broken = False
+        self._window = Window(*window)
+        self._silence = silence
+        self._number = 0
+        self._on_way: deque[tuple[int, int, int]] = deque()
+        self._bytes = 0
+        self._heard_at = now
+        self._ask_at = now
+        self._all_sent = False
+
+    def next(self, now: int) -> Next:
+        """What is to be done now; WAIT: for an acknowledgement, or for a little time to pass."""
+        if self.complete or self.broken or now - self._heard_at >= self._silence:
+            return Next.END
+        if self.position is None or (self._all_sent and not self._on_way):
+            return Next.ASK if now >= self._ask_at else Next.WAIT
+        return Next.READ if not self._all_sent and self.has_room() else Next.WAIT
+
+    def has_room(self) -> bool:
+        """Whether more may be on its way."""
+        return not self._on_way or self._bytes < self._window.size
+
+    def asked(self, now: int) -> int:
+        """A question leaves; returns its number."""
+        self._ask_at = now + (LOOK_AGAIN_MS if self._all_sent else ASK_AGAIN_MS)
+        return self._numbered()
+
+    def sent(self, size: int, now: int) -> int:
+        """So many bytes leave; returns their number."""
+        number = self._numbered()
+        self._on_way.append((number, size, now))
+        self._bytes += size
+        return number
+
+    def part_sent(self, part: Part) -> None:
+        """All of a part has left."""
+        self.position, self._all_sent = part.upto, part.last
+
+    def _numbered(self) -> int:
+        self._number += 1
+        return self._number
+
+    def acknowledged(self, number: int, installing: Installing | None, now: int, *, refused: bool) -> None:
+        """The peer has taken everything up to `number`, and says how far its replica is."""
+        self._heard_at = now
+        while self._on_way and self._on_way[0][0] <= number:
+            _, size, sent_at = self._on_way.popleft()
+            self._bytes -= size
+            self._window.acknowledged(size, now - sent_at)
+        if refused:
+            self.broken = True
+        elif installing is None:
+            self.complete = True
+        elif self.position is None:
+            self.position, self._all_sent = installing.position, installing.whole

@@ -1,0 +1,155 @@
+"""Parts of a replica: how they are read on the leader's host, stored on a follower's, and what a follower holds then.
+
+A place in the order of a replica is the name of a cache and a key; after all of them come the recent requests, by their
+indexes. What is sent when, and what is taken, is decided in consensus/transfer.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from django_hacache.consensus.transfer import Part
+from django_hacache.node import effects
+from django_hacache.replica.clock import NEVER, boottime_ns
+from django_hacache.replica.layout import replica_key
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django_hacache.consensus.requests import Recorded
+    from django_hacache.replica.transaction import ReadTransaction, WriteTransaction
+
+# A part is what the event loop does in one go; a larger value is a part of its own.
+PART_BYTES = 128 << 10
+PART_ENTRIES = 200
+PART_REQUESTS = 2000
+# No name of a cache begins with this byte, and none contains this one: a place is less than another one as bytes are.
+REQUESTS = b"\xff"
+AFTER_CACHE = b"\0"
+
+
+def place_of(cache: str, key: bytes) -> bytes:
+    """The place of an entry."""
+    return cache.encode() + AFTER_CACHE + key
+
+
+class Read(NamedTuple):
+    """A part as it was read, and how many bytes of keys, values and requests are in it."""
+
+    part: Part
+    items: list[pb.SnapshotItem]
+    requests: list[pb.RecentRequest]
+    size: int
+
+
+class Arrived(NamedTuple):
+    """A part as it arrived, at `received_ms` of this host's clock."""
+
+    part: Part
+    items: list[pb.SnapshotItem]
+    requests: list[tuple[str, Recorded]]
+    received_ms: int
+
+
+def read(
+    reading: ReadTransaction,
+    index: int,
+    after: bytes,
+    requests: Callable[[], list[tuple[str, Recorded]]],
+    floor: int,
+) -> Read:
+    """What comes after the place `after` in a picture of the replica at `index`.
+
+    requests: gives the table of recent ones as it is now, oldest first; `floor` is the index up to which it
+    may have forgotten some.
+    """
+    if after.startswith(REQUESTS):
+        return _read_requests(index, after, requests, floor)
+    items: list[pb.SnapshotItem] = []
+    size = 0
+    first, _, key = after.partition(AFTER_CACHE)
+    for cache in reading.caches():
+        if cache.encode() < first:
+            continue
+        for entry in reading.items(cache, key if cache.encode() == first else b""):
+            item = pb.SnapshotItem(cache_name=cache, key=entry.key, version=entry.version)
+            if entry.expires_at != NEVER:
+                item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // effects.MS
+            if items and size + len(entry.value) > PART_BYTES:
+                return Read(Part(after, _place_after(items), index), items, [], size)
+            item.value = entry.value
+            items.append(item)
+            size += len(entry.value) + len(entry.key)
+            if size >= PART_BYTES or len(items) >= PART_ENTRIES:
+                return Read(Part(after, _place_after(items), index), items, [], size)
+    return Read(Part(after, REQUESTS, index), items, [], size)
+
+
+def _place_after(items: list[pb.SnapshotItem]) -> bytes:
+    return place_of(items[-1].cache_name, items[-1].key)
+
+
+def _read_requests(
+    index: int, after: bytes, requests: Callable[[], list[tuple[str, Recorded]]], floor: int
+) -> Read:
+    sent = int.from_bytes(after.removeprefix(REQUESTS), "big")
+    chosen: list[pb.RecentRequest] = []
+    size = 0
+    last = True
+    for req_id, recorded in requests():
+        if not sent < recorded.index <= index:
+            continue
+        if size >= PART_BYTES or len(chosen) >= PART_REQUESTS:
+            last = False
+            break
+        chosen.append(pb.RecentRequest(req_id=req_id, outcome=recorded.outcome, index=recorded.index))
+        size += len(req_id) + len(recorded.outcome)
+    upto = REQUESTS + (chosen[-1].index if chosen else sent).to_bytes(8, "big")
+    return Read(Part(after, upto, index, last, floor), [], chosen, size)
+
+
+def store(transaction: WriteTransaction, arrived: Arrived) -> None:
+    """Put the entries of a part into the replica."""
+    for item in arrived.items:
+        ttl = item.ttl_ms if item.HasField("ttl_ms") else None
+        transaction.put_raw(
+            item.cache_name,
+            item.key,
+            item.value,
+            version=item.version,
+            expires_at=effects.expires_at(arrived.received_ms, ttl),
+        )
+
+
+class Held:
+    """What effects may do to a replica that is complete up to `position` only: what comes after that is not there."""
+
+    def __init__(self, transaction: WriteTransaction, position: bytes) -> None:
+        self._transaction = transaction
+        self._position = position
+
+    def _holds(self, cache: str, key: bytes) -> bool:
+        return place_of(cache, key) <= self._position
+
+    def set(
+        self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
+    ) -> None:
+        if self._holds(cache, replica_key(key)):
+            self._transaction.set(
+                cache, key, value, version=version, expires_at=expires_at, keep_ttl=keep_ttl
+            )
+
+    def delete(self, cache: str, key: str) -> bool:
+        return self._holds(cache, replica_key(key)) and self._transaction.delete(cache, key)
+
+    def touch(self, cache: str, key: str, *, version: int, expires_at: int) -> bool:
+        return self._holds(cache, replica_key(key)) and self._transaction.touch(
+            cache, key, version=version, expires_at=expires_at
+        )
+
+    def clear(self, cache: str) -> None:
+        self._transaction.clear(cache)
+
+    def remove_keys(self, cache: str, keys: Iterable[bytes]) -> int:
+        return self._transaction.remove_keys(cache, [key for key in keys if self._holds(cache, key)])
