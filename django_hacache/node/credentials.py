@@ -24,6 +24,7 @@ EXTENSION_VERSION = 1
 # Large enough that an oversized value is answered by a sentence instead of a broken stream.
 RECEIVE_BYTES = 160 << 20
 UNAUTHENTICATED_METADATA_BYTES = 16 << 10
+IDLE_MS = 10_000
 
 
 def metadata(token: str, addr: str) -> tuple[tuple[str, str], ...]:
@@ -60,6 +61,8 @@ def server_options(config: ClusterConfig) -> list[tuple[str, int]]:
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
         ("grpc.http2.max_ping_strikes", 0),
         ("grpc.server_handshake_timeout_ms", 5000),
+        # A connection without a stream is a stranger's, or of somebody who is about to leave.
+        ("grpc.max_connection_idle_ms", IDLE_MS),
         ("grpc.max_concurrent_streams", 256),
         ("grpc.so_reuseport", 0),
     ]

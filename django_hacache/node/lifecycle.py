@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.address import SOCKET_NAME
+from django_hacache.node import descriptors
 from django_hacache.node.runtime import Node
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.directory import ensure_private
@@ -50,6 +51,7 @@ def _run_loop(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> int:
+    descriptors.raise_limit()
     size = sum(options.size_limit for options in caches.values())
     replica = Replica.open(location, writable=True, map_size=map_size_for(size), keeps_journal=True)
     page = ControlPage.create(location)
@@ -65,10 +67,11 @@ async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, Cac
         await node.start()
         _log_start(config, node, location, caches)
         _settle_garbage_collector()
+        watching = asyncio.ensure_future(descriptors.Watch().run())
         stopping = _stop_signals()
         ends = {asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(node.failed.wait())}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
+        for end in (*ends, watching):
             end.cancel()
         await node.stop()
         logger.info("%s has stopped", node.addr)

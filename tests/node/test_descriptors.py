@@ -1,0 +1,104 @@
+"""A node takes as many descriptors as it may, says when they run out, and lets idle strangers hold none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+
+import grpc
+import pytest
+
+from django_hacache.node import credentials, descriptors
+from django_hacache.node.service import Service, start_server
+from tests.node.streams import METADATA, METHOD
+from tests.node.test_back_pressure import Slow
+from tests.node.test_service import config_of
+from tests.node_process import free_port
+
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # the preface and empty SETTINGS
+
+
+@pytest.fixture
+def limits():
+    """Lets the test lower this process's soft limit."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda soft: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture
+def taken():
+    """Takes descriptors; returns how many are taken then."""
+    with contextlib.ExitStack() as stack:
+
+        def take(count=1):
+            for _ in range(count):
+                number = os.open(os.devnull, os.O_RDONLY)
+                stack.callback(os.close, number)
+            return number
+
+        yield take
+
+
+def test_the_limit_is_raised_to_what_the_system_allows(limits):
+    limits(256)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    allowed = descriptors.WANTED if hard == resource.RLIM_INFINITY else min(hard, descriptors.WANTED)
+    assert descriptors.raise_limit() == allowed
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (allowed, hard)
+
+
+def test_a_higher_limit_stays(limits, monkeypatch):
+    limits(256)
+    monkeypatch.setattr(descriptors, "WANTED", 128)
+    assert descriptors.raise_limit() == 256
+
+
+def test_that_descriptors_run_out_is_an_error_in_the_log_once(limits, taken, caplog):
+    watch = descriptors.Watch()
+    watch.look()
+    assert caplog.messages == []
+    limits(taken() + 30)
+    taken(28)
+    for _ in range(3):
+        watch.look()
+    taken(1)
+    for _ in range(3):
+        watch.look()
+    few, none = caplog.records
+    assert "are taken" in few.message
+    assert "No file descriptor can be had" in none.message
+    assert few.levelno == none.levelno == logging.ERROR
+    assert "LimitNOFILE" in few.message
+
+
+def test_a_connection_that_opens_no_stream_is_closed_and_one_with_a_stream_is_not(monkeypatch):
+    monkeypatch.setattr(credentials, "IDLE_MS", 300)
+    config = config_of(free_port())
+    node = Slow()
+
+    async def scenario():
+        server = await start_server(config, Service(config, frozenset(), node, max_request_bytes=1 << 20))
+        addr = config.hosts[0].addr
+        try:
+            async with grpc.aio.insecure_channel(addr) as channel:
+                call = channel.stream_stream(METHOD)(metadata=METADATA)
+                await call.read()
+                idle = [await asyncio.open_connection("127.0.0.1", config.hosts[0].port) for _ in range(5)]
+                for _, writer in idle:
+                    writer.write(HTTP2)
+                for reader, writer in idle:
+                    async with asyncio.timeout(20):
+                        with contextlib.suppress(ConnectionResetError):
+                            await reader.read()
+                    writer.close()
+                # The one with a stream was there before them.
+                assert not call.done()
+                assert node.open == 1
+        finally:
+            await server.stop(None)
+
+    asyncio.run(scenario())
