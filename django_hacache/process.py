@@ -24,7 +24,7 @@ from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
-from django_hacache.system import monotonic
+from django_hacache.system import after_fork_in_child, monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,4 +279,4 @@ def _leave_inherited() -> None:
     _same_process[0] = 1
 
 
-os.register_at_fork(after_in_child=_leave_inherited)
+after_fork_in_child(_leave_inherited)

@@ -8,19 +8,133 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import struct
+import sys
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-monotonic: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
-"""What time.monotonic() tells. Libraries that freeze time for tests replace that one: a deadline would never come."""
+SUPPORTED = ("linux", "darwin")
+
+# sockaddr_un has 108 bytes, on macOS 104; one of them is for the terminating NUL.
+SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
 
 MOUNTS = Path("/proc/self/mountinfo")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 ESCAPED = re.compile(r"\\([0-7]{3})")
+
+# Where Python's socket has no name for them: the level and the option of macOS, and the bytes of its struct xucred.
+SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES = 0, 1, 76
+
+
+def refusal() -> str | None:
+    """The sentence for a system on which the package cannot work, None where it can."""
+    if sys.platform in SUPPORTED:
+        return None
+    return (
+        f"django_hacache needs Linux, and this system is {sys.platform!r}: in development use Django's "
+        "django.core.cache.backends.locmem.LocMemCache as BACKEND here, or run the site in a container, a virtual "
+        "machine or WSL."
+    )
+
+
+def _clock_of(*names: str) -> int | None:
+    return next((getattr(time, name) for name in names if hasattr(time, name)), None)
+
+
+# They count time asleep, and setting the wall clock moves neither. The second is that of macOS.
+_BOOT_CLOCK = _clock_of("CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW", "CLOCK_MONOTONIC")
+_MONOTONIC_CLOCK = _clock_of("CLOCK_MONOTONIC")
+
+boottime_ns: Callable[[], int] = (
+    time.monotonic_ns if _BOOT_CLOCK is None else partial(time.clock_gettime_ns, _BOOT_CLOCK)
+)
+"""Nanoseconds since this machine was booted, time asleep included. On the way of every read: no frame of Python."""
+
+monotonic: Callable[[], float] = (
+    time.monotonic if _MONOTONIC_CLOCK is None else partial(time.clock_gettime, _MONOTONIC_CLOCK)
+)
+"""What time.monotonic() tells. Libraries that freeze time for tests replace that one: a deadline would never come."""
+
+
+@cache
+def boot_id() -> bytes:
+    """The kernel's random name (16 bytes) of the current boot: boot-time instants of another are void."""
+    text = _boot_session() if sys.platform == "darwin" else BOOT_ID.read_text()
+    return bytes.fromhex(text.strip().replace("-", ""))
+
+
+def _boot_session() -> str:
+    import subprocess  # noqa: PLC0415 - on macOS only
+
+    command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - all ours
+
+
+def after_fork_in_child(call: Callable[[], None]) -> None:
+    """Call it in every child that Python forks, where there is such a thing."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=call)
+
+
+def lock_byte(descriptor: int, at: int, *, shared: bool = False, wait: bool = True) -> None:
+    """Lock the byte `at` of a file for this process, with a lock of POSIX's: no child inherits it.
+
+    Raises BlockingIOError or PermissionError where another process has it and `wait` is false.
+    """
+    import fcntl  # noqa: PLC0415 - Windows has none, and never comes here
+
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    fcntl.lockf(descriptor, kind if wait else kind | fcntl.LOCK_NB, 1, at)
+
+
+def unlock_byte(descriptor: int, at: int) -> None:
+    import fcntl  # noqa: PLC0415 - as above
+
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, at)
+
+
+def lock_for_open_file(descriptor: int) -> None:
+    """Lock the first byte, against those of lock_byte too, until this opened file is closed, wherever else it is.
+
+    Raises as lock_byte does, and does not wait. Where there is no such lock, it is one for this process.
+    """
+    import fcntl  # noqa: PLC0415 - as above
+
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        lock_byte(descriptor, 0, wait=False)
+        return
+    whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)  # struct flock
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Give the first `size` bytes of a file their place on the file system. What is in them stays."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    there = os.fstat(descriptor).st_size
+    if there < size:
+        os.pwrite(descriptor, bytes(size - there), there)
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user id of the process at the other end of a Unix socket."""
+    if hasattr(socket, "SO_PEERCRED"):
+        _pid, uid, _gid = struct.unpack(
+            "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        )
+    else:
+        # What getpeereid() of its C library asks for: a version, the user id, the groups.
+        _version, uid = struct.unpack_from(
+            "=II", connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES)
+        )
+    return int(uid)
 
 
 def file_system_of(path: Path) -> str | None:

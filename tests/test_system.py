@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +51,169 @@ def test_where_the_system_has_no_list_of_mounts_the_file_system_is_not_known(
 
 def test_the_file_system_of_this_machine_is_known(tmp_path: Path) -> None:
     assert system.file_system_of(tmp_path) is not None
+
+
+def test_the_boot_has_one_name_for_all_processes() -> None:
+    assert len(system.boot_id()) == 16
+
+
+def test_the_boot_s_name_on_macos_is_that_of_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "4F1D2C3B-0000-4000-8000-0123456789AB\n")
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert system.boot_id.__wrapped__().hex() == "4f1d2c3b0000400080000123456789ab"
+    assert asked == [["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]]
+
+
+def test_a_file_gets_its_place_where_the_system_has_no_call_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    path = tmp_path / "file"
+    path.write_bytes(b"kept")
+    descriptor = os.open(path, os.O_RDWR)
+    system.allocate(descriptor, 8192)
+    system.allocate(descriptor, 100)
+    os.close(descriptor)
+    assert path.read_bytes() == b"kept" + bytes(8188)
+    assert path.stat().st_blocks * 512 >= 8192
+
+
+def test_the_user_at_the_other_end_of_a_socket_is_known() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert system.peer_uid(one) == os.getuid()
+
+
+def test_macos_tells_the_user_at_the_other_end_in_a_structure_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Connection:
+        def getsockopt(self, *asked: int) -> bytes:
+            assert asked == (0, 1, 76)
+            return struct.pack("=IIh2x16I", 0, 501, 1, *range(16))
+
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    assert system.peer_uid(Connection()) == 501  # type: ignore[arg-type]
+
+
+MACOS = """
+import asyncio, fcntl, os, socket, sys, time, zoneinfo
+import django
+from django.conf import settings
+settings.configure(CACHES={"default": {"BACKEND": "django_hacache.cache.HACache", "LOCATION": sys.argv[1]}},
+                   INSTALLED_APPS=["django_hacache"])
+for module, names in (
+    (time, ["CLOCK_BOOTTIME"]), (os, ["posix_fallocate"]), (socket, ["SO_PEERCRED", "SOCK_NONBLOCK", "SOCK_CLOEXEC"]),
+    (fcntl, ["F_OFD_SETLK", "F_OFD_SETLKW", "F_OFD_GETLK"]),
+):
+    for name in names:
+        delattr(module, name)
+sys.platform = "darwin"
+from django_hacache import system
+system.MOUNTS = system.Path("/none")
+system._boot_session = lambda: "4F1D2C3B-0000-4000-8000-0123456789AB"
+django.setup()
+from django.core.cache import cache
+from django.core.management import call_command
+call_command("check")
+cache.set("a", 1, 60)
+assert cache.incr("a") == 2 and cache.add("b", [1]) and not cache.add("b", 2)
+asyncio.run(cache.aset("c", 3))
+if os.fork() == 0:
+    os._exit(0 if cache.get_many("abc") == {"a": 2, "b": [1], "c": 3} else 1)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+from django_hacache.link.address import SOCKET_PATH_BYTES_MAX
+print(SOCKET_PATH_BYTES_MAX)
+"""
+
+
+def test_a_standalone_cache_works_with_what_macos_has(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", MACOS, str(tmp_path / "replica")], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (
+        0,
+        "System check identified no issues (0 silenced).\n103\n",
+        "",
+    )
+
+
+WINDOWS = """
+import asyncio, mmap, os, select, socket, subprocess, sys, time, zoneinfo
+import django, google.protobuf.message, lmdb
+from django.conf import settings
+settings.configure(CACHES={"default": {"BACKEND": "django_hacache.cache.HACache"}},
+                   INSTALLED_APPS=["django_hacache"], HACACHE={})
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+for module, names in (
+    (time, ["clock_gettime", "clock_gettime_ns", "CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW"]),
+    (os, ["posix_fallocate", "register_at_fork", "fork", "getuid", "geteuid", "sysconf", "statvfs", "fchmod", "pread",
+          "pwrite", "O_NOFOLLOW", "O_CLOEXEC", "O_DIRECTORY"]),
+    (socket, ["SO_PEERCRED", "SOCK_NONBLOCK", "AF_UNIX"]), (mmap, ["MAP_PRIVATE", "MAP_ANONYMOUS", "PROT_READ"]),
+    (select, ["poll"]),
+):
+    for name in names:
+        delattr(module, name)
+sys.modules["fcntl"] = None
+sys.platform = "win32"
+django.setup()
+from django.core.cache import cache
+import django_hacache.status, django_hacache.link.asynchronous, django_hacache.link.server
+for use in (lambda: cache.get("a"), lambda: cache.set("a", 1), lambda: cache.get_or_set("a", 1)):
+    try:
+        use()
+    except django.core.exceptions.ImproperlyConfigured as error:
+        print(error)
+try:
+    call_command("check")
+except SystemCheckError as error:
+    print(str(error).count("(django_hacache."), "django_hacache.E019" in str(error))
+"""
+
+
+def test_another_system_is_refused_in_one_sentence_that_says_what_to_do() -> None:
+    ran = subprocess.run([sys.executable, "-c", WINDOWS], capture_output=True, text=True, check=False)
+    sentence = (
+        "django_hacache needs Linux, and this system is 'win32': in development use Django's "
+        "django.core.cache.backends.locmem.LocMemCache as BACKEND here, or run the site in a container, a virtual "
+        "machine or WSL."
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines() == [sentence] * 3 + ["1 True"]
+
+
+def test_a_module_that_is_missing_elsewhere_is_imported_by_none_but_this_one() -> None:
+    root = Path(system.__file__).parent
+    importing = [
+        path.relative_to(root)
+        for path in root.rglob("*.py")
+        if path != Path(system.__file__)
+        and re.search(r"^\s*(import|from) (fcntl|resource|pwd|grp)\b", path.read_text(), re.MULTILINE)
+    ]
+    assert importing == []
+
+
+def test_the_lock_of_an_open_file_is_one_of_the_process_where_there_is_none_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(fcntl, "F_OFD_SETLK")
+    descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    system.lock_for_open_file(descriptor)
+    looking = f"""
+import os
+from django_hacache import system
+try:
+    system.lock_byte(os.open({str(tmp_path / "lock")!r}, os.O_RDWR), 0, shared=True, wait=False)
+except (BlockingIOError, PermissionError):
+    print("taken")
+"""
+    ran = subprocess.run([sys.executable, "-c", looking], check=True, capture_output=True, text=True)
+    os.close(descriptor)
+    assert ran.stdout == "taken\n"

@@ -14,7 +14,8 @@ from pathlib import Path
 from django.conf import settings
 
 from django_hacache.conf.values import system_path
-from django_hacache.link.address import SOCKET_NAME, SOCKET_PATH_BYTES_MAX
+from django_hacache.link.address import SOCKET_NAME
+from django_hacache.system import SOCKET_PATH_BYTES_MAX
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory in it is ours alone (0700, ownership checked)
 

@@ -18,6 +18,7 @@ from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.sources import Place, Source, described, did_you_mean
 from django_hacache.conf.values import boolean, seconds, size_in_bytes, whole_number
+from django_hacache.system import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,9 +82,18 @@ def cache_options(name: str, location: str | os.PathLike[str], params: Mapping[s
     CACHES[name]. Raises ConfigurationError with a line for every unknown or wrong option.
     """
     findings = Findings()
+    _check_system(findings)
+    findings.raise_errors()  # nothing else counts where this is one
     options = read_options(name, location, params, findings)
     findings.raise_errors()
     return options
+
+
+def _check_system(findings: Findings) -> bool:
+    refused = refusal()
+    if refused is not None:
+        findings.add(Id.SYSTEM, refused, "Use another BACKEND here.")
+    return refused is None
 
 
 def node_caches(location: Path) -> dict[str, CacheOptions]:
@@ -101,9 +111,12 @@ def node_caches(location: Path) -> dict[str, CacheOptions]:
 
 def read_aliases(findings: Findings) -> dict[str, CacheOptions]:
     """The options of every alias of this backend, as far as they are right; the problems go to `findings`."""
+    entries = list(_own_entries(findings))
+    if entries and not _check_system(findings):
+        return {}
     aliases = {
         alias: read_options(alias, entry.get("LOCATION", ""), _params(entry), findings)
-        for alias, entry in _own_entries(findings)
+        for alias, entry in entries
     }
     _check_limits(aliases, findings)
     return aliases

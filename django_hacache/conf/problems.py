@@ -34,6 +34,7 @@ class Id(enum.StrEnum):
     TOO_MANY_ALIASES = "django_hacache.E016"
     CONTRADICTING_LIMITS = "django_hacache.E017"
     BASE_PEER = "django_hacache.E018"
+    SYSTEM = "django_hacache.E019"
 
     SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
     GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier

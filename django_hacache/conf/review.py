@@ -12,7 +12,7 @@ from django_hacache.conf.cluster import ClusterConfig, read_cluster
 from django_hacache.conf.location import default_location, project_directory
 from django_hacache.conf.options import CacheOptions, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
-from django_hacache.system import file_system_of
+from django_hacache.system import file_system_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,8 @@ def problems() -> list[Problem]:
     findings = Findings()
     config = read_cluster(findings, with_files=True)
     aliases = read_aliases(findings)
-    _check_together(config, aliases.values(), findings)
+    if refusal() is None:
+        _check_together(config, aliases.values(), findings)
     return findings.problems
 
 

@@ -6,14 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.system import SOCKET_PATH_BYTES_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SOCKET_NAME = "node.sock"
-
-# sockaddr_un has 108 bytes, one of them for the terminating NUL.
-SOCKET_PATH_BYTES_MAX = 107
 
 
 def socket_address(path: Path) -> str:

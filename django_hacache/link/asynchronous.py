@@ -124,7 +124,8 @@ class _Connection:
         # A request that was given up stays here until its answer comes: see _answer().
         self.in_flight: dict[str, _InFlight] = {}
         self.lost = False
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.setblocking(False)
         try:
             # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
             self.socket.connect(address)

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import stat
-from struct import Struct
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -15,6 +14,7 @@ from google.protobuf.message import DecodeError
 from django_hacache.exceptions import LinkError
 from django_hacache.link.address import socket_address
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, Oversize, frame
+from django_hacache.system import peer_uid
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ BACKLOG = 1024
 
 # Answers that a worker has not read. One that lets more pile up is disconnected.
 UNREAD_BYTES_MAX = 1024 * 1024
-
-# struct ucred: pid, uid, gid.
-CREDENTIALS = Struct("3i")
 
 
 class LinkServer:
@@ -100,7 +97,8 @@ class LinkServer:
             return
         if not stat.S_ISSOCK(mode):
             raise LinkError(f"{self._address} is in the way of the node's socket and is no socket.")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
             try:
                 probe.connect(self._address)
             except ConnectionRefusedError:
@@ -122,7 +120,7 @@ class _Connection(asyncio.Protocol):
         self._reply_callable = self.reply
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        uid = _peer_uid(transport.get_extra_info("socket"))
+        uid = peer_uid(transport.get_extra_info("socket"))
         if uid != os.geteuid():
             logger.warning("A process of user %d tried to connect; only user %d may.", uid, os.geteuid())
             transport.abort()
@@ -161,12 +159,6 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    _pid, uid, _gid = CREDENTIALS.unpack(credentials)
-    return int(uid)
 
 
 def too_large(length: int, limit: int) -> pb.Ack:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns
 from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
+from django_hacache.system import allocate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +54,7 @@ class ControlPage:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
             try:
                 os.fchmod(descriptor, PRIVATE_FILE)
-                os.posix_fallocate(
-                    descriptor, 0, PAGE_BYTES
-                )  # a page of a hole could kill its reader by SIGBUS
+                allocate(descriptor, PAGE_BYTES)  # a page of a hole could kill its reader by SIGBUS
                 page = cls(path, descriptor, writable=True)
             finally:
                 os.close(descriptor)

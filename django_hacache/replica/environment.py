@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
+import mmap
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ from django_hacache.exceptions import ConfigurationError, ReplicaBroken, Replica
 from django_hacache.replica.directory import PRIVATE_FILE, check_private
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.soundness import damage
+from django_hacache.system import allocate, monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "replica.lmdb"
 MAX_READERS = 1024
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+PAGE_BYTES = mmap.PAGESIZE
 REMAP_WAIT_S = 10.0
 OPEN_ALREADY = "already open in this process"  # what py-lmdb says
 LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
@@ -58,9 +60,8 @@ def _of_this_package(error: OSError) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(
-        "django_hacache.replica."
-    )
+    where = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return where.startswith("django_hacache.replica.") or where == "django_hacache.system"
 
 
 class Identity(NamedTuple):
@@ -181,7 +182,7 @@ class Environment:
             return
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
         try:
-            os.posix_fallocate(descriptor, 0, LOCK_FILE_BYTES)
+            allocate(descriptor, LOCK_FILE_BYTES)
         finally:
             os.close(descriptor)
 
@@ -347,9 +348,9 @@ class Environment:
                 pass
             else:
                 return  # another thread was faster
-            deadline = time.monotonic() + REMAP_WAIT_S
+            deadline = monotonic() + REMAP_WAIT_S
             while self._reads_of_this_process():
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     raise ReplicaError(
                         f"the replica {self.path} has grown and a long read keeps this process from following"
                     )

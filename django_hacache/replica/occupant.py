@@ -6,23 +6,20 @@ none, and who only looks has a lock of POSIX's, which belongs to its process.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.directory import PRIVATE_FILE
+from django_hacache.system import lock_byte, lock_for_open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LOCK_NAME = "node.lock"
-# One of POSIX's that belongs to the open file: struct flock with F_WRLCK on the first byte.
-_WHOLE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
 # Who only looks holds the lock for a moment: that must not keep a node from starting.
 LOOK_S, LOOKS_MAX = 0.01, 20
 
@@ -42,7 +39,7 @@ def occupying(directory: Path) -> Iterator[None]:
         directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE
     )
     try:
-        _lock(descriptor, lambda: fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE), tries=LOOKS_MAX)
+        _lock(descriptor, lambda: lock_for_open_file(descriptor), tries=LOOKS_MAX)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
@@ -59,7 +56,7 @@ def ensure_unoccupied(directory: Path) -> None:
     except OSError as error:
         raise ReplicaError(f"cannot see whether a node serves {directory}: {error.strerror}") from error
     try:
-        _lock(descriptor, lambda: fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1))
+        _lock(descriptor, lambda: lock_byte(descriptor, 0, shared=True, wait=False))
     finally:
         os.close(descriptor)
 

@@ -10,13 +10,13 @@ price they are lost when the process closes the file, however often it has it op
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.replica.directory import PRIVATE_FILE
+from django_hacache.system import lock_byte, unlock_byte
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,24 +67,24 @@ class Membership:
     @contextmanager
     def opening(self) -> Iterator[None]:
         """Be the only process that opens."""
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, _OPENING)
+        lock_byte(self._descriptor, _OPENING)
         try:
             yield
         finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _OPENING)
+            unlock_byte(self._descriptor, _OPENING)
 
     def join(self) -> None:
         """Be one of those that have it open. Raises ConfigurationError where they are elsewhere."""
         own = pid_namespace()
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _MEMBERS)
+            lock_byte(self._descriptor, _MEMBERS, wait=False)
         except OSError:
             ensure_same_namespace(self._directory)
         else:
             # There is nobody else: where this process lives is where the others have to be.
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, own.encode(), 0)
-        fcntl.lockf(self._descriptor, fcntl.LOCK_SH, 1, _MEMBERS)
+        lock_byte(self._descriptor, _MEMBERS, shared=True)
 
     def replaced(self) -> bool:
         """Whether the file at the path is another one: the directory was wiped."""

@@ -65,3 +65,24 @@ def test_a_call_whose_earlier_parts_took_all_its_time_leaves_the_breaker_closed(
         cache.set_many({f"k{number}": number for number in range(2000)})
     monkeypatch.undo()
     cache.set("key", 1)
+
+
+@pytest.fixture
+def frozen(monkeypatch):
+    """What freezegun does to the module `time`: asyncio, which takes its clock from there, stands still as well."""
+    for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"):
+        now = getattr(time, name)()
+        monkeypatch.setattr(time, name, lambda now=now: now)
+
+
+def test_a_write_with_the_node_gone_ends_where_tests_freeze_time(small_node, frozen):
+    small_node.kill()
+    with pytest.raises(CacheUnavailable):
+        caches["hasty"].set("key", 1)
+    small_node.start()
+
+
+def test_entries_expire_where_tests_freeze_time(small_node, frozen):
+    caches["default"].set("key", 1, 0.05)
+    while caches["default"].get("key") is not None:
+        time.sleep(0.001)
