@@ -134,9 +134,9 @@ class Replication:
             if peer in spare and now - progress.sent_at < self._config.commit_delay:
                 continue
             if progress.in_flight is not None:
-                if now - progress.sent_at < self._config.resend:
+                if now - max(progress.sent_at, progress.moved_at) < self._config.resend:
                     continue
-                # Lost, or a slow link: go back to what it surely has, and knows.
+                # Lost, or stuck: go back to what it surely has, and knows.
                 progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)
                 progress.sent_commit = 0
             self._replicate_to(peer, progress, now)

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hmac
 import logging
 import socket
 import ssl
+import sys
+import termios
 from typing import TYPE_CHECKING, Protocol
 
 from google.protobuf.message import DecodeError
@@ -22,6 +25,7 @@ from django_hacache.exceptions import ConfigurationError, LinkError
 from django_hacache.link.framing import FrameReader, Oversize, frame
 from django_hacache.node import credentials
 from django_hacache.node.complaints import Complaints
+from django_hacache.node.passage import Passage
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -69,6 +73,7 @@ class _Pipe(asyncio.Protocol):
         self._heard_at = 0.0
         self._said = False
         self._large = 0  # bytes of the message that found none waiting: it may be larger than the limit
+        self._written = 0
         self.closed = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -118,8 +123,21 @@ class _Pipe(asyncio.Protocol):
         framed = frame(payload)
         if not waiting:
             self._large = len(framed)
+        self._written += len(framed)
         transport.write(framed)
         return True
+
+    @property
+    def written(self) -> int:
+        """The bytes that this end has put on the connection so far."""
+        return self._written
+
+    @property
+    def taken(self) -> int:
+        """Of those, the ones that have left this host: neither the loop nor the kernel keeps them."""
+        if self._transport is None:
+            return 0
+        return self._written - self._transport.get_write_buffer_size() - _queued_by_kernel(self._transport)
 
     @property
     def lively(self) -> bool:
@@ -134,6 +152,7 @@ class _Pipe(asyncio.Protocol):
             return
         if not self._said:
             self._transport.write(frame(b""))
+            self._written += len(frame(b""))
         self._said = False
         self._timer = self._loop.call_later(KEEPALIVE_S, self._keep_alive)
 
@@ -145,6 +164,15 @@ class _Pipe(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
+
+
+def _queued_by_kernel(transport: asyncio.Transport) -> int:
+    """Bytes that the other host has not acknowledged yet."""
+    try:
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0  # a kernel that does not say: what left the loop counts
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class InboundLane(_Pipe):
@@ -327,6 +355,7 @@ class Lane:
         self._port = 0
         self._announced = asyncio.Event()
         self._pipe: _OutboundPipe | None = None
+        self._passage = Passage()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -364,6 +393,23 @@ class Lane:
         """The same for one that is encoded already."""
         return self.up and self._pipe is not None and self._pipe.write(request)
 
+    def send_append(self, place: tuple[int, int], request: bytes) -> bool:
+        """The same for an Append: one that is on its way over this connection is not put on it again."""
+        pipe = self._pipe
+        if pipe is None or not self.up:
+            return False
+        if place == self._passage.place and self._passage.goes_on(pipe.taken):
+            return True
+        start = pipe.written
+        if not pipe.write(request):
+            return False
+        self._passage.begins(place, start, pipe.written)
+        return True
+
+    def append_moves(self) -> bool:
+        """Whether more of the latest Append was taken since this was asked last."""
+        return self._pipe is not None and self.up and self._passage.moves(self._pipe.taken)
+
     async def _run(self) -> None:
         wait = KEEPALIVE_S
         while True:
@@ -371,6 +417,7 @@ class Lane:
             pipe = self._pipe = await self._connect()
             if pipe is not None:
                 await pipe.closed
+                self._passage.lost()
                 if pipe.was_up:
                     wait = KEEPALIVE_S
                     self._events.lane_lost(self.addr)

@@ -29,6 +29,8 @@ logger = logging.getLogger("django_hacache.node")
 
 METHOD = "/cache.Cache/StreamValues"
 PROBE_S = 0.5
+# A link of a Mbit/s is the slowest that is worth waiting for.
+SLOWEST_BYTES_S = 125_000
 # When to look whether a peer still listens that was connected until now.
 PROBES_S = (0.0, 0.02, 0.08)
 
@@ -61,6 +63,8 @@ class PeerStream:
         self._metadata = credentials.metadata(config.auth_token, me.addr)
         self._outbox: Outbox[pb.CacheRequest] | None = None
         self._task: asyncio.Task[None] | None = None
+        # The message that is being written: since when, and how many bytes.
+        self._writing: tuple[float, int] | None = None
         self._complaints = Complaints(logger)
         # Whether it is a program of the base schema: no node, and no vote.
         self.is_base = False
@@ -87,6 +91,13 @@ class PeerStream:
     def send(self, request: pb.CacheRequest, *, urgent: bool = False) -> bool:
         """Queue a request; False where the stream is down or full. The protocol sends again what matters."""
         return self._outbox is not None and self._outbox.put(request, urgent=urgent)
+
+    def writes_large(self) -> bool:
+        """Whether it is at a message that may take so long. gRPC does not say how much of it is gone."""
+        if self._writing is None:
+            return False
+        since, size = self._writing
+        return asyncio.get_running_loop().time() - since < size / SLOWEST_BYTES_S
 
     async def _run(self) -> None:
         while True:
@@ -145,7 +156,7 @@ class PeerStream:
             try:
                 await self._read(call)
             finally:
-                self._outbox = None
+                self._outbox = self._writing = None
                 writer.cancel()
                 # To await the writer could not tell its cancellation from this task's own.
                 await asyncio.wait({writer})
@@ -166,7 +177,10 @@ class PeerStream:
     ) -> None:
         try:
             while (request := await outbox.get()) is not None:
-                await call.write(request.SerializeToString())
+                encoded = request.SerializeToString()
+                self._writing = (asyncio.get_running_loop().time(), len(encoded))
+                await call.write(encoded)
+                self._writing = None
         except asyncio.InvalidStateError:
             return  # the call has ended: the reader learns why
 

@@ -115,8 +115,12 @@ class Routes:
             assert request is not None, "an Append travels as a request"
             self._appended = (append, sender, request, request.SerializeToString())
         _, _, request, encoded = self._appended
-        if not self._lanes[peer].send_encoded(encoded):
+        if not self._lanes[peer].send_append((append.term, append.prev_index), encoded):
             self._streams[peer].send(request)
+
+    def append_moves(self, peer: str) -> bool:
+        """Whether a connection to the peer has taken more of an Append since this was asked last."""
+        return self._lanes[peer].append_moves() or self._streams[peer].writes_large()
 
     def _send_heartbeat(self, peer: str, message: core_messages.Message) -> None:
         """Over two connections, the lanes where both work; over both streams, too, where one is down or silent."""

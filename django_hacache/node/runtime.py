@@ -282,6 +282,10 @@ class Node:
         self._timer = None
         self._wakes_at = 0
         now = now_ms()
+        if self.core.role is Role.LEADER:
+            for peer in self._peers:
+                if self._routes.append_moves(peer):
+                    self.core.entries_move(peer, now)
         try:
             self.core.tick(now)
             self._upkeep.run(now)

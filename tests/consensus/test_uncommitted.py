@@ -199,3 +199,20 @@ def test_where_no_leader_can_bring_on_anything_the_leaders_change_ever_more_rare
     cluster.filters.clear()
     cluster.settle()
     cluster.write(leader, "k", 2)
+
+
+def test_an_append_that_is_being_taken_is_not_sent_again(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    other, _ = cluster.followers()
+    sent = []
+    cluster.filters.append(
+        lambda _s, target, m: not (isinstance(m, Append) and m.entries and (sent.append(target) or 1))
+    )
+    cluster.put(leader, "k", 1, timeout=60_000)
+    for _ in range(50):
+        cluster.run(100)
+        leader.core.entries_move(other.addr, leader.clock())
+    assert sent.count(other.addr) == 1
+    cluster.run(2000)
+    assert sent.count(other.addr) > 1

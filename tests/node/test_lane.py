@@ -414,3 +414,47 @@ def test_a_lane_outlives_a_tls_file_that_cannot_be_read(caplog, monkeypatch, tmp
             await until(lambda: ends.lane.up)
 
     run(scenario)
+
+
+def test_an_append_that_is_being_taken_is_not_written_again_and_what_is_taken_is_seen():
+    """The other side reads slowly, as over a slow link: the sender sees how far it is."""
+
+    async def scenario():
+        async with Ends(server_config=config(buf_client=100)) as ends:
+            ends.lane._config = config(buf_client=100)
+            await ends.up()
+            (inbound,) = ends.events.open
+            inbound._transport.pause_reading()
+            encoded = pb.CacheRequest(append=pb.Append(entries=[pb.LogEntry(effects=bytes(30 << 20))]))
+            encoded = encoded.SerializeToString()
+            lane, place = ends.lane, (1, 7)
+            assert lane.send_append(place, encoded)
+            written = lane._pipe.written
+            assert lane.send_append(place, encoded)
+            assert lane._pipe.written == written
+            await until(lambda: lane.append_moves() or lane._pipe.taken > 0)
+            # What fits into buffers is gone, and nothing more.
+            seen = -1
+            while seen != lane._pipe.taken:
+                seen = lane._pipe.taken
+                await asyncio.sleep(0.05)
+            lane.append_moves()
+            assert not lane.append_moves()
+            assert 0 < seen < len(encoded)
+            inbound._transport.resume_reading()
+            await until(lambda: len(ends.events.requests) == 1)
+            await until(lane.append_moves)
+            await until(lambda: lane._pipe.taken > len(encoded))
+            assert lane.send_append(place, b"again")
+            assert lane._pipe.written > written
+
+    run(scenario)
+
+
+def test_an_append_of_a_lane_that_is_down_takes_another_way():
+    async def scenario():
+        async with Ends() as ends:
+            assert not ends.lane.send_append((1, 7), b"")
+            assert not ends.lane.append_moves()
+
+    run(scenario)
