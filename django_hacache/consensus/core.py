@@ -251,10 +251,16 @@ class Core(Campaigner):
         self._unsettled = now
 
     def entries_move(self, peer: str, now: int) -> None:
-        """The connection to `peer` takes an Append, or it has taken a part of a snapshot: slow is not stuck."""
+        """`peer` has taken a part of a snapshot: slow is not stuck."""
         progress = self._replication.progress.get(peer)
         if progress is not None:
             progress.moved_at = now
+
+    def append_moves(self, peer: str, now: int) -> None:
+        """The connection to `peer` has taken more of the Append in flight: slow is not lost."""
+        progress = self._replication.progress.get(peer)
+        if progress is not None:
+            progress.moved_at = progress.append_moved_at = now
 
     def hand_over(self, now: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""

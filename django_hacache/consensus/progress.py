@@ -34,6 +34,8 @@ class Progress:
     sent_commit: int = 0
     # When it last took something: entries that it acknowledged, or a part of what is on its way.
     moved_at: int = NEVER
+    # When more of the Append in flight was last seen to be taken: while that is so, it is not sent again.
+    append_moved_at: int = NEVER
     # Its replica is incomplete, and whether the shell is at sending ours.
     installing: bool = False
     transferring: bool = False

@@ -134,7 +134,7 @@ class Replication:
             if peer in spare and now - progress.sent_at < self._config.commit_delay:
                 continue
             if progress.in_flight is not None:
-                if now - max(progress.sent_at, progress.moved_at) < self._config.resend:
+                if now - max(progress.sent_at, progress.append_moved_at) < self._config.resend:
                     continue
                 # Lost, or stuck: go back to what it surely has, and knows.
                 progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)

@@ -57,7 +57,8 @@ class Standstill:
         """Whether with this leader a majority has everything, or has taken something since then."""
         last = self._state.log.last_index
         moving = sum(
-            progress.counts() and (progress.match_index == last or progress.moved_at > since)
+            progress.counts()
+            and (progress.moved_at > since or (progress.holds() and progress.match_index == last))
             for progress in self._replication.progress.values()
         )
         return moving + 1 >= self._config.quorum

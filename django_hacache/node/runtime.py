@@ -285,7 +285,7 @@ class Node:
         if self.core.role is Role.LEADER:
             for peer in self._peers:
                 if self._routes.append_moves(peer):
-                    self.core.entries_move(peer, now)
+                    self.core.append_moves(peer, now)
         try:
             self.core.tick(now)
             self._upkeep.run(now)

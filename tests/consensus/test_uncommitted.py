@@ -167,7 +167,7 @@ def test_a_leader_whose_entries_move_slowly_stays(stage):
     term = leader.core.hard.term
     for _ in range(60):
         cluster.run(1000)
-        leader.core.entries_move(other.addr, leader.clock())
+        leader.core.append_moves(other.addr, leader.clock())
     assert leader.core.hard.term == term
     cluster.filters.clear()
     assert cluster.run_while(lambda: operation.ended is None, at_most=2000)
@@ -212,7 +212,22 @@ def test_an_append_that_is_being_taken_is_not_sent_again(stage):
     cluster.put(leader, "k", 1, timeout=60_000)
     for _ in range(50):
         cluster.run(100)
-        leader.core.entries_move(other.addr, leader.clock())
+        leader.core.append_moves(other.addr, leader.clock())
     assert sent.count(other.addr) == 1
     cluster.run(2000)
+    assert sent.count(other.addr) > 1
+
+
+def test_an_append_that_was_lost_is_sent_again_while_parts_of_a_snapshot_move(stage):
+    cluster = stage()
+    leader = cluster.settle()
+    other, _ = cluster.followers()
+    sent = []
+    cluster.filters.append(
+        lambda _s, target, m: not (isinstance(m, Append) and m.entries and (sent.append(target) or 1))
+    )
+    cluster.put(leader, "k", 1, timeout=60_000)
+    for _ in range(30):
+        cluster.run(100)
+        leader.core.entries_move(other.addr, leader.clock())
     assert sent.count(other.addr) > 1
