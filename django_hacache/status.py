@@ -6,22 +6,26 @@ Reads only. Knows neither gRPC nor how its answers are shown.
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from django.core.cache import DEFAULT_CACHE_ALIAS
 
 from django_hacache import process
 from django_hacache.conf import cluster_config, node_caches
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
-from django_hacache.exceptions import HACacheError, ReplicaError, RequestRefused
+from django_hacache.exceptions import ConfigurationError, HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.environment import has_replica
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.system import monotonic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from django_hacache.conf import CacheOptions
     from django_hacache.wire import cache_pb2 as pb
 
 
@@ -128,13 +132,16 @@ class Status:
     """The state of one LOCATION.
 
     `health`, `quorum` and `term` are None where nobody can tell: in standalone mode, and where no node
-    answers. `error` says why it does not, and is empty otherwise. `stored` is False where there is no replica
+    answers. `error` says why it does not, and is empty otherwise. `reads` says why the reads of the process that asks
+    are misses although the node may be well: it sees what another process of the same container sees. `stored` is
+    False where there is no replica
     to look at, as before the first use of a standalone cache.
     """
 
     mode: Mode
     location: str
     error: str = ""
+    reads: str = ""
     stored: bool = True
     addr: str = ""
     health: str | None = None
@@ -185,16 +192,31 @@ def read_status(location: Path, *, timeout_s: float) -> Status:
             return Status(Mode.STANDALONE, str(location), caches=_local_caches(location))
         except ReplicaError as error:
             return Status(Mode.STANDALONE, str(location), error=str(error))
+    reads = _trouble_of_reads(location)
     try:
-        return _ask_node(location, timeout_s)
+        return replace(_ask_node(location, timeout_s), reads=reads)
     except HACacheError as error:
-        return Status(Mode.CLUSTER, str(location), error=str(error))
+        return Status(Mode.CLUSTER, str(location), error=str(error), reads=reads)
+
+
+def _trouble_of_reads(location: Path) -> str:
+    caches = node_caches(location)
+    try:
+        reader = process.cluster_site(location, _map_size(caches)).reader
+        # Any read will do: what is wrong with it is wrong with all.
+        reader.has(next(iter(caches), DEFAULT_CACHE_ALIAS), "any")
+    except ConfigurationError as refusal:
+        return str(refusal)
+    return reader.trouble
+
+
+def _map_size(caches: Mapping[str, CacheOptions]) -> int:
+    return map_size_for(sum(options.size_limit for options in caches.values()))
 
 
 def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
     caches = node_caches(location)
-    size_limits = sum(options.size_limit for options in caches.values())
-    replica = process.standalone_site(location, map_size_for(size_limits)).reader
+    replica = process.standalone_site(location, _map_size(caches)).reader
     usages = {name: replica.usage(name) for name in caches}
     return tuple(CacheStatus(name, usage.entries, usage.bytes) for name, usage in usages.items())
 

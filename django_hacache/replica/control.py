@@ -76,8 +76,10 @@ class ControlPage:
         path = directory / FILE_NAME
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise ReplicaError(f"cannot open the control page {path}: {error.strerror}") from error
         try:
             check_private(directory)
             if os.fstat(descriptor).st_size < PAGE_BYTES:

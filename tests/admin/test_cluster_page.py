@@ -157,3 +157,13 @@ def test_migrate_makes_the_view_permission_and_no_other() -> None:
 def test_makemigrations_finds_nothing_to_do_in_a_user_s_project(settings: Any, field: str) -> None:
     settings.DEFAULT_AUTO_FIELD = field
     call_command("makemigrations", "django_hacache", check=True, dry_run=True, verbosity=0)
+
+
+def test_what_makes_all_reads_of_the_web_process_misses_is_shown(
+    client: Client, viewer: User, location: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (location / "control").symlink_to("elsewhere")
+    with answering(location, pb.Ack(status_ack=degraded())):
+        page = text(client)
+    assert "All reads of this web process are misses" in page
+    assert "cannot open the control page" in page

@@ -4,8 +4,11 @@ import shutil
 
 import pytest
 
+from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
+from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.replica import Replica
 from tests.replica.conftest import MAP_SIZE
 from tests.replica.writing import put
 
@@ -85,6 +88,43 @@ def test_a_broken_replica_is_a_miss(directory, worker):
     ControlPage.create(directory).grant(boottime_ns() + HOUR)
     assert worker.get("later") == "None"
     assert worker.get("k") == "None"
+
+
+def test_what_makes_all_reads_misses_is_said_once_and_so_is_its_end(directory, caplog, monkeypatch):
+    replica = Replica.open(directory, writable=True, map_size=MAP_SIZE)
+    put(replica, "k", b"v")
+    replica.close()  # the reader is of this process
+    ControlPage.create(directory).grant(boottime_ns() + HOUR)
+    reader = LeasedReader(directory, map_size=MAP_SIZE)
+    caplog.set_level("INFO")
+
+    def fails(_self, *_arguments):
+        raise ReplicaError("the reader table is gone")
+
+    with monkeypatch.context() as broken:
+        for method in ("raw", "probe"):
+            broken.setattr(Replica, method, fails)
+        for _ in range(5):
+            reader._next_check = 0
+            assert reader.get("default", "k") is None
+            assert not reader.has("default", "k")
+        assert reader.trouble == "the reader table is gone"
+    assert reader.get("default", "k") == b"v"
+    assert reader.trouble == ""
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", f"reads of the replica in {directory} are misses: the reader table is gone"),
+        ("INFO", f"reads of the replica in {directory} are served again"),
+    ]
+    reader.close()
+
+
+def test_a_control_page_that_cannot_be_opened_is_no_silent_miss(directory, caplog):
+    directory.mkdir(mode=0o700)
+    (directory / "control").symlink_to("elsewhere")
+    reader = LeasedReader(directory, map_size=MAP_SIZE)
+    assert reader.get("default", "k") is None
+    assert "cannot open the control page" in reader.trouble
+    assert len(caplog.records) == 1
 
 
 def test_every_read_is_guarded(replica, process):

@@ -12,6 +12,10 @@ from django.core.cache import cache, caches
 from django.core.management import CommandError, call_command
 
 from django_hacache import process
+from django_hacache.replica import opening
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.control import ControlPage
+from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
 from tests.node_process import NodeProcess, cluster_settings
 from tests.status.answering import answering, degraded
@@ -229,3 +233,19 @@ def test_a_replica_that_cannot_be_used_in_standalone_mode_is_said_and_exits_with
     assert code == 2
     assert "writable by other users" in text
     assert "No node answers" not in text
+
+
+def test_what_makes_all_reads_misses_is_told_beside_a_healthy_cluster(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Replica.open(cluster, writable=True, map_size=1 << 24).close()
+    ControlPage.create(cluster).grant(boottime_ns() + 60 * 10**9)
+    monkeypatch.setattr(opening, "pid_namespace", lambda: "elsewhere")
+    with answering(cluster, pb.Ack(status_ack=degraded())):
+        code, text = run()
+        as_json = json.loads(run("--json")[1])
+    assert code == 2
+    assert "All reads of such a process as this one are misses, or refused.\n" in text
+    assert 'pid: "service:NAME"' in text
+    assert "another PID namespace" in as_json["reads"]
+    assert as_json["health"] == "degraded"

@@ -24,7 +24,7 @@ BYTES_PER_KIB = 1024
 class Command(BaseCommand):
     help = (
         "Shows the cluster as this host's node sees it. Exit code: 0 with a quorum (and in standalone mode), "
-        "1 without one, 2 when no node answers, or the replica is not there or cannot be used."
+        "1 without one, 2 when no node answers, or the replica is not there or cannot be used or read."
     )
     # The command that is run when something is wrong must not stop at the checks that say so.
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
@@ -67,7 +67,7 @@ def only_location() -> Path:
 
 
 def exit_code(status: Status) -> int:
-    if status.error:
+    if status.error or status.reads:
         return NO_NODE
     return NO_QUORUM if status.quorum is False else QUORUM
 
@@ -79,11 +79,14 @@ def as_text(status: Status) -> str:
     if status.error and status.mode is Mode.STANDALONE:
         return f"The cache cannot be used.\n{status.error}"
     if status.error:
-        return f"No node answers.\n{status.error}\nStart it on this host: manage.py hacache_node"
+        reads = f"\n{status.reads}" if status.reads else ""
+        return f"No node answers.\n{status.error}{reads}\nStart it on this host: manage.py hacache_node"
     parts = []
     if status.mode is Mode.STANDALONE:
         parts.append(f"Standalone: no cluster, the processes of this machine share {status.location}")
     else:
+        if status.reads:
+            parts.append(f"All reads of such a process as this one are misses, or refused.\n{status.reads}")
         parts += [summary(status), hosts_table(status.hosts)]
         parts += [transfer_line(addr, transfer) for addr, transfer in status.transfers]
         if status.bounds:
