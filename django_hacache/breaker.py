@@ -6,9 +6,10 @@ of shared memory costs nothing. Knows that page, not how a write travels.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from django_hacache.exceptions import CacheUnavailable
+from django_hacache.exceptions import CacheUnavailable, HACacheError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,17 @@ class CircuitBreaker:
         """Note that a write has failed. What the node said before that counts no more."""
         self._seen = self._writable_until()
         self._is_open = True
+
+    def note_given_up(self) -> None:
+        """Note that a caller's own time limit, or whatever else arrived, has ended a write that was under way.
+
+        It says nothing of the node, unless that cannot write just now: then the next one would wait in vain, too.
+        """
+        with suppress(
+            HACacheError
+        ):  # the caller's is raised; what is wrong with the page, the next call says
+            if self._writable_until() == 0:
+                self.open()
 
     def check(self) -> None:
         """Raise CacheUnavailable while a write has failed and the node cannot write yet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_hacache.changes import DONE, Insert, Move, When
-from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown, UnknownCache
+from django_hacache.exceptions import CacheUnavailable, HACacheError, OutcomeUnknown, UnknownCache
 from django_hacache.requests import outcome_of, request_of
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class ClusterWriter:
         except CacheUnavailable:
             breaker.open()
             raise
+        except HACacheError:
+            raise
+        except BaseException:
+            breaker.note_given_up()
+            raise
 
     def _move(self, change: Move, ack: AckLevel, deadline: float) -> Outcome:
         taken = self.perform(_taking(change), ack=ack, deadline=deadline)
@@ -75,6 +80,11 @@ class AsyncClusterWriter:
             raise  # the node works, and knows other caches
         except CacheUnavailable:
             breaker.open()
+            raise
+        except HACacheError:
+            raise
+        except BaseException:
+            breaker.note_given_up()
             raise
 
     async def _move(self, change: Move, ack: AckLevel, deadline: float) -> Outcome:

@@ -207,7 +207,6 @@ class ClusterSite:
 
 _AnySite = TypeVar("_AnySite", StandaloneSite, ClusterSite)
 
-_lock = threading.Lock()
 _standalone: dict[str, StandaloneSite] = {}
 _cluster: dict[str, ClusterSite] = {}
 _remembered: dict[str, object] = {}
@@ -227,10 +226,7 @@ def cluster_site(directory: Path, map_size: int) -> ClusterSite:
 def _site(sites: dict[str, _AnySite], kind: type[_AnySite], directory: Path, map_size: int) -> _AnySite:
     # LMDB must not open a file twice in a process, whatever name it is reached by.
     name = os.path.realpath(directory)
-    with _lock:
-        if name not in sites:
-            sites[name] = kind(Path(name), map_size)
-        return sites[name]
+    return sites.get(name) or sites.setdefault(name, kind(Path(name), map_size))
 
 
 def _sites() -> list[StandaloneSite | ClusterSite]:
@@ -272,8 +268,6 @@ def _notice_fork() -> None:
 
 
 def _leave_inherited() -> None:
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = threading.Lock()
     for site in _sites():
         site.leave_inherited()
     _same_process[0] = 1

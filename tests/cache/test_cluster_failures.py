@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -143,6 +144,48 @@ def test_a_frozen_node_leaves_the_outcome_unknown(small_node, style):
     eventually(lambda: cache.get("key") is None)
     os.kill(small_node.process.pid, signal.SIGCONT)
     eventually(lambda: cache.get("key") == 2)
+
+
+class TimeLimit(BaseException):
+    """As gevent.Timeout is one."""
+
+
+def test_a_caller_that_gives_up_sooner_than_write_timeout_makes_the_next_ones_fail_at_once(small_node, timer):
+    cache = caches["default"]
+    cache.set("key", 1)
+
+    def handler(*_):
+        raise TimeLimit
+
+    os.kill(small_node.process.pid, signal.SIGSTOP)
+    eventually(lambda: not serves(small_node.location))
+    timer(handler, after=0.05)
+    with pytest.raises(TimeLimit):
+        cache.set("key", 2)
+    with pytest.raises(CacheUnavailable, match="not tried again"):
+        cache.set("key", 3)
+    os.kill(small_node.process.pid, signal.SIGCONT)
+    eventually(lambda: serves(small_node.location))
+    cache.set("key", 4)
+
+
+def test_a_task_that_is_cancelled_makes_the_next_writes_fail_at_once_where_the_node_cannot_write(small_node):
+    cache = caches["default"]
+
+    async def scenario():
+        await cache.aset("key", 1)
+        os.kill(small_node.process.pid, signal.SIGSTOP)
+        eventually(lambda: not serves(small_node.location))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await cache.aset("key", 2)
+        with pytest.raises(CacheUnavailable, match="not tried again"):
+            await cache.aset("key", 3)
+        os.kill(small_node.process.pid, signal.SIGCONT)
+        eventually(lambda: serves(small_node.location))
+        await cache.aset("key", 4)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
