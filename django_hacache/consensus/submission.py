@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Stage(Enum):
     WAITING = "waiting"  # for a leader, or for a reason to try again
     FORWARDED = "forwarded"  # to the leader
-    HELD = "held"  # by this leader, until more of what is in the order is committed
+    HELD = "held"  # by this leader, until the order and the replicas have room for it
     ORDERED = "ordered"  # in our own log at index, term
     APPLYING = "applying"  # committed at index; this node has yet to apply it
 

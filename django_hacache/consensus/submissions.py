@@ -34,6 +34,10 @@ class Evaluator(Protocol):
         """
         ...
 
+    def has_room(self, command: Any, size: int) -> bool:
+        """Whether `command`, of so many bytes, finds room in the replicas once it is ordered now."""
+        ...
+
     def abandon(self) -> None:
         """The leadership ended: what was evaluated and not applied may never come."""
         ...
@@ -173,7 +177,7 @@ class Submissions:
     def _order_or_hold(self, submission: Submission, now: int) -> None:
         if submission.maybe and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
-        elif self._has_room() or self._table.find(submission.req_id) is not None:
+        elif self._has_room(submission) or self._table.find(submission.req_id) is not None:
             self._order(submission, now)
         else:
             # It is not in the order, and nobody but this leader puts it there: what the table forgets while it waits
@@ -181,8 +185,12 @@ class Submissions:
             submission.stage = Stage.HELD
             self._held[submission.origin, submission.req_id] = submission
 
-    def _has_room(self) -> bool:
-        return not self._held and self._replication.has_room()
+    def _has_room(self, submission: Submission) -> bool:
+        return not self._held and self._fits(submission)
+
+    def _fits(self, submission: Submission) -> bool:
+        """Whether the order has room for it, and what holds the caches."""
+        return self._replication.has_room() and self._evaluator.has_room(submission.command, submission.size)
 
     def _order(self, submission: Submission, now: int) -> None:
         known = self._table.find(submission.req_id)
@@ -210,7 +218,7 @@ class Submissions:
         return True
 
     def release_due(self) -> bool:
-        return bool(self._held) and self._replication.has_room()
+        return bool(self._held) and self._fits(next(iter(self._held.values())))
 
     def release(self, now: int) -> None:
         """Order what waited for room, as far as there is some.
@@ -337,7 +345,9 @@ class Submissions:
             if now >= submission.deadline:
                 # Another copy of what a node forwarded may still come; that node has its own deadline.
                 unknown = submission.maybe or submission.origin is not None
-                self._refuse(submission, Refusal.OUTCOME_UNKNOWN if unknown else Refusal.NO_QUORUM)
+                full = submission.stage is Stage.HELD and self._replication.has_room()
+                why = Refusal.BUSY if full else Refusal.NO_QUORUM
+                self._refuse(submission, Refusal.OUTCOME_UNKNOWN if unknown else why)
             elif now >= self._stalls_at(submission):
                 self._advance(submission, now)
             else:

@@ -27,7 +27,10 @@ REFUSALS = {
     core.Refusal.INVALID: (pb.ERROR_INVALID, "the change is invalid"),
     core.Refusal.UNKNOWN_CACHE: (pb.ERROR_UNKNOWN_CACHE, "the cache is unknown"),
     core.Refusal.TOO_LARGE: (pb.ERROR_TOO_LARGE, "the change is too large"),
-    core.Refusal.BUSY: (pb.ERROR_BUSY, "busy: too many changes are waiting; this one did not happen"),
+    core.Refusal.BUSY: (
+        pb.ERROR_BUSY,
+        "busy: more is written than the nodes have room for at once; this change did not happen",
+    ),
 }
 CODES = {code: refusal for refusal, (code, _) in REFUSALS.items()}
 

@@ -28,6 +28,7 @@ from django_hacache.wire import cache_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from django_hacache.node.gate import Gate
     from django_hacache.replica.replica import Replica
 
 
@@ -47,13 +48,25 @@ class Sight(NamedTuple):
 
 ABSENT = Sight(None, 0, 0, 0)
 Answer = tuple[bool, "pb.Reason.ValueType"]
+REMOVALS = (pb.Del, pb.Remove, pb.Clear)
+
+
+def _cache_of(change: Any) -> str:
+    """The cache that a change counts for; that of its first part, where it has several."""
+    if isinstance(change, pb.Batch):
+        first = change.changes[0]
+        change = getattr(first, str(first.WhichOneof("change")))
+    return str(change.cache_name)
 
 
 class Decider:
     """The Evaluator of the consensus core, over one replica."""
 
-    def __init__(self, replica: Replica, *, entry_bytes_max: int = ENTRY_BYTES_MAX) -> None:
+    def __init__(
+        self, replica: Replica, gate: Gate | None = None, *, entry_bytes_max: int = ENTRY_BYTES_MAX
+    ) -> None:
         self._replica = replica
+        self._gate = gate
         self._entry_bytes_max = entry_bytes_max
         # The caches that the replica holds or will hold: it has room for so many.
         self._names: set[str] = set()
@@ -79,6 +92,13 @@ class Decider:
 
     # the interface that the core knows
 
+    def has_room(self, command: pb.CacheRequest, size: int) -> bool:
+        """Whether a change of so many bytes may be ordered now, or has to wait until something has gone for it."""
+        if self._gate is None:
+            return True
+        change = change_of(command)
+        return self._gate.has_room(_cache_of(change), size, removal=isinstance(change, REMOVALS))
+
     def evaluate(self, command: pb.CacheRequest, index: int, now: int) -> tuple[bytes, bytes]:
         """Return the serialized Effects and Outcome of a change that will have its place at `index`.
 
@@ -92,7 +112,10 @@ class Decider:
         except Refused as refused:
             self._take_back()
             raise NeverOrdered(CODES[refused.code], str(refused)) from None
-        return self._serialized(), outcome.SerializeToString()
+        effect = self._serialized()
+        if self._gate is not None and effect:
+            self._gate.ordered(index, _cache_of(change), len(effect))
+        return effect, outcome.SerializeToString()
 
     def _decided(self, changes: Iterable[Any]) -> pb.Outcome:
         outcome = pb.Outcome()
@@ -135,11 +158,15 @@ class Decider:
         self._pending.clear()
         self._cleared.clear()
         self._order.clear()
+        if self._gate is not None:
+            self._gate.abandon()
 
     # the interface for the shell
 
     def applied(self, index: int) -> None:
         """The replica now holds everything up to `index`."""
+        if self._gate is not None:
+            self._gate.applied(index)
         while self._order and self._order[0][0] <= index:
             at, cache, key = self._order.popleft()
             if key is None:
@@ -200,13 +227,6 @@ class Decider:
             return ABSENT
         return sight
 
-    def _present(self, cache: str, entry: str) -> bool:
-        """Whether replicas hold the entry when this change is applied, expired or not."""
-        sight = self._sight(cache, entry)
-        if sight is not None:
-            return sight.value is not None
-        return cache not in self._cleared and self._replica.present(cache, entry) is not None
-
     def _remember(self, cache: str, key: bytes, value: bytes | None, ends: int = 0) -> None:
         version = version_of(self._index, len(self._effects) - 1)
         sights = self._pending.get(cache)
@@ -250,9 +270,9 @@ class Decider:
     def _remove(self, change: pb.Remove | pb.Del) -> Answer:
         cache, entry = change.cache_name, change.entry
         found = self._look(cache, entry).value is not None
-        if self._present(cache, entry):
-            self._add(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
-            self._remember(cache, replica_key(entry), None)
+        # Also where nothing is found here: a host that was full may lack what others have.
+        self._add(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
+        self._remember(cache, replica_key(entry), None)
         return found, pb.REASON_NONE if found else pb.REASON_ABSENT
 
     def _touch(self, change: pb.Touch) -> Answer:

@@ -6,6 +6,10 @@ Without sync that survives the process, not the host. A host that comes back fro
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,16 +17,16 @@ from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.requests import Recorded
-from django_hacache.consensus.state import HardState, Installing
+from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
 from django_hacache.node.codec import entry_of, entry_to_wire
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from random import Random
 
-    from django_hacache.consensus.state import Ready
     from django_hacache.node.parts import Arrived
     from django_hacache.replica.journal import Journal, JournalReader
     from django_hacache.replica.replica import Replica
@@ -32,6 +36,9 @@ BASE = "base"
 APPLIED = "applied"
 FLOOR = "floor"
 PLACE = Struct("<QQ")  # index and term
+PIECE_BYTES = 1 << 20
+Store = Callable[[Callable[[], None], int], None]
+"""Carries out a write of about so many bytes."""
 BORN = Struct("<q")  # milliseconds of this host's boot-time clock; negative: before this host was booted
 
 
@@ -82,8 +89,10 @@ def recorded_requests(journal: JournalReader) -> list[tuple[str, Recorded]]:
 class Durable:
     """Writes what the core decided to the replica's environment."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, store: Store | None = None) -> None:
+        """`store` carries a write out, and may do so again where it finds no room."""
         self._replica = replica
+        self._store = store or (lambda write, _size: write())
         # Entries of Readies that could wait; they go before everything else of the next transaction.
         self._unstored: list[Entry] = []
         self._identified = False
@@ -94,24 +103,58 @@ class Durable:
         """Store the durable part of `ready`, unless it may wait; returns when it is committed.
 
         A new node stores its identity with the first thing that it stores. `arrived` is the part of the leader's
-        replica that `ready` follows from. Raises ReplicaError, and nothing is stored then.
+        replica that `ready` follows from. Raises ReplicaError: then it may be that a piece is stored, in its order.
         """
         if ready.may_wait:
             self._unstored += ready.entries
             return
         if not (ready.has_durable_part or self._unstored):
             return
+        unstored = self._unstored if ready.reset_log is None else []
+        size = _size_of(unstored, ready.entries, ready.apply)
+        if arrived is not None:
+            size += sum(len(item.value) for item in arrived.items)
+        if size <= PIECE_BYTES:
+            self._store(partial(self._write, unstored, ready, hard, requests_floor, arrived), size)
+        else:
+            self._write_in_pieces(unstored, ready, hard, requests_floor, arrived)
+        self._identified = True
+        self._unstored.clear()
+
+    def _write_in_pieces(
+        self, unstored: list[Entry], ready: Ready, hard: HardState, floor: int, arrived: Arrived | None
+    ) -> None:
+        """The same in several transactions, so that none needs much room: what a crash leaves is a beginning of it.
+
+        Entries that nobody was told of may be lost, and what is in the log is applied after the restart.
+        """
+        state = replace(ready, entries=[], apply=[], compact_to=None)
+        pieces: list[tuple[Ready, Arrived | None]] = [
+            *((Ready(entries=piece), None) for piece in _pieces(unstored)),
+            (state, arrived),
+            *((Ready(entries=piece), None) for piece in _pieces(ready.entries)),
+            *((Ready(apply=piece), None) for piece in _pieces(ready.apply)),
+            (Ready(compact_to=ready.compact_to, compact_term=ready.compact_term), None),
+        ]
+        for piece, end in pieces:
+            size = _size_of(piece.entries, piece.apply)
+            self._store(partial(self._write, (), piece, hard, floor, end), size)
+
+    def _write(
+        self, before: Sequence[Entry], ready: Ready, hard: HardState, floor: int, arrived: Arrived | None
+    ) -> None:
+        """One transaction."""
         with self._replica.write() as transaction:
             journal = transaction.journal
-            if self._unstored and ready.reset_log is None:
-                journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in self._unstored)
+            if before:
+                journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in before)
             if ready.reset_log is not None:
                 transaction.empty()
                 journal.clear_requests()
                 journal.truncate_from(0)
                 journal.put_meta(APPLIED, PLACE.pack(*ready.reset_log))
                 journal.put_meta(BASE, PLACE.pack(*ready.reset_log))
-                journal.put_meta(FLOOR, requests_floor.to_bytes(8, "big"))
+                journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
             if ready.truncate_from is not None:
                 journal.truncate_from(ready.truncate_from)
             if arrived is not None:
@@ -127,13 +170,11 @@ class Durable:
                 last = ready.apply[-1]
                 journal.put_meta(APPLIED, PLACE.pack(last.index, last.term))
             if ready.compact_to is not None:
-                _compact(journal, ready.compact_to, ready.compact_term, requests_floor)
+                _compact(journal, ready.compact_to, ready.compact_term, floor)
             if ready.hard_state is not None:
                 journal.put_meta(HARD, _hard_to_bytes(ready.hard_state))
             elif not self._identified and journal.get_meta(HARD) is None:
                 journal.put_meta(HARD, _hard_to_bytes(hard))
-        self._identified = True
-        self._unstored.clear()
 
     def requests_with(self, arrived: Arrived) -> list[tuple[str, Recorded]]:
         """The requests that came with the leader's replica, the last ones of them in `arrived`."""
@@ -148,6 +189,24 @@ def _store_requests(journal: Journal, arrived: Arrived) -> None:
     if arrived.part.last:
         journal.delete_requests_to(arrived.part.floor)
         journal.put_meta(FLOOR, arrived.part.floor.to_bytes(8, "big"))
+
+
+def _size_of(*entries: Iterable[Entry]) -> int:
+    return sum(entry.size for entry in chain(*entries))
+
+
+def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """The entries in their order, in pieces of PIECE_BYTES or of one larger entry."""
+    piece: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if piece and size + entry.size > PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(entry)
+        size += entry.size
+    if piece:
+        yield piece
 
 
 def _compact(journal: Journal, index: int, term: int, floor: int) -> None:

@@ -40,6 +40,8 @@ def apply(transaction: WriteTransaction | Held, entry: Entry) -> None:
         match effect.WhichOneof("effect"):
             case "set":
                 change = effect.set
+                if change.keep_ttl and transaction.present(change.cache_name, change.entry) is None:
+                    continue  # the leader has it; this host was full and dropped it, and with it until when it lives
                 transaction.set(
                     change.cache_name,
                     change.entry,

@@ -187,7 +187,7 @@ class Intake:
                 raise Refused(
                     pb.ERROR_TOO_LARGE,
                     f"a value of {len(one.value)} bytes; cache {one.cache_name!r} takes at most "
-                    f"{options.max_value_bytes} (MAX_VALUE_SIZE)",
+                    f"{options.max_value_bytes} (MAX_VALUE_SIZE, or a sixteenth of the file system of LOCATION)",
                 )
 
     def _options(self, cache: str) -> CacheOptions:

@@ -7,7 +7,9 @@ import gc
 import logging
 import shutil
 import signal
+import time
 from contextlib import contextmanager
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError
@@ -29,8 +31,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_hacache.node")
 
+# A node that is full again so soon would be full for ever: whoever runs it has to know.
+STARTS_OVER_EVERY_S = 60.0
 # How many new objects make the garbage collector look at them. Messages hold no cycles: there is little to find.
 YOUNG_OBJECTS = 20_000
+
+
+class End(Enum):
+    """How the life of a node ended."""
+
+    STOPPED = "stopped"
+    FAILED = "failed"
+    FULL = "full"  # it could not apply what is committed, whatever it dropped
 
 
 def run(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> int:
@@ -39,18 +51,25 @@ def run(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions
     Raises ConfigurationError, ReplicaError or LinkError where it cannot start.
     """
     with _only_node_of(location):
-        return _run_loop(_serve(config, location, caches))
+        began = -STARTS_OVER_EVERY_S
+        while True:
+            end = _run_loop(_serve(config, location, caches))
+            if end is not End.FULL or time.monotonic() - began < STARTS_OVER_EVERY_S:
+                return 0 if end is End.STOPPED else 1
+            began = time.monotonic()
+            logger.critical("%s starts over as a fresh node: what it held did not fit any more", location)
 
 
-def _run_loop(main: Coroutine[Any, Any, int]) -> int:
+def _run_loop(main: Coroutine[Any, Any, End]) -> End:
     try:
         import uvloop  # noqa: PLC0415 - only the node wants it, and it may not be installed
     except ImportError:
         return asyncio.run(main)
-    return int(uvloop.run(main))
+    end: End = uvloop.run(main)
+    return end
 
 
-async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> int:
+async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> End:
     descriptors.raise_limit()
     size = sum(options.size_limit for options in caches.values())
     replica = Replica.open(location, writable=True, map_size=map_size_for(size), keeps_journal=True)
@@ -75,7 +94,10 @@ async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, Cac
             end.cancel()
         await node.stop()
         logger.info("%s has stopped", node.addr)
-        return 1 if node.failed.is_set() else 0
+        if node.starts_over:
+            replica.erase()
+            return End.FULL
+        return End.FAILED if node.failed.is_set() else End.STOPPED
     finally:
         page.revoke()
         replica.close()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from django_hacache.consensus.requests import Recorded
-    from django_hacache.replica.transaction import ReadTransaction, WriteTransaction
+    from django_hacache.replica.transaction import Item, ReadTransaction, WriteTransaction
 
 # A part is what the event loop does in one go; a larger value is a part of its own.
 PART_BYTES = 128 << 10
@@ -139,6 +139,9 @@ class Held:
             self._transaction.set(
                 cache, key, value, version=version, expires_at=expires_at, keep_ttl=keep_ttl
             )
+
+    def present(self, cache: str, key: str) -> Item | None:
+        return self._transaction.present(cache, key)
 
     def delete(self, cache: str, key: str) -> bool:
         return self._holds(cache, replica_key(key)) and self._transaction.delete(cache, key)

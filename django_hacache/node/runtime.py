@@ -17,13 +17,14 @@ from django_hacache.consensus import messages as core_messages
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
 from django_hacache.consensus.state import Role
-from django_hacache.exceptions import ReplicaBroken, ReplicaError
+from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.link.server import LinkServer
 from django_hacache.node import codec
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
+from django_hacache.node.full import RoomMaker
 from django_hacache.node.intake import Intake, Reply, Token
 from django_hacache.node.lane import InboundLane, Lane, LaneServer
 from django_hacache.node.peers import PeerStream, without_a_vote
@@ -31,7 +32,7 @@ from django_hacache.node.report import Report, role_of
 from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
-from django_hacache.node.upkeep import Upkeep, limits_within
+from django_hacache.node.upkeep import Upkeep, gate_of, limits_within, values_within
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
@@ -57,6 +58,7 @@ SOON_MS = 10
 STREAMS_END_S = 0.5
 # Held in memory and in the replica: twice this. What a node misses in a restart is a few MiB.
 LOG_BYTES = 16 << 20
+LOG_SHARE = 16  # of the file system
 FORWARD_LEVEL = core_messages.AckLevel.LEADER
 
 
@@ -89,6 +91,8 @@ class Node:
         self._replica = replica
         self._page = page
         self.failed = asyncio.Event()
+        # It failed because nothing fits, and goes on from nothing.
+        self.starts_over = False
         self._handed_over = asyncio.Event()
         self._stopping = False
         # Waits and names come from it, no secrets; SystemRandom asks the kernel each time.
@@ -96,8 +100,12 @@ class Node:
         me = config.me()
         self.addr = me.addr
         others = [host for host in config.hosts if host.addr != me.addr]
-        self._decider = Decider(replica)
-        self._durable = Durable(replica)
+        limits = limits_within(caches, capacity)
+        caches = values_within(caches, capacity)
+        gate = gate_of(replica, limits)
+        self._decider = Decider(replica, gate)
+        self._room = RoomMaker(replica)
+        self._durable = Durable(replica, self._room.store)
         now = now_ms()
         found = load(replica, rng)
         self.core = Core(
@@ -105,7 +113,7 @@ class Node:
                 addr=me.addr,
                 peers=tuple(host.addr for host in others),
                 election_timeout=int(config.election_timeout_s * 1000),
-                log_bytes=min(LOG_BYTES, capacity // 8),
+                log_bytes=min(LOG_BYTES, capacity // LOG_SHARE),
             ),
             found.hard,
             found.log,
@@ -152,7 +160,7 @@ class Node:
             replica, self._routes.send_request, self._transfer_ended, self.core.table
         )
         self._receiver = SnapshotReceiver(self)
-        self._upkeep = Upkeep(self.core, replica, self._decider, limits_within(caches, capacity))
+        self._upkeep = Upkeep(self.core, replica, self._decider, limits, gate)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0
@@ -176,6 +184,7 @@ class Node:
         for addr, peer in self._peers.items():
             peer.start()
             self._lanes[addr].start()
+        self._room.prepare()
         self.core.tick(now_ms())
         self._carry_out()
 
@@ -227,7 +236,8 @@ class Node:
             return
         if ready.apply:
             self._decider.applied(core.state.applied)
-            self._upkeep.applied()
+            if self._upkeep.applied(ready.apply, now_ms()):
+                self._kick()
         self._page.note_applied(core.state.applied)
         if ready.lease_until is not None:
             self._page.grant(ready.lease_until * MS)
@@ -258,6 +268,7 @@ class Node:
             "%s stops: it cannot store what it must remember: %s", self.addr, error, exc_info=not expected
         )
         self._page.revoke()
+        self.starts_over = isinstance(error, ReplicaFull)
         if isinstance(error, ReplicaBroken):
             try:
                 self._replica.set_aside(error)
@@ -287,6 +298,7 @@ class Node:
                 if self._routes.append_moves(peer):
                     self.core.append_moves(peer, now)
         try:
+            self._replica.recheck()
             self.core.tick(now)
             self._upkeep.run(now)
         except ReplicaError as error:

@@ -303,6 +303,20 @@ class Environment:
         """How much of the file LMDB has taken so far; it never gives any back."""
         return (self.lmdb.info()["last_pgno"] + 1) * PAGE_BYTES
 
+    def lengths(self) -> tuple[int, int]:
+        """The longest that the file may become, and how long it is, in bytes."""
+        known = self.lmdb.info()
+        return known["map_size"], (known["last_pgno"] + 1) * PAGE_BYTES
+
+    def grow(self, by: int) -> bool:
+        """Let the file become longer by so many bytes; False while this process reads. Other processes follow."""
+        with self._remapping:
+            if self._reads_of_this_process():
+                return False
+            with self.errors():
+                self.lmdb.set_mapsize(self.lmdb.info()["map_size"] + by)
+            return True
+
     def begin_read(self) -> lmdb.Transaction[bytes]:
         """A read transaction; tried again after a growth of the map or with the reader table full."""
         try:
@@ -311,6 +325,11 @@ class Environment:
             self.recover(error)
         with self.errors():
             return self.lmdb.begin()
+
+    def begin_look(self) -> lmdb.Transaction[memoryview]:
+        """A read transaction of this process's only thread: what it reads are views, valid until its end."""
+        with self.errors():
+            return self.lmdb.begin(buffers=True)
 
     def begin_write(self) -> lmdb.Transaction[memoryview]:
         """The write transaction: there is one at a time, over all processes.

@@ -70,12 +70,11 @@ class Surplus(NamedTuple):
     of_all: bool  # whether so many looks see the whole cache
 
 
-def surplus(used: Usage, limits: Limits, size: int) -> Surplus | None:
+def surplus(used: Usage, limits: Limits, size: int, most: int = MAX_SURPLUS_KEYS) -> Surplus | None:
     """What has to go of a cache that takes `used`; None where nothing has to.
 
     With more than `max_entries` one of `cull_frequency` entries goes, as Django documents, and with 0 all of
-    them. Besides, `size` bytes go. At most MAX_SURPLUS_KEYS a call (with CULL_FREQUENCY 0: all): the next call
-    goes on.
+    them. Besides, `size` bytes go. At most `most` keys a call (with CULL_FREQUENCY 0: all): the next call goes on.
     """
     count = 0
     if limits.max_entries is not None and used.entries > limits.max_entries:
@@ -83,8 +82,8 @@ def surplus(used: Usage, limits: Limits, size: int) -> Surplus | None:
             count = used.entries
         else:
             count = max(used.entries // limits.cull_frequency, used.entries - limits.max_entries)
-            count = min(count, MAX_SURPLUS_KEYS)
-    bound = max(count, MAX_SURPLUS_KEYS if size > 0 else 0)
+            count = min(count, most)
+    bound = max(count, most if size > 0 else 0)
     if bound == 0:
         return None
     of_usual_size = min(size * used.entries // max(used.bytes, 1) + 1, bound)
@@ -198,10 +197,10 @@ def reclaim(transaction: WriteTransaction, cache: str, limits: Limits) -> None:
     """One bounded step: remove what has expired, then what is above the limits."""
     gone = transaction.expired(cache, boottime_ns(), EXPIRED_LOOKS_A_STEP)
     if gone:
-        transaction.remove_keys(cache, gone)
-    gone = transaction.surplus(cache, limits)
-    if gone:
-        transaction.remove_keys(cache, gone)
+        transaction.remove_keys(cache, (one.key for one in gone))
+    surplus_keys = transaction.surplus(cache, limits)
+    if surplus_keys:
+        transaction.remove_keys(cache, surplus_keys)
 
 
 def _make_room(replica: Replica, cache: str, share: int) -> None:

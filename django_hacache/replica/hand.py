@@ -43,7 +43,7 @@ class Hand:
     say little of the others.
     """
 
-    def __init__(self, cursor: lmdb.Cursor[memoryview], state: bytes) -> None:
+    def __init__(self, cursor: lmdb.Cursor[bytes | memoryview], state: bytes) -> None:
         """`state` is what `state()` returned after the last step, empty before the first one."""
         self._cursor = cursor
         known = _STATE.unpack_from(state) if state else (0, 0, SAMPLE_EVERY, 0)
@@ -73,13 +73,13 @@ class Hand:
         self._rest()
         return seen
 
-    def expired(self, now_ns: int, looks: int) -> list[bytes]:
-        """The keys of the entries that have expired at `now_ns`, of the next `looks`; it stops at the end."""
+    def expired(self, now_ns: int, looks: int) -> list[Sight]:
+        """The entries that have expired at `now_ns`, of the next `looks`; it stops at the end."""
         cursor = self._cursor
         if not cursor.set_range(self._place) and not cursor.first():
             return []
         some = islice(cursor.iternext(), looks)
-        found = [bytes(key) for key, raw in some if 0 < _header(raw)[0] <= now_ns]
+        found = [_sight(key, raw) for key, raw in some if 0 < _header(raw)[0] <= now_ns]
         self._rest()
         return found
 
@@ -101,6 +101,6 @@ class Hand:
         self._place = bytes(self._cursor.key()) if self._cursor.next() else b""
 
 
-def _sight(key: memoryview, raw: memoryview) -> Sight:
+def _sight(key: bytes | memoryview, raw: bytes | memoryview) -> Sight:
     expires_at, version = _header(raw)
     return Sight(version, expires_at, bytes(key), len(key) + len(raw))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ReplicaError
@@ -41,7 +41,8 @@ def occupying(directory: Path) -> Iterator[None]:
     try:
         _lock(descriptor, lambda: lock_for_open_file(descriptor), tries=LOOKS_MAX)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # on a full file system people are not told who it is
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)

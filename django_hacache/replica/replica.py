@@ -162,6 +162,12 @@ class Replica:
 
         _transact(environment, empty)
 
+    def erase(self) -> None:
+        """Forget everything, the journal included. The file stays: whoever has it mapped would keep its room taken."""
+        with self.write() as transaction:
+            transaction.empty()
+            transaction.journal.erase()
+
     def set_aside(self, reason: ReplicaBroken) -> None:
         """Close a file that is damaged and move it away; this object is of no use after that.
 
@@ -275,20 +281,24 @@ class Replica:
             yield ReadTransaction(environment, txn, environment.caches)
 
     @contextmanager
-    def snapshot(self) -> Iterator[ReadTransaction]:
+    def snapshot(self, *, views: bool = False) -> Iterator[ReadTransaction]:
         """A consistent picture of everything, as long as the block lasts, while writes go on beside it.
+
+        `views`: looking at large entries copies nothing.
 
         The pages it sees are not reused meanwhile: the file grows by what is written during a long snapshot.
         """
         environment = self._environment
-        txn, known = environment.begin_read(), dict(environment.caches)
+        begin = environment.begin_look if views else environment.begin_read
+        txn: lmdb.Transaction[bytes | memoryview] = begin()
+        known = dict(environment.caches)
         try:
             while missing := [name for name in caches(txn) if name not in known]:
                 txn.abort()
                 for name in missing:
                     environment.database(name)
                 known = dict(environment.caches)
-                txn = environment.begin_read()
+                txn = begin()
             yield ReadTransaction(environment, txn, known)
         except lmdb.Error as error:  # an OSError is the caller's own
             raise environment.error(error) from error
@@ -343,6 +353,15 @@ class Replica:
         if self._maintenances % READER_CHECK_EVERY == 0:
             with environment.errors():
                 environment.lmdb.reader_check()
+
+    def grow(self, by: int) -> bool:
+        """Let the file become longer than its map was, by so many bytes, where the file system has room for that.
+
+        No other thread may be reading. False where it has none, or where this process reads.
+        """
+        environment = self._environment
+        map_bytes, file_bytes = environment.lengths()
+        return map_bytes - file_bytes < environment.growth_bytes() and environment.grow(by)
 
     def replaced(self) -> bool:
         """Whether the directory was wiped or the file replaced since it was opened."""

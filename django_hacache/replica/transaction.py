@@ -19,6 +19,7 @@ from django_hacache.replica.environment import PAGE_BYTES
 from django_hacache.replica.hand import Hand
 from django_hacache.replica.journal import Journal, JournalReader
 from django_hacache.replica.layout import ENTRIES, FIXED, HEADER, HEADER_BYTES, NUMBER_KEY, Entry, replica_key
+from django_hacache.replica.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
     from django_hacache.replica.environment import Environment
     from django_hacache.replica.eviction import Limits, Surplus
+    from django_hacache.replica.hand import Sight
 
 _header = HEADER.pack
 
-EXPIRY_HAND, AGE_HAND = b"hand.expiry:", b"hand.age:"
+EXPIRY_HAND, AGE_HAND, ROOM_HAND = b"hand.expiry:", b"hand.age:", b"hand.room:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
 
@@ -62,6 +64,8 @@ class ReadTransaction:
         self.environment = environment
         self._txn = txn
         self._caches = caches
+        # Where the hands stand, by their marks: whoever looks again gives the same dict.
+        self.hands: dict[bytes, bytes] = {}
 
     def _database(self, cache: str) -> lmdb._Database | None:
         return self._caches.get(cache)
@@ -117,6 +121,48 @@ class ReadTransaction:
                     total.update(len(part).to_bytes(8, "big"))
                     total.update(part)
         return total.digest()
+
+    def room(self) -> Room:
+        """What the file holds, and what it can still take."""
+        environment = self.environment
+        used = sum(usage(self._txn, database).bytes for database in environment.fixed)
+        used += sum(self.usage(cache).bytes for cache in self.caches())
+        map_bytes, file_bytes = environment.lengths()
+        return Room(map_bytes, file_bytes, used, environment.growth_bytes())
+
+    def expired(self, cache: str, now_ns: int, looks: int) -> list[Sight]:
+        """What has expired at `now_ns`, of the `looks` entries that the hand comes to next."""
+        with self._hand(EXPIRY_HAND, cache) as hand:
+            return hand.expired(now_ns, looks) if hand else []
+
+    def oldest(self, cache: str, wanted: Surplus) -> list[bytes]:
+        """Old replica keys: what is wanted of the entries that the hand comes to next."""
+        with self._hand(AGE_HAND, cache) as hand:
+            return eviction.oldest(hand, wanted) if hand else []
+
+    def neighbours(self, cache: str, count: int) -> list[bytes]:
+        """So many replica keys that stand together, whatever their age; where they end the next call goes on."""
+        with self._hand(ROOM_HAND, cache) as hand:
+            return [one.key for one in hand.look(count)] if hand else []
+
+    @contextmanager
+    def _hand(self, kind: bytes, cache: str) -> Iterator[Hand | None]:
+        """One hand of a cache, for the length of a step; None where there is no such cache."""
+        database = self._database(cache)
+        if database is None:
+            yield None
+            return
+        mark = kind + cache.encode()
+        with self._txn.cursor(db=database) as cursor:
+            hand = Hand(cursor, self._place_of(mark))
+            yield hand
+        self._note_place(mark, hand.state())
+
+    def _place_of(self, mark: bytes) -> bytes:
+        return self.hands.get(mark, b"")
+
+    def _note_place(self, mark: bytes, state: bytes) -> None:
+        self.hands[mark] = state
 
 
 class WriteTransaction(ReadTransaction):
@@ -261,11 +307,6 @@ class WriteTransaction(ReadTransaction):
             if name not in FIXED and not name.startswith(ENTRIES):
                 self._txn.drop(self.environment.lmdb.open_db(name, txn=self._txn))
 
-    def expired(self, cache: str, now_ns: int, looks: int) -> list[bytes]:
-        """The replica keys that have expired at `now_ns`, of the `looks` entries that the hand comes to next."""
-        with self._hand(EXPIRY_HAND, cache) as hand:
-            return hand.expired(now_ns, looks)
-
     def surplus(self, cache: str, limits: Limits) -> list[bytes]:
         """Old replica keys that have to go for the cache to be within `limits` (see eviction.surplus)."""
         used = self.usage(cache)
@@ -275,27 +316,19 @@ class WriteTransaction(ReadTransaction):
         wanted = eviction.surplus(used, limits, size)
         return [] if wanted is None else self.oldest(cache, wanted)
 
-    def oldest(self, cache: str, wanted: Surplus) -> list[bytes]:
-        """Old replica keys: what is wanted of the entries that the hand comes to next."""
-        with self._hand(AGE_HAND, cache) as hand:
-            return eviction.oldest(hand, wanted)
-
-    @contextmanager
-    def _hand(self, kind: bytes, cache: str) -> Iterator[Hand]:
-        """One hand of a cache, for the length of a step: where it stands is kept with the replica."""
-        mark = kind + cache.encode()
-        with self._txn.cursor(db=self._database(cache)) as cursor:
-            hand = Hand(cursor, self.host_mark(mark) or b"")
-            yield hand
-        self.set_host_mark(mark, hand.state())
-
     def missing_headroom(self) -> int:
-        """Bytes that have to be freed so that the next writes find room on a nearly full file system."""
-        growth = self.environment.growth_bytes()
+        """Bytes that have to be freed so that the next writes find room where the file can hardly grow."""
+        map_bytes, file_bytes = self.environment.lengths()
+        growth = min(self.environment.growth_bytes(), map_bytes - file_bytes)
         if growth >= eviction.HEADROOM_BYTES:
             return 0
-        used = sum(self.usage(cache).bytes for cache in self.caches())
-        return eviction.HEADROOM_BYTES - growth - (self.environment.file_bytes() - used)
+        return eviction.HEADROOM_BYTES - self.room().free
+
+    def _place_of(self, mark: bytes) -> bytes:
+        return self.host_mark(mark) or b""
+
+    def _note_place(self, mark: bytes, state: bytes) -> None:
+        self.set_host_mark(mark, state)
 
 
 def item_of(raw: bytes | memoryview) -> Item:

@@ -260,9 +260,9 @@ def test_a_change_of_a_version_needs_something_present(leader):
     assert leader.decide(insert=unchanged_since(0, "value")) == (False, pb.REASON_ABSENT)
 
 
-def test_remove_of_a_missing_key_has_no_effect(leader):
+def test_remove_of_a_missing_key_is_told_absent_and_still_goes_to_hosts_that_may_hold_it(leader):
     assert leader.decide(remove=removed()) == (False, pb.REASON_ABSENT)
-    assert not leader.latest()
+    assert leader.latest() == ["delete"]
 
 
 def test_remove_takes_effect_once(leader):

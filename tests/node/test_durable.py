@@ -12,7 +12,7 @@ from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.consensus.transfer import Part
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.node import durable
-from django_hacache.node.durable import Durable, applied_place, load
+from django_hacache.node.durable import PIECE_BYTES, Durable, applied_place, load
 from django_hacache.node.parts import REQUESTS, Arrived, place_of
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.environment import FILE_NAME
@@ -286,3 +286,33 @@ def test_an_entry_that_is_older_than_this_host_s_uptime_is_stored(restart):
     log = [Entry(1, 5, born=-HOUR_MS)]
     _, found = restart(Ready(entries=log))
     assert entries_of(found) == log
+
+
+def test_what_is_large_is_stored_in_pieces_and_a_piece_is_found_in_its_order(restart):
+    value = bytes(PIECE_BYTES // 2)
+    log = [entry(index, key=f"k{index}", value=value, req_id=f"r{index}") for index in range(1, 8)]
+    replica, found = restart(
+        Ready(entries=log, apply=log[:6], compact_to=2, compact_term=1, hard_state=HARD), floor=1
+    )
+    assert (found.hard, found.applied, found.log.base_index) == (HARD, 6, 2)
+    assert entries_of(found) == log[2:]
+    assert [req_id for req_id, _ in found.requests] == ["r2"]
+    assert [replica.get("c", f"k{index}") is not None for index in range(1, 8)] == [True] * 6 + [False]
+
+
+def test_a_piece_that_is_not_stored_leaves_those_before_it(open_replica, rng):
+    stored = []
+
+    def store(write, size):
+        if len(stored) == 4:
+            raise ReplicaError("no more")
+        write()
+        stored.append(write)
+
+    log = [entry(index, key=f"k{index}", value=bytes(PIECE_BYTES)) for index in range(1, 4)]
+    with pytest.raises(ReplicaError, match="no more"):
+        Durable(open_replica(), store).write(Ready(entries=log, apply=log, hard_state=HARD), HARD, 0)
+    found = load(open_replica(), rng)
+    assert found.hard == HARD
+    assert entries_of(found) == log
+    assert found.applied == 0

@@ -10,7 +10,15 @@ from django_hacache.consensus.messages import AckLevel, Generation
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
-from django_hacache.node.upkeep import EVERY_IDLE_MS, Upkeep, limits_within
+from django_hacache.node.gate import most_of
+from django_hacache.node.upkeep import (
+    EVERY_IDLE_MS,
+    REMOVAL_BYTES,
+    Upkeep,
+    gate_of,
+    limits_within,
+    values_within,
+)
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.eviction import Limits
 from django_hacache.wire import cache_pb2 as pb
@@ -26,7 +34,8 @@ class Leader:
     def __init__(self, replica, rng, limits, peers=()):
         self.replica = replica
         self.durable = Durable(replica)
-        decider = Decider(replica)
+        gate = gate_of(replica, limits)
+        decider = Decider(replica, gate)
         self.decider = decider
         self.now = boottime_ns() // MS
         found = load(replica, rng)
@@ -40,7 +49,7 @@ class Leader:
             rng=rng,
             size_of=pb.CacheRequest.ByteSize,
         )
-        self.upkeep = Upkeep(self.core, replica, decider, limits)
+        self.upkeep = Upkeep(self.core, replica, decider, limits, gate)
         self.changes = 0
 
     def pass_time(self, ms):
@@ -55,7 +64,7 @@ class Leader:
         self.durable.write(ready, self.core.hard, self.core.table.floor)
         if ready.apply:
             self.decider.applied(self.core.state.applied)
-            self.upkeep.applied()
+            self.upkeep.applied(ready.apply, self.now)
 
     def lead(self):
         for _ in range(100):
@@ -171,3 +180,60 @@ def test_a_removal_of_an_earlier_leadership_holds_up_none_of_a_later_one(leader,
     leader.upkeep._removing["c"] = ((generation or hard.generation, hard.term + term), 1_000_000)
     leader.pass_time(500 + 2 * EVERY_IDLE_MS)
     assert leader.stored() == []
+
+
+def test_the_size_is_looked_at_in_every_step_whatever_else_has_to_go(leader):
+    limit = 1 << 20
+    leader = leader(Limits(limit, None, 3))
+    for number in range(100):
+        leader.insert(f"short{number}", ttl_ms=500)
+        leader.insert(str(number), bytes(50_000))
+        leader.pass_time(100)
+        assert leader.replica.usage("c").bytes <= most_of(limit)
+    leader.pass_time(EVERY_IDLE_MS)
+    assert leader.replica.usage("c").bytes <= limit
+
+
+def test_the_number_of_entries_is_looked_at_in_every_step_whatever_else_has_to_go(leader):
+    leader = leader(Limits(32 << 20, 20, 3))
+    for number in range(100):
+        leader.insert(f"short{number}", ttl_ms=500)
+        leader.insert(str(number))
+        leader.pass_time(100)
+    assert leader.replica.usage("c").entries <= 30
+
+
+@pytest.mark.parametrize("size", [500, 50_000])
+def test_eviction_keeps_pace_with_writes_between_two_ticks(leader, size):
+    limit = 1 << 20
+    leader = leader(Limits(limit, None, 3))
+    for number in range(6 * limit // (size + 100)):
+        leader.insert(f"k{number}", bytes(size))
+        assert leader.replica.usage("c").bytes <= most_of(limit)
+    assert leader.stored()[-1] == f"k{number}"
+
+
+def test_a_removal_of_many_keys_is_several_entries_of_a_bounded_size(leader):
+    leader = leader(Limits(32 << 20, 50, 0))
+    padding = "x" * 400
+    changes = [
+        pb.Change(insert=pb.Insert(cache_name="c", entry=f"{number}{padding}", value=b"1"))
+        for number in range(2000)
+    ]
+    request = pb.CacheRequest(batch=pb.Batch(changes=changes, req_id="many"))
+    before = leader.core.state.log.last_index + 1
+    leader.core.submit("many", request, AckLevel.QUORUM, None, timeout=5000, now=leader.now)
+    leader.carry_out()
+    leader.pass_time(2 * EVERY_IDLE_MS)
+    log = leader.core.state.log
+    removals = [log.entry(index) for index in range(before + 1, log.last_index + 1)]
+    assert len(leader.stored()) == 1
+    assert len(removals) > 1
+    assert max(len(one.effect) for one in removals) < 2 * REMOVAL_BYTES
+
+
+def test_values_that_a_file_system_cannot_hold_in_one_piece_are_too_large_for_it():
+    caches = {"default": options_of("default")}
+    largest = caches["default"].max_value_bytes
+    assert values_within(caches, 1 << 40)["default"].max_value_bytes == largest
+    assert values_within(caches, largest)["default"].max_value_bytes == largest // 16

@@ -326,7 +326,7 @@ def test_a_replica_holds_what_a_dictionary_would(tmp_path_factory, changes):
                     expected.clear()
         assert list(transaction.items("c")) == [expected[key] for key in sorted(expected)]
         assert transaction.usage("c").entries == len(expected)
-        assert transaction.expired("c", 10, 10) == [
+        assert [one.key for one in transaction.expired("c", 10, 10)] == [
             key.encode() for key in sorted(expected) if expected[key][3] == 5
         ]
     replica.close()

@@ -1,0 +1,123 @@
+"""Whether the leader may put a change into the order now, or has to wait until something has gone for it.
+
+Eviction follows what is written; a writer that is faster waits here, so that what is in the order always fits. Numbers
+in, yes or no out: it knows neither LMDB nor the core, and is told what the replica holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from django_hacache.replica.eviction import Limits
+    from django_hacache.replica.room import Room
+
+# A cache may be beyond its SIZE_LIMIT by a share of it and this many bytes; then its writers wait.
+MARGIN_SHARE = 4
+MARGIN_MIN = 1 << 20
+# What LMDB takes for an entry beside its bytes: a part of a page, or the rest of its last one.
+SMALL_BYTES = 1024
+SMALL_COST, PAGE_COST = 64, 4096
+# A change is stored in the log and in its cache.
+TIMES_STORED = 2
+# Waiting begins where so much of the headroom is used up; removals may take half of what is left then.
+WAIT_SHARE = 2
+
+
+class Look(NamedTuple):
+    """What a replica holds: the room of its file, and the bytes that each cache takes."""
+
+    room: Room
+    used: Mapping[str, int]
+
+
+def cost_of(size: int) -> int:
+    """What a change of so many bytes takes of the file at most."""
+    return TIMES_STORED * (size + (PAGE_COST if size > SMALL_BYTES else SMALL_COST))
+
+
+def most_of(limit: int) -> int:
+    """How many bytes a cache with this SIZE_LIMIT may take before its writers wait."""
+    return limit + limit // MARGIN_SHARE + MARGIN_MIN
+
+
+class Gate:
+    """Counts what is in the order and not applied yet, beside what the replica holds.
+
+    Args:
+        limits: of each cache.
+        unknown: the limits of a cache that only other hosts know.
+        look: tells what the replica holds; called when what was seen last leaves no room.
+    """
+
+    def __init__(self, limits: Mapping[str, Limits], unknown: Limits, look: Callable[[], Look]) -> None:
+        self._limits = limits
+        self._unknown = unknown
+        self._look = look
+        self._ahead: deque[tuple[int, str, int]] = deque()
+        self._ahead_of: Counter[str] = Counter()
+        self._cost_ahead = 0
+        self._seen: Look | None = None
+        self._stale = True
+        # What has to go for the change that waits, beside what lacks anyway.
+        self.wanted = 0
+
+    def has_room(self, cache: str, size: int, *, removal: bool) -> bool:
+        """Whether a change of so many bytes may be ordered; `removal`: it takes nothing of its cache."""
+        if self._fits(cache, size, removal=removal):
+            return True
+        if self._stale:
+            self.seen(self._look())
+            if self._fits(cache, size, removal=removal):
+                return True
+        self.wanted = max(self.wanted, cost_of(size))
+        return False
+
+    def _fits(self, cache: str, size: int, *, removal: bool) -> bool:
+        if self._seen is None:
+            return False
+        room, used = self._seen
+        kept = room.headroom // WAIT_SHARE
+        if removal:
+            return self._cost_ahead + cost_of(size) <= room.free - kept // 2
+        if self._cost_ahead + cost_of(size) > room.free - kept:
+            return False
+        limit, taken, ahead = self._limit_of(cache), used.get(cache, 0), self._ahead_of[cache]
+        # One alone may be larger than the margin.
+        return taken + ahead + size <= most_of(limit) or (taken <= limit and ahead == 0)
+
+    def _limit_of(self, cache: str) -> int:
+        return self._limits.get(cache, self._unknown).size_limit
+
+    def ordered(self, index: int, cache: str, size: int) -> None:
+        """A change has its place at `index`."""
+        self._ahead.append((index, cache, size))
+        self._ahead_of[cache] += size
+        self._cost_ahead += cost_of(size)
+
+    def applied(self, index: int) -> None:
+        """The replica now holds everything up to `index`."""
+        ahead = self._ahead
+        while ahead and ahead[0][0] <= index:
+            _, cache, size = ahead.popleft()
+            self._ahead_of[cache] -= size
+            self._cost_ahead -= cost_of(size)
+        self._stale = True
+
+    def abandon(self) -> None:
+        """What was ordered and not applied may never come."""
+        self._ahead.clear()
+        self._ahead_of.clear()
+        self._cost_ahead = 0
+
+    def seen(self, look: Look) -> None:
+        """This is what the replica holds now."""
+        self._seen = look
+        self._stale = False
+
+    def time_passed(self) -> None:
+        """Others may have given room back."""
+        self._stale = True

@@ -1,0 +1,129 @@
+"""A host without room: what is committed is applied all the same, and what it drops for that is a miss on it alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_hacache.consensus.messages import Entry
+from django_hacache.consensus.state import HardState, Ready
+from django_hacache.exceptions import ReplicaFull
+from django_hacache.node.decide import Decider
+from django_hacache.node.durable import Durable, load
+from django_hacache.node.full import RoomMaker
+from django_hacache.node.reserve import FILE_NAME as RESERVE_NAME
+from django_hacache.replica.replica import Replica
+from django_hacache.wire import cache_pb2 as pb
+from tests.replica.conftest import small_tmpfs  # noqa: F401 - a fixture
+
+HARD = HardState("identity", 1, fresh=False)
+MIB = 1 << 20
+
+
+def entry(index, key, value, **more):
+    effect = pb.Effects(effects=[pb.Effect(set=pb.SetEffect(cache_name="c", entry=key, value=value, **more))])
+    return Entry(index, 1, effect.SerializeToString(), born=1000)
+
+
+class Host:
+    """A host that applies one entry after the other."""
+
+    def __init__(self, directory, map_size=1 << 30):
+        self.directory = directory
+        self.map_size = map_size
+        self.index = 0
+        self.start()
+
+    def start(self):
+        self.replica = Replica.open(self.directory, writable=True, map_size=self.map_size, keeps_journal=True)
+        self.maker = RoomMaker(self.replica)
+        self.maker.prepare()
+        self.durable = Durable(self.replica, self.maker.store)
+
+    def apply(self, key, value, **more):
+        self.index += 1
+        one = entry(self.index, key, value, **more)
+        # The log keeps the latest few, as the core has it.
+        kept = max(self.index - 4, 0)
+        self.durable.write(
+            Ready(entries=[one], apply=[one], compact_to=kept or None, compact_term=1), HARD, 0
+        )
+
+    def has(self, key):
+        return self.replica.get("c", key) is not None
+
+
+@pytest.fixture
+def hosts():
+    opened = []
+
+    def opened_in(directory, **arguments):
+        opened.append(Host(directory, **arguments))
+        return opened[-1]
+
+    yield opened_in
+    for host in opened:
+        host.replica.close()
+
+
+@pytest.mark.parametrize("size", [100, 3000, 200_000])
+def test_what_is_committed_is_applied_on_a_file_system_that_is_full(hosts, small_tmpfs, size):  # noqa: F811
+    host = hosts(small_tmpfs)
+    for number in range(8 * MIB // (size + 100)):
+        host.apply(f"k{number}", bytes(size))
+        assert host.has(f"k{number}")
+    assert not host.has("k0")
+
+
+def test_a_node_comes_up_with_a_replica_that_fills_its_file_system(hosts, small_tmpfs, rng):  # noqa: F811
+    host = hosts(small_tmpfs)
+    for number in range(30):
+        host.apply(f"k{number}", bytes(100_000))
+    host.replica.close()
+    (small_tmpfs / RESERVE_NAME).unlink(missing_ok=True)
+    with (
+        (small_tmpfs.parent / "of others").open("wb", buffering=0) as others,
+        pytest.raises(OSError, match="space"),
+    ):
+        while True:
+            others.write(bytes(4096))
+    host.start()
+    found = load(host.replica, rng)
+    assert (found.applied, found.hard) == (30, HARD)
+    assert host.has("k29")
+    host.apply("k30", bytes(100_000))
+    assert host.has("k30")
+
+
+def test_a_map_that_is_full_grows_where_the_file_system_has_room(hosts, tmp_path):
+    host = hosts(tmp_path / "location", map_size=MIB)
+    for number in range(30):
+        host.apply(f"k{number}", bytes(100_000))
+    assert all(host.has(f"k{number}") for number in range(30))
+
+
+def test_what_does_not_fit_into_an_empty_cache_is_an_error(hosts, small_tmpfs):  # noqa: F811
+    host = hosts(small_tmpfs)
+    host.apply("small", b"1")
+    with pytest.raises(ReplicaFull, match="is full"):
+        host.apply("large", bytes(8 * MIB))
+    host.index -= 1
+    host.replica.erase()
+    host.apply("small", b"2")
+    assert host.has("small")
+
+
+def test_a_dropped_entry_is_a_miss_until_it_is_set_again(replica):
+    """That it keeps its time to live says nothing on a host that does not know it any more."""
+    durable = Durable(replica)
+    counted = entry(1, "k", b"2", keep_ttl=True)
+    durable.write(Ready(entries=[counted], apply=[counted]), HARD, 0)
+    assert replica.get("c", "k") is None
+    again = entry(2, "k", b"3")
+    durable.write(Ready(entries=[again], apply=[again]), HARD, 0)
+    assert replica.get("c", "k") == b"3"
+
+
+def test_a_leader_that_has_dropped_an_entry_still_deletes_it_on_the_others(replica):
+    request = pb.CacheRequest(remove=pb.Remove(cache_name="c", entry="dropped"))
+    effect, _ = Decider(replica).evaluate(request, 1, 0)
+    assert [one.WhichOneof("effect") for one in pb.Effects.FromString(effect).effects] == ["delete"]
