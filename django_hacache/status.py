@@ -119,6 +119,14 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherHosts:
+    """A node that the one that was asked takes no part with: its HA_HOSTS names `hosts`, which is another list."""
+
+    addr: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CacheStatus:
     """One alias in this host's replica. Entries that have expired and are not yet reclaimed count too."""
 
@@ -150,6 +158,7 @@ class Status:
     leader: Leader | None = None
     hosts: tuple[HostStatus, ...] = ()
     caches: tuple[CacheStatus, ...] = ()
+    other_hosts: tuple[OtherHosts, ...] = ()
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -269,4 +278,5 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
             for host in ack.hosts
         ),
         caches=tuple(CacheStatus(cache.name, cache.entries, cache.bytes) for cache in ack.caches),
+        other_hosts=tuple(OtherHosts(other.addr, tuple(other.hosts)) for other in ack.other_hosts),
     )

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def digest_of(hosts: Iterable[str]) -> str:
+    """What is equal for two nodes that count the same hosts, in whatever order they list them."""
+    return sha256("\n".join(sorted(set(hosts))).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

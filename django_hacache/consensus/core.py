@@ -166,7 +166,7 @@ class Core(Campaigner):
     def sender(self) -> Sender:
         """How this node signs what it sends."""
         hard = self._state.hard
-        return Sender(self.config.addr, hard.incarnation, hard.generation, hard.fresh)
+        return Sender(self.config.addr, hard.incarnation, hard.generation, hard.fresh, self._hosts)
 
     def leader_lease_left(self, now: int) -> int:
         return self._leases.leader_lease_left(now) if self.role is Role.LEADER else 0
@@ -181,7 +181,7 @@ class Core(Campaigner):
 
     def receive(self, sender: Sender, message: Message, now: int) -> None:
         """Take a message of a peer."""
-        if sender.addr not in self.config.peers:
+        if not self._counts_the_same_hosts(sender, now):
             return
         self._state.peers[sender.addr] = PeerView(sender, now)
         self._formation.met(sender)
@@ -261,6 +261,10 @@ class Core(Campaigner):
         progress = self._replication.progress.get(peer)
         if progress is not None:
             progress.moved_at = progress.append_moved_at = now
+
+    def hosts_differ(self, now: int) -> None:
+        """A node that takes no part, since it counts other hosts, is still there. Tell it again and again."""
+        self._formation.met_another_list(now)
 
     def hand_over(self, now: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""

@@ -42,6 +42,7 @@ class Formation:
         self._majority_fresh_since = NEVER
         self._majority_elsewhere_since = NEVER
         self._promised_at = NEVER
+        self._another_list_at = NEVER
         self.next_probe_at = NEVER
         self.campaign_at = NEVER
 
@@ -52,6 +53,15 @@ class Formation:
         """Note a generation that there is, or that a candidate asks to form: a later one has a greater number."""
         if generation is not None:
             self._highest = max(self._highest, generation.number)
+
+    def met_another_list(self, now: int) -> None:
+        """Somebody counts other hosts. They may have a generation that lives, and a majority of their own."""
+        self._another_list_at = now
+        self._majority_fresh_since = self._majority_elsewhere_since = NEVER
+
+    def _alone(self, now: int) -> bool:
+        """Whether there is nobody who counts other hosts, for all we know now."""
+        return now - self._another_list_at >= self._config.election_timeout
 
     def _fresh_hosts(self, now: int) -> int:
         """Hosts that are fresh for all we know now, this one included."""
@@ -66,7 +76,7 @@ class Formation:
         here and fresh and nobody can hold one.
         """
         state, config = self._state, self._config
-        if not state.hard.fresh:
+        if not state.hard.fresh or not self._alone(now):
             return False
         fresh = self._fresh_hosts(now)
         if fresh < config.quorum:
@@ -92,7 +102,8 @@ class Formation:
     def abandoned(self, now: int, *, leaderless: bool) -> bool:
         """Whether this member's generation has lost its majority for good, so that the member is to start over."""
         state, config = self._state, self._config
-        if state.hard.fresh or not leaderless or self._hosts_elsewhere(now) < config.quorum:
+        elsewhere = self._hosts_elsewhere(now) >= config.quorum and self._alone(now)
+        if state.hard.fresh or not leaderless or not elsewhere:
             self._majority_elsewhere_since = NEVER
             return False
         if self._majority_elsewhere_since == NEVER:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .config import digest_of
 from .election import Election
 from .formation import Formation, new_identity
 from .leases import Leases
@@ -56,6 +57,7 @@ class Member:
         size_of: Callable[[Any], int] = len,
     ) -> None:
         self.config = config
+        self._hosts = digest_of(config.hosts)
         self._rng = rng
         self._state = NodeState(hard, log, applied, now)
         # What had been forgotten of the log itself is found out again, from the log.
@@ -84,8 +86,19 @@ class Member:
     def role(self) -> Role:
         return self._state.role
 
+    def _counts_the_same_hosts(self, sender: Sender, now: int) -> bool:
+        """Whether a majority is the same thing for the sender: those of two lists need have no host in common."""
+        if sender.addr not in self.config.peers:
+            return False
+        if sender.hosts in ("", self._hosts):
+            return True
+        self._formation.met_another_list(now)
+        return False
+
     def _belongs(self, sender: Sender, message: Message | None, now: int) -> bool:
         """Whether a message is of our generation, or of one that this node may join."""
+        if not self._counts_the_same_hosts(sender, now):
+            return False
         if isinstance(message, Probe | ProbeReply):
             return True
         if isinstance(message, LeaderReq | LeaderReqAck) and self.hard.fresh and sender.fresh:

@@ -16,12 +16,16 @@ class Generation(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """Who sent a message. A fresh node has lost its state: its votes and answers do not count."""
+    """Who sent a message. A fresh node has lost its state: its votes and answers do not count.
+
+    `hosts` says which hosts make up the cluster for it (see config.digest_of); an earlier version does not say it.
+    """
 
     addr: str
     incarnation: str
     generation: Generation | None
     fresh: bool
+    hosts: str = ""
 
 
 class AckLevel(Enum):

@@ -211,7 +211,8 @@ class Replication:
     def transfer_ended(self, peer: str, *, complete: bool) -> None:
         """The shell is no longer at sending to `peer`, which has said that its replica is complete, or has not."""
         progress = self.progress.get(peer)
-        if progress is not None:
+        # One to an incarnation that is gone says nothing of the one after it.
+        if progress is not None and progress.transferring:
             progress.transferring = False
             progress.installing = progress.installing and not complete
 

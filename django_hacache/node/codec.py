@@ -36,6 +36,7 @@ def sender_to_wire(sender: core.Sender) -> pb.Sender:
         incarnation=sender.incarnation,
         generation=generation_to_wire(sender.generation),
         fresh=sender.fresh,
+        hosts=sender.hosts,
     )
 
 
@@ -54,7 +55,11 @@ class SenderReader:
 
 def sender_from_wire(sender: pb.Sender) -> core.Sender:
     return core.Sender(
-        sender.addr, sender.incarnation, generation_from_wire(sender, "generation"), sender.fresh
+        sender.addr,
+        sender.incarnation,
+        generation_from_wire(sender, "generation"),
+        sender.fresh,
+        sender.hosts,
     )
 
 

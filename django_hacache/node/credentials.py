@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AUTHORIZATION = "authorization"
 ADDR_KEY = "hacache-addr"
 VERSION_KEY = "hacache-version"
+HOSTS_KEY = "hacache-hosts"
 EXTENSION_VERSION = 1
 
 # Large enough that an oversized value is answered by a sentence instead of a broken stream.
@@ -27,9 +28,14 @@ UNAUTHENTICATED_METADATA_BYTES = 16 << 10
 IDLE_MS = 10_000
 
 
-def metadata(token: str, addr: str) -> tuple[tuple[str, str], ...]:
+def metadata(token: str, addr: str, hosts: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
     """What a node says of itself when it opens a stream."""
-    return ((AUTHORIZATION, token), (ADDR_KEY, addr), (VERSION_KEY, str(EXTENSION_VERSION)))
+    return (
+        (AUTHORIZATION, token),
+        (ADDR_KEY, addr),
+        (VERSION_KEY, str(EXTENSION_VERSION)),
+        (HOSTS_KEY, ",".join(hosts)),
+    )
 
 
 def authenticated(given: Iterable[tuple[str, str | bytes]], token: str) -> bool:

@@ -26,6 +26,7 @@ from django_hacache.link.framing import FrameReader, Oversize, frame
 from django_hacache.node import credentials
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.passage import Passage
+from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -226,9 +227,16 @@ class InboundLane(_Pipe):
 class LaneServer:
     """Accepts the lanes that the peers open."""
 
-    def __init__(self, config: ClusterConfig, peers: frozenset[str], events: LaneEvents) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        peers: frozenset[str],
+        events: LaneEvents,
+        roster: Roster | None = None,
+    ) -> None:
         self._config = config
         self._peers = peers
+        self._roster = roster or Roster(config)
         self.events = events
         self.limit = config.buf_client << 20
         self.complaints = Complaints(logger)
@@ -277,7 +285,10 @@ class LaneServer:
         """Why the sender of `hello` gets no lane; empty where it gets one."""
         if not hmac.compare_digest(hello.token.encode(), self._config.auth_token.encode()):
             return "the token is missing or wrong"
-        return "" if hello.addr in self._peers else "its address is not among the HA_HOSTS of this node"
+        if hello.addr not in self._peers:
+            return "its address is not among the HA_HOSTS of this node"
+        # Which hosts differ the stream has said.
+        return "" if hello.hosts in ("", self._roster.digest) else "it has another HA_HOSTS than this node"
 
     def entered(self, lane: InboundLane) -> None:
         self._strangers.discard(lane)
@@ -344,13 +355,22 @@ class _OutboundPipe(_Pipe):
 class Lane:
     """The opener's end of the lane to one peer: opened once its port is known, and again for ever."""
 
-    def __init__(self, config: ClusterConfig, me: Host, peer: Host, events: LaneEvents, rng: Random) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        me: Host,
+        peer: Host,
+        events: LaneEvents,
+        rng: Random,
+        roster: Roster | None = None,
+    ) -> None:
         self.addr = peer.addr
         self._config = config
         self._peer = peer
         self._events = events
         self._rng = rng
-        self._hello = pb.LaneHello(token=config.auth_token, addr=me.addr)
+        hosts = (roster or Roster(config)).digest
+        self._hello = pb.LaneHello(token=config.auth_token, addr=me.addr, hosts=hosts)
         self._complaints = Complaints(logger)
         self._port = 0
         self._announced = asyncio.Event()

@@ -17,6 +17,7 @@ from django_hacache.exceptions import ConfigurationError
 from django_hacache.node import credentials
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.outbox import Outbox
+from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -54,13 +55,22 @@ class PeerEvents(Protocol):
 class PeerStream:
     """The outgoing stream to one peer."""
 
-    def __init__(self, config: ClusterConfig, me: Host, peer: Host, events: PeerEvents, rng: Random) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig,
+        me: Host,
+        peer: Host,
+        events: PeerEvents,
+        rng: Random,
+        roster: Roster | None = None,
+    ) -> None:
         self.addr = peer.addr
         self._config = config
         self._peer = peer
         self._events = events
         self._rng = rng
-        self._metadata = credentials.metadata(config.auth_token, me.addr)
+        self._roster = roster or Roster(config)
+        self._metadata = credentials.metadata(config.auth_token, me.addr, self._roster.hosts)
         self._outbox: Outbox[pb.CacheRequest] | None = None
         self._task: asyncio.Task[None] | None = None
         # The message that is being written: since when, and how many bytes.
@@ -150,6 +160,8 @@ class PeerStream:
                     pass
                 return True
             self.is_base = False
+            if self._roster.refusal_of(self.addr, info.mgmt_ack.leader_info.hosts):
+                return False
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
             self._events.peer_connected(self.addr, info.mgmt_ack.leader_info.lane_port)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from django_hacache.consensus.core import Core
+    from django_hacache.node.roster import Roster
     from django_hacache.replica.replica import Replica
 
 PEER_ANSWER_S = 1.0
@@ -49,6 +50,7 @@ class Report:
         lanes: Callable[[], list[str]],
         is_base: Callable[[str], bool],
         lane_port: Callable[[], int],
+        roster: Roster,
     ) -> None:
         self._core = core
         self._replica = replica
@@ -64,6 +66,7 @@ class Report:
         self._lanes = lanes
         self._is_base = is_base
         self._lane_port = lane_port
+        self._roster = roster
         self._started = now()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
 
@@ -88,6 +91,7 @@ class Report:
             node_addr=self._core.config.addr,
             extension_version=1,
             lane_port=self._lane_port(),
+            hosts=self._roster.hosts,
         )
         if leader is not None and leader.connected:
             # One that has just gone is no leader to follow.
@@ -140,6 +144,9 @@ class Report:
             hosts=[host],
             caches=caches,
             addr=core.config.addr,
+            other_hosts=[
+                pb.OtherHosts(addr=addr, hosts=hosts) for addr, hosts in self._roster.others.items()
+            ],
         )
         if core.hard.generation is not None:
             ack.generation.number, ack.generation.id = core.hard.generation

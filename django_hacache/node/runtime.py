@@ -29,6 +29,7 @@ from django_hacache.node.intake import Intake, Reply, Token
 from django_hacache.node.lane import InboundLane, Lane, LaneServer
 from django_hacache.node.peers import PeerStream, without_a_vote
 from django_hacache.node.report import Report, role_of
+from django_hacache.node.roster import Roster
 from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
@@ -126,12 +127,13 @@ class Node:
             wall_offset=int(time.time() * 1000) - now,
             size_of=pb.CacheRequest.ByteSize,
         )
-        self._peers = {host.addr: PeerStream(config, me, host, self, rng) for host in others}
-        self._lanes = {host.addr: Lane(config, me, host, self, rng) for host in others}
+        roster = self._roster = Roster(config)
+        self._peers = {host.addr: PeerStream(config, me, host, self, rng, roster) for host in others}
+        self._lanes = {host.addr: Lane(config, me, host, self, rng, roster) for host in others}
         self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
         self._senders = codec.SenderReader()
         self._complaints = Complaints(logger)
-        self._lane_server = LaneServer(config, frozenset(self._peers), self)
+        self._lane_server = LaneServer(config, frozenset(self._peers), self, roster)
         self.report_view = Report(
             self.core,
             replica,
@@ -149,12 +151,15 @@ class Node:
             lanes=self._routes.lanes_up,
             is_base=lambda addr: self._peers[addr].is_base,
             lane_port=lambda: self._lane_server.port,
+            roster=roster,
         )
         self._intake = Intake(self, caches)
         largest = max((options.max_value_bytes for options in caches.values()), default=0)
         largest += REQUEST_SLACK_BYTES
         self._link = LinkServer(socket, self._from_worker, max_request_bytes=largest)
-        self._service = Service(config, frozenset(self._peers), self, max_request_bytes=largest)
+        self._service = Service(
+            config, frozenset(self._peers), self, max_request_bytes=largest, roster=roster
+        )
         self._server: grpc.aio.Server | None = None
         self._snapshots = SnapshotSender(
             replica, self._routes.send_request, self._transfer_ended, self.core.table
@@ -297,6 +302,8 @@ class Node:
             for peer in self._peers:
                 if self._routes.append_moves(peer):
                     self.core.append_moves(peer, now)
+        if self._roster.others:
+            self.core.hosts_differ(now)
         try:
             self._replica.recheck()
             self.core.tick(now)

@@ -17,6 +17,7 @@ from django_hacache.node import credentials
 from django_hacache.node.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.outbox import Outbox
+from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -100,11 +101,18 @@ class Service(grpc.GenericRpcHandler):
     """cache.Cache/StreamValues over raw bytes: what does not parse ends its stream and nothing else."""
 
     def __init__(
-        self, config: ClusterConfig, peers: frozenset[str], events: StreamEvents, *, max_request_bytes: int
+        self,
+        config: ClusterConfig,
+        peers: frozenset[str],
+        events: StreamEvents,
+        *,
+        max_request_bytes: int,
+        roster: Roster | None = None,
     ) -> None:
         self._config = config
         self._peers = peers
         self._events = events
+        self._roster = roster or Roster(config)
         self._max_request_bytes = max_request_bytes
         self._streams: set[InboundStream] = set()
         self._budgets = Budgets()
@@ -132,6 +140,12 @@ class Service(grpc.GenericRpcHandler):
                 grpc.StatusCode.UNAUTHENTICATED, "the authorization token is missing or wrong"
             )
         addr = next((str(value) for key, value in given if key == credentials.ADDR_KEY), "")
+        hosts = next((str(value) for key, value in given if key == credentials.HOSTS_KEY), "")
+        refusal = self._roster.refusal_of(addr, hosts.split(",")) if addr else ""
+        if refusal:
+            # It learns from the greeting which list this node has.
+            await context.write(self._events.greeting().SerializeToString())
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, refusal)
         if addr and addr not in self._peers:
             self._complaints.say(
                 "not listed", f"a node that calls itself {addr[:80]} connected; HA_HOSTS does not list it"

@@ -1191,6 +1191,7 @@ class LeaderInfo(_message.Message):
     NODE_ADDR_FIELD_NUMBER: _builtins.int
     EXTENSION_VERSION_FIELD_NUMBER: _builtins.int
     LANE_PORT_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     """As HA_HOSTS writes it: scheme://host:port; so in HealthAck."""
     election_ts: _builtins.int
@@ -1200,6 +1201,10 @@ class LeaderInfo(_message.Message):
     extension_version: _builtins.int
     lane_port: _builtins.int
     """The port on which the node takes lanes; 0: on none."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The hosts that make up the cluster for it, as host:port."""
+
     def __init__(
         self,
         *,
@@ -1209,10 +1214,11 @@ class LeaderInfo(_message.Message):
         node_addr: _builtins.str = ...,
         extension_version: _builtins.int = ...,
         lane_port: _builtins.int = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "lane_port", b"lane_port", "node_addr", b"node_addr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "hosts", b"hosts", "lane_port", b"lane_port", "node_addr", b"node_addr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__addr: _TypeAlias = _typing.Literal["addr"]  # noqa: Y015
     _WhichOneofArgType__addr: _TypeAlias = _typing.Literal["_addr", b"_addr"]  # noqa: Y015
@@ -1488,11 +1494,14 @@ class Sender(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     FRESH_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     incarnation: _builtins.str
     """Random; new at each start without state."""
     fresh: _builtins.bool
     """The node has lost its state, or never had one: its votes and answers do not count yet."""
+    hosts: _builtins.str
+    """Which hosts make up the cluster for it, as a digest: nodes with another list take no part with it."""
     @_builtins.property
     def generation(self) -> Global___Generation:
         """Absent: the node belongs to no generation yet."""
@@ -1504,10 +1513,11 @@ class Sender(_message.Message):
         incarnation: _builtins.str = ...,
         generation: Global___Generation | None = ...,
         fresh: _builtins.bool = ...,
+        hosts: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "fresh", b"fresh", "generation", b"generation", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "fresh", b"fresh", "generation", b"generation", "hosts", b"hosts", "incarnation", b"incarnation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2062,6 +2072,7 @@ class StatusAck(_message.Message):
     CACHES_FIELD_NUMBER: _builtins.int
     ADDR_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    OTHER_HOSTS_FIELD_NUMBER: _builtins.int
     health: _builtins.str
     quorum: _builtins.bool
     term: _builtins.int
@@ -2074,6 +2085,10 @@ class StatusAck(_message.Message):
     def caches(self) -> _containers.RepeatedCompositeFieldContainer[Global___CacheStatus]: ...
     @_builtins.property
     def generation(self) -> Global___Generation: ...
+    @_builtins.property
+    def other_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OtherHosts]:
+        """Nodes that the one that was asked takes no part with, since they have another list of hosts."""
+
     def __init__(
         self,
         *,
@@ -2085,16 +2100,42 @@ class StatusAck(_message.Message):
         caches: _abc.Iterable[Global___CacheStatus] | None = ...,
         addr: _builtins.str = ...,
         generation: Global___Generation | None = ...,
+        other_hosts: _abc.Iterable[Global___OtherHosts] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "generation", b"generation", "leader", b"leader"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "addr", b"addr", "caches", b"caches", "generation", b"generation", "health", b"health", "hosts", b"hosts", "leader", b"leader", "quorum", b"quorum", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "addr", b"addr", "caches", b"caches", "generation", b"generation", "health", b"health", "hosts", b"hosts", "leader", b"leader", "other_hosts", b"other_hosts", "quorum", b"quorum", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__leader: _TypeAlias = _typing.Literal["leader"]  # noqa: Y015
     _WhichOneofArgType__leader: _TypeAlias = _typing.Literal["_leader", b"_leader"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__leader) -> _WhichOneofReturnType__leader | None: ...
 
 Global___StatusAck: _TypeAlias = StatusAck  # noqa: Y015
+
+@_typing.final
+class OtherHosts(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDR_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    addr: _builtins.str
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What that node has instead."""
+
+    def __init__(
+        self,
+        *,
+        addr: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OtherHosts: _TypeAlias = OtherHosts  # noqa: Y015
 
 @_typing.final
 class HostStatus(_message.Message):
@@ -2167,18 +2208,22 @@ class LaneHello(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     ADDR_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     addr: _builtins.str
     """The address of the node that opens the lane."""
+    hosts: _builtins.str
+    """As in Sender."""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         addr: _builtins.str = ...,
+        hosts: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

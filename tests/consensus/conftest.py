@@ -56,9 +56,10 @@ class Stage(Cluster):
 
 @pytest.fixture
 def stage() -> Callable[..., Stage]:
-    def build(nodes: int = 3, *, seed: int = 1, **changes) -> Stage:
+    def build(nodes: int = 3, *, seed: int = 1, running: bool = True, **changes) -> Stage:
         stage = Stage(Plan(nodes=nodes, **changes), Random(seed))
-        stage.start_all()
+        if running:
+            stage.start_all()
         return stage
 
     return build

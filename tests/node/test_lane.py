@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from django_hacache.conf import TLS, ClusterConfig, Host
+from django_hacache.consensus.config import digest_of
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.framing import FrameReader, frame
 from django_hacache.node import lane as lane_module
@@ -152,6 +153,20 @@ def test_a_node_that_is_not_of_the_cluster_gets_no_lane(caplog):
             answer = await ended(reader)
             (payload,) = [each for each in FrameReader(1 << 20).feed(answer) if each]
             assert "not among the HA_HOSTS" in pb.Ack.FromString(payload).error.error
+            assert not ends.events.open
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_node_with_another_list_of_hosts_gets_no_lane():
+    async def scenario():
+        async with Ends() as ends:
+            reader, writer = await ends.stranger()
+            hello = pb.LaneHello(token=TOKEN, addr=ME.addr, hosts=digest_of([ME.addr, "127.0.0.1:9"]))
+            writer.write(frame(hello.SerializeToString()))
+            (payload,) = [each for each in FrameReader(1 << 20).feed(await ended(reader)) if each]
+            assert "another HA_HOSTS" in pb.Ack.FromString(payload).error.error
             assert not ends.events.open
             writer.close()
 

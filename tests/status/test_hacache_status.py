@@ -61,6 +61,19 @@ def test_json_of_no_node_has_the_error_and_nothing_made_up(cluster: Path) -> Non
     assert (answer["health"], answer["quorum"], answer["leader"], answer["hosts"]) == (None, None, None, [])
 
 
+def test_nodes_with_another_list_of_hosts_are_named(cluster: Path) -> None:
+    ack = degraded()
+    ack.other_hosts.add(addr="10.0.0.12:7001", hosts=["10.0.0.11:7001", "10.0.0.12:7001"])
+    with answering(cluster, pb.Ack(status_ack=ack)):
+        _, text = run()
+        _, as_json = run("--json")
+    assert (
+        "10.0.0.12:7001 takes no part: its HA_HOSTS is another list, 10.0.0.11:7001, 10.0.0.12:7001" in text
+    )
+    other = {"addr": "10.0.0.12:7001", "hosts": ["10.0.0.11:7001", "10.0.0.12:7001"]}
+    assert json.loads(as_json)["other_hosts"] == [other]
+
+
 def test_an_error_from_the_node_is_passed_on(cluster: Path) -> None:
     with answering(cluster, pb.Ack(error=pb.Error(error="not while it starts"))):
         code, text = run()

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.status import Bound, HostStatus, Mode, Status, Transfer, locations, read_status
+from django_hacache.status import (
+    Bound,
+    HostStatus,
+    Mode,
+    OtherHosts,
+    Status,
+    Transfer,
+    locations,
+    read_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +97,7 @@ def as_text(status: Status) -> str:
         if status.reads:
             parts.append(f"All reads of such a process as this one are misses, or refused.\n{status.reads}")
         parts += [summary(status), hosts_table(status.hosts)]
+        parts += [other_hosts_line(other) for other in status.other_hosts]
         parts += [transfer_line(addr, transfer) for addr, transfer in status.transfers]
         if status.bounds:
             parts.append(bounds_table(status.bounds))
@@ -128,6 +138,10 @@ def host_row(host: HostStatus) -> tuple[str, ...]:
         str(host.entries),
         host.uptime,
     )
+
+
+def other_hosts_line(other: OtherHosts) -> str:
+    return f"{other.addr} takes no part: its HA_HOSTS is another list, {', '.join(other.hosts)}"
 
 
 def transfer_line(addr: str, transfer: Transfer) -> str:
