@@ -40,6 +40,7 @@ from .messages import (
 )
 from .state import NEVER, HardState, Installing, NodeState, PeerView, Ready, Role
 from .submission import Submission
+from .transfer import HELD_LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -379,9 +380,15 @@ class Core(Campaigner):
 
     def _installed(self) -> None:
         """A replica of which all parts are here is whole once it has reached the latest of them."""
-        installing = self.hard.installing
-        if installing is not None and installing.whole and self._state.applied >= installing.reached:
-            self._state.harden(installing=None)
+        state, installing = self._state, self.hard.installing
+        if installing is None:
+            return
+        if installing.whole and state.applied >= installing.reached:
+            state.harden(installing=None)
+        elif state.log.bytes > HELD_LOGS * self.config.log_bytes and state.commit > installing.reached:
+            # The next part takes too long: go on without it. It is read once more, at a later index.
+            state.harden(installing=installing._replace(reached=state.commit))
+            state.apply_committed()
 
     def _applies_at_once(self) -> bool:
         """Whether somebody waits for this follower to apply: a change of its host, or a lease."""

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .state import Installing
 
+# A replica that waits for its next part keeps so many times as much of the log as it is to keep otherwise.
+HELD_LOGS = 4
 ASK_AGAIN_MS = 1000
 LOOK_AGAIN_MS = 50
 # A peer of which nothing comes for so long is asked anew how far it is.
@@ -140,3 +142,5 @@ class Outgoing:
             self.complete = True
         elif self.position is None:
             self.position, self._all_sent = installing.position, installing.whole
+        elif self._all_sent and not (self._on_way or installing.whole):
+            self.broken = True  # it has begun anew since

@@ -38,6 +38,7 @@ class Transfer:
     term: int
     outgoing: Outgoing
     link_free_at: float = 0.0
+    looks: int = 0
 
 
 class Host:
@@ -397,7 +398,12 @@ class Host:
                 0 if complete else PAUSE, self.arrive, self._transfer_ended, transfer, complete
             )
         else:
-            self.cluster.after(LOOK_AGAIN_MS, self.arrive, self._go_on, transfer)
+            transfer.looks += 1
+            self.cluster.after(LOOK_AGAIN_MS, self.arrive, self._look_again, transfer, transfer.looks)
+
+    def _look_again(self, transfer: Transfer, looks: int) -> None:
+        if transfer.looks == looks:
+            self._go_on(transfer)
 
     def _transfer_ended(self, transfer: Transfer, complete: bool) -> None:
         if transfer.process == self.process and transfer.target not in self.outgoing:
