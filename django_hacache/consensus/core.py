@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .campaigns import Campaigner
+from .credible import flaw
 from .log import Log
 from .messages import (
     AckLevel,
@@ -184,6 +185,8 @@ class Core(Campaigner):
         """Take a message of a peer."""
         if not self._counts_the_same_hosts(sender, now):
             return
+        if not self._credible(sender, message, now):
+            return
         self._state.peers[sender.addr] = PeerView(sender, now)
         self._formation.met(sender)
         if not self._belongs(sender, message, now):
@@ -192,6 +195,13 @@ class Core(Campaigner):
             self._replication.meet(sender, now)
         self._handlers[type(message)](sender, message, now)
         self._unsettled = now
+
+    def _credible(self, sender: Sender, message: Message, now: int) -> bool:
+        term, generation = self._state.term, self._formation.latest
+        why = flaw(sender, message, term=term, generation=generation, now=now)
+        if why is not None:
+            self._state.ready.refused.append((sender.addr, why))
+        return why is None
 
     def tick(self, now: int) -> None:
         """Do what is due. Call at `next_wakeup`, or more often."""
@@ -294,6 +304,8 @@ class Core(Campaigner):
         of the Ready that follows. What is to be answered then is `hard.installing`. `requests`, with the last part:
         all that have come.
         """
+        if not self._credible(sender, Append(term, part.index if part else 0, 0, 0), now):
+            return False
         if not self._belongs(sender, None, now) or not self._follow(sender, term, now):
             return False
         self._unsettled = now

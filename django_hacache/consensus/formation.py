@@ -46,6 +46,11 @@ class Formation:
         self.next_probe_at = NEVER
         self.campaign_at = NEVER
 
+    @property
+    def latest(self) -> int:
+        """The highest number of a generation that is, or may be, the latest one."""
+        return max(self._highest, self._floor)
+
     def met(self, sender: Sender) -> None:
         self.saw(sender.generation)
 

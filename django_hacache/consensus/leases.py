@@ -158,8 +158,10 @@ class Leases:
     def on_ping(self, leader: str, ping: Ping, now: int) -> None:
         """Answer, and take the lease once everything that the leader had committed is applied."""
         state = self._state
-        if ping.echo and ping.lease and not state.hard.fresh and not state.hard.installing:
-            self._wait_for(ping.commit_index, self._deadline(ping.echo, ping.lease), now)
+        # Whatever the heartbeat says: no lease is longer than leases are, and none begins later than now.
+        lease = min(ping.lease, self._config.lease)
+        if 0 < ping.echo <= now and lease and not state.hard.fresh and not state.hard.installing:
+            self._wait_for(ping.commit_index, self._deadline(ping.echo, lease), now)
             self.applied()
         state.send(leader, Pong(state.term, ping.seq, ping.sent_at, now, state.applied))
 

@@ -203,7 +203,7 @@ class Replication:
 
     def on_applied(self, progress: Progress, index: int) -> None:
         """A follower says what it has applied."""
-        progress.applied_index = max(progress.applied_index, index)
+        progress.applied_index = max(progress.applied_index, min(index, self._state.log.last_index))
         if progress.in_flight is None:
             # It may have been restarted since it was told what is committed.
             progress.sent_commit = min(progress.sent_commit, index)

@@ -96,6 +96,8 @@ class Ready:
     role_changed: bool = False
     # This leader stepped down because what it ordered moved to no majority.
     gave_way: bool = False
+    # What was ignored since no node can mean it: the peer that sent it, and what it claims.
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def has_durable_part(self) -> bool:

@@ -246,6 +246,10 @@ class Node:
         self._page.note_applied(core.state.applied)
         if ready.lease_until is not None:
             self._page.grant(ready.lease_until * MS)
+        for peer, why in ready.refused:
+            self._complaints.say(
+                f"{peer} claims", f"{peer} sent what no node can mean, and it is ignored: {why}"
+            )
         for peer, message in ready.messages:
             self._routes.send(peer, message)
         for peer in ready.snapshots_to:

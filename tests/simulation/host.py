@@ -120,6 +120,8 @@ class Host:
         self.epoch += 1
         self.lease_until = NEVER
         self.granted_as_leader = 0
+        # A script sends it what no member says.
+        self.forged = False
 
     # the life of the process
 
@@ -279,6 +281,9 @@ class Host:
         """Carry a Ready out, as its fields say and in their order; `at_once`: whatever the disk is like."""
         self.batched = False
         ready = self.core.take_ready()
+        assert self.forged or not ready.refused, (
+            f"{self.addr} finds an honest message incredible: {ready.refused}"
+        )
         durable = (ready.has_durable_part or bool(self.unstored)) and not ready.may_wait
         if self.armed == "before" and durable:
             self.cluster.trace(self, "crashes before its step is durable")

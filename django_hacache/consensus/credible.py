@@ -1,0 +1,68 @@
+"""What no honest member can claim: it is refused before any rule counts on it.
+
+Whoever speaks for a member could otherwise send a last term after which there is no election, or a heartbeat that
+answers one of tomorrow, and no rule of Raft would notice: it believes its members. Knows no rule itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .messages import Append, LeaderReq, Pong
+
+if TYPE_CHECKING:
+    from .messages import Generation, Message, Sender
+
+# Elections that a node may have missed: at one a second it would have been away for half a year.
+TERM_LEAP = 1 << 24
+# Generations are numbered by seconds, roughly, and nothing hurries them on.
+GENERATION_LEAP = 1 << 32
+INDEX_MAX = 1 << 56
+NAME_CHARACTERS_MAX = 64
+INDEXES = ("index", "last_index", "prev_index", "match_index", "commit_index", "applied_index")
+
+
+def flaw(sender: Sender, message: Message, *, term: int, generation: int, now: int) -> str | None:
+    """Return what cannot be true of a message, None for one that may be.
+
+    term, generation: this node's own term, and the highest number of a generation that it knows of.
+    """
+    claimed = getattr(message, "term", 0)
+    if claimed > term + TERM_LEAP:
+        return f"term {claimed}, where this node is in term {term}"
+    forming = message.forming if isinstance(message, LeaderReq) else None
+    for one in (sender.generation, forming):
+        if one is not None and (why := _flaw_of_generation(one, generation)):
+            return why
+    if len(sender.incarnation) > NAME_CHARACTERS_MAX:
+        return f"an incarnation of {len(sender.incarnation)} characters"
+    for name in INDEXES:
+        if getattr(message, name, 0) > INDEX_MAX:
+            return f"{name} {getattr(message, name)}"
+    match message:
+        case Append():
+            return _flaw_of_append(message)
+        case LeaderReq() if message.last_term > message.term:
+            return f"a log that ends in term {message.last_term}, in term {message.term}"
+        case Pong() if message.sent_at > now:
+            return f"an answer to a heartbeat of {message.sent_at - now} ms from now"
+    return None
+
+
+def _flaw_of_generation(claimed: Generation, known: int) -> str | None:
+    if claimed.number > known + GENERATION_LEAP:
+        return f"generation {claimed.number}, where the latest known is {known}"
+    if len(claimed.id) > NAME_CHARACTERS_MAX:
+        return f"a generation's id of {len(claimed.id)} characters"
+    return None
+
+
+def _flaw_of_append(append: Append) -> str | None:
+    if append.prev_term > append.term:
+        return f"an entry of term {append.prev_term}, in term {append.term}"
+    index = append.prev_index
+    for entry in append.entries:
+        index += 1
+        if entry.index != index or entry.term > append.term:
+            return f"entry {entry.index} of term {entry.term} in place {index}, in term {append.term}"
+    return None
