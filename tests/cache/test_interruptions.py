@@ -11,6 +11,9 @@ from django_hacache.exceptions import ReplicaError
 
 ROUNDS = 150
 
+# A socket that was made and is nobody's yet is closed with a warning.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 class TimeLimit(Exception):
     pass
@@ -27,8 +30,6 @@ def others_can_write(cache) -> bool:
     return not thread.is_alive()
 
 
-# A socket that was made and is nobody's yet is closed with a warning.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", [TimeLimit, Disguised, KeyboardInterrupt])
 def test_an_exception_that_comes_anywhere_in_a_write_arrives_and_leaves_nothing_open(caches, timer, kind):
     cache = caches["default"]
