@@ -202,7 +202,11 @@ class Coroutines(Operations):
         """Carry out the change that `make` returns; return whether it took effect, as HACache._perform does."""
         setup = self._setup
         level = self._level(ack)
-        change = await _encoding(make)
+        try:
+            change = make()
+        except SynchronousOnlyOperation:
+            # A value that asks the database as it is pickled, a QuerySet or a deferred model: not in a coroutine.
+            change = await _in_thread(make)
         deadline = monotonic() + setup.options.write_timeout_s
         try:
             return (await setup.async_writer.perform(change, ack=level, deadline=deadline)).effective
@@ -215,7 +219,10 @@ class Coroutines(Operations):
         setup = self._setup
         perform = setup.async_writer.perform
         left = setup.options.write_timeout_s
-        steps, change, result = await _encoding(lambda: _first_step(make()))
+        try:
+            steps, change, result = _first_step(make)
+        except SynchronousOnlyOperation:
+            steps, change, result = await _in_thread(_first_step, make)
         if change is None:
             return cast("T", result)
         try:
@@ -234,24 +241,14 @@ class Coroutines(Operations):
             return cast("T", end.value)
 
 
-def _first_step(steps: Steps[T]) -> tuple[Steps[T], Change | None, T | None]:
+def _first_step(make: Callable[[], Steps[T]]) -> tuple[Steps[T], Change | None, T | None]:
     """The steps with the first of them taken, and what they returned where there was none."""
+    steps = make()
     try:
         return steps, next(steps), None
     except StopIteration as end:
         # It cannot leave a thread for a coroutine as it is.
         return steps, None, end.value
-
-
-async def _encoding(make: Callable[[], R]) -> R:
-    """What `make` returns: it turns values into bytes, and a QuerySet or a deferred model asks the database then.
-
-    Django refuses that in a coroutine, and in no other case: then it is done once more in a thread.
-    """
-    try:
-        return make()
-    except SynchronousOnlyOperation:
-        return await _in_thread(make)
 
 
 async def _in_thread(method: Callable[..., R], *args: Any, **kwargs: Any) -> R:
