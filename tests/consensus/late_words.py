@@ -17,6 +17,8 @@ def demand(holds: bool, sentence: str) -> None:
 
 def _never_campaigns(*hosts) -> None:
     for host in hosts:
+        # Nor after it has heard a leader once more.
+        host.core._election._patience += 1_000_000
         host.core._election.deadline += 1_000_000
 
 
@@ -274,3 +276,65 @@ def a_majority_is_lost_beside_a_leader_that_reads(cluster) -> None:
             demand(not old.may_read(), "a generation begins while a lease of the one before holds")
             break
     assert operation is not None and operation.ended is not None
+
+
+def a_leader_is_lost_while_a_follower_has_half_a_replica(cluster) -> None:
+    """Its log is as long as anybody's, and what is evaluated on its replica would be wrong."""
+    leader = cluster.settle()
+    half, other = cluster.followers()
+    half.crash()
+    for number in range(60):
+        cluster.write(leader, f"k{number % 7}", number)
+    half.take_part = lambda *part: None
+    cluster.restart(half)
+    assert cluster.run_while(lambda: half.disk.hard.installing is None, at_most=3000)
+    cluster.run(500)
+    cluster.filters.append(lambda source, target, m: not (isinstance(m, LeaderReq) and source == other.addr))
+    leader.crash()
+    cluster.connection_refused(half.addr, leader.addr)
+    for _ in range(100):
+        cluster.run(50)
+        demand(half.core.role is Role.FOLLOWER, "a node asks for votes with half a replica")
+    # It votes all the same: the other one has what it has, and all of it.
+    cluster.filters.clear()
+    assert cluster.run_while(lambda: other.core.role is not Role.LEADER, at_most=5000)
+    del half.take_part
+    cluster.restart(leader)
+    cluster.settle()
+
+
+def a_refusal_of_a_level_follower_comes_late(cluster) -> None:
+    """It says that the follower's log ends where the leader's does not reach any more."""
+    leader = cluster.settle()
+    follower, _ = cluster.followers()
+    late = []
+
+    def keep(source, target, m):
+        if isinstance(m, AppendAck) and source == follower.addr and not m.success:
+            late.append((follower.core.sender(), m))
+        return True
+
+    cluster.filters.append(keep)
+    follower.crash()
+    for number in range(3):
+        cluster.write(leader, f"k{number % 7}", number)
+    leader.hand_over()
+    cluster.run(500)
+    leader = cluster.leader()
+    cluster.write(leader, "k", 1)
+    cluster.restart(follower)
+    cluster.settle()
+    assert late
+    assert cluster.leader() is leader
+    for number in range(60):
+        cluster.write(leader, f"k{number % 7}", number)
+    assert leader.core.state.log.base_index > late[-1][1].match_index
+    transfers = cluster.transfers
+    for sender, message in late:
+        for _ in range(3):
+            cluster.put(leader, "k", 2)
+            leader.receive(sender, message)
+            cluster.run(1)
+    cluster.run(1000)
+    demand(cluster.transfers == transfers, "a late refusal makes a follower that is level begin anew")
+    assert follower.disk.hard.installing is None

@@ -28,6 +28,8 @@ PLANS = {
     late_words.a_voter_that_restarted_is_asked_at_once: {},
     late_words.a_generation_that_is_gone_speaks_late: {},
     late_words.a_majority_is_lost_beside_a_leader_that_reads: {},
+    late_words.a_leader_is_lost_while_a_follower_has_half_a_replica: {"log_bytes": 3000},
+    late_words.a_refusal_of_a_level_follower_comes_late: {"log_bytes": 3000},
 }
 SEEDS = range(3)
 by_name = pytest.mark.parametrize("script", PLANS, ids=lambda script: script.__name__)
@@ -127,6 +129,17 @@ def form_a_generation_without_waiting(monkeypatch):
     )
 
 
+def campaign_with_half_a_replica(monkeypatch):
+    tick = Core._tick_follower
+
+    def careless(self, now):
+        if self.hard.installing is not None and now >= self._election.deadline:
+            self._campaign(now, pre_vote=True)
+        tick(self, now)
+
+    monkeypatch.setattr(Core, "_tick_follower", careless)
+
+
 @pytest.mark.parametrize(
     ("bug", "script"),
     [
@@ -139,6 +152,7 @@ def form_a_generation_without_waiting(monkeypatch):
         (forget_the_leader_on_restart, late_words.a_voter_that_restarted_is_asked_at_once),
         (join_another_generation_beside_a_live_leader, late_words.a_generation_that_is_gone_speaks_late),
         (form_a_generation_without_waiting, late_words.a_majority_is_lost_beside_a_leader_that_reads),
+        (campaign_with_half_a_replica, late_words.a_leader_is_lost_while_a_follower_has_half_a_replica),
     ],
     ids=lambda given: given.__name__,
 )
@@ -148,6 +162,21 @@ def test_a_deliberate_bug_is_found_by_its_script(monkeypatch, stage, bug, script
         for seed in SEEDS:
             script(stage(seed=seed, **PLANS[script]))
     assert isinstance(caught.value, InvariantBroken), caught.value
+
+
+def test_a_late_refusal_that_counts_makes_nobody_begin_anew(monkeypatch, stage):
+    """It is no bug that could be found: a refusal only moves the place from which the leader tries again, never below
+    what the follower has acknowledged, and a follower with that place in its log keeps what it has."""
+    on_append_ack = Replication.on_append_ack
+
+    def careless(self, progress, ack):
+        if not ack.success:
+            progress.in_flight = ack.prev_index
+        on_append_ack(self, progress, ack)
+
+    monkeypatch.setattr(Replication, "on_append_ack", careless)
+    for seed in SEEDS:
+        late_words.a_refusal_of_a_level_follower_comes_late(stage(seed=seed, log_bytes=3000))
 
 
 def test_who_was_admitted_by_another_leader_has_said_nothing_that_counts_before(stage):
