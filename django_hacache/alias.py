@@ -25,14 +25,19 @@ if TYPE_CHECKING:
 
 # A subclass may call a few of its own functions on the way to HACache.__init__.
 FRAMES_MAX = 16
-_MAKING = CacheHandler.create_connection.__code__
+# Tools put a function of their own around this one: it is known by its name and where it stands, not by what it is.
+MAKING, MAKING_IN = "create_connection", CacheHandler.__module__
 
 
 def being_made() -> str | None:
     """Return the alias for which Django makes a cache in the calls that led here, None where it makes none."""
     frame = sys._getframe(1)  # noqa: SLF001 - the only way to what Django does not pass on
     for _ in range(FRAMES_MAX):
-        if frame.f_code is _MAKING and frame.f_locals.get("self") is caches:
+        if (
+            frame.f_code.co_name == MAKING
+            and frame.f_globals.get("__name__") == MAKING_IN
+            and frame.f_locals.get("self") is caches
+        ):
             alias = frame.f_locals.get("alias")
             return alias if alias in settings.CACHES else None
         if frame.f_back is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 
 import pytest
 from django.conf import settings
 from django.core.cache import CacheHandler, caches
 
+from django_hacache import alias as alias_module
 from django_hacache import process
 from django_hacache.cache import HACache
 from django_hacache.exceptions import ConfigurationError
@@ -109,6 +111,16 @@ def test_an_object_that_was_made_in_another_thread_is_its_alias_whatever_else_is
     thread.start()
     thread.join()
     assert [caches[alias].get("key") for alias in "abcd"] == list("abcd")
+
+
+def test_a_tool_around_what_makes_caches_hides_no_alias(configure, monkeypatch):
+    original = CacheHandler.create_connection
+    monkeypatch.setattr(CacheHandler, "create_connection", lambda *args: original(*args))  # noqa: PLW0108
+    # It may have been there before this package was imported.
+    monkeypatch.setattr("django_hacache.cache.candidates", importlib.reload(alias_module).candidates)
+    configure(a={}, b={})
+    made = {alias: caches[alias] for alias in "ab"}
+    assert {alias: cache._aliases for alias, cache in made.items()} == {"a": ["a"], "b": ["b"]}
 
 
 def test_a_cache_that_another_handler_makes_is_found_by_its_settings(configure):
