@@ -150,7 +150,10 @@ class Disk:
         return self.entries[position - 1].term if 0 < position <= len(self.entries) else None
 
     def holds(self, generation: Generation | None, index: int, term: int) -> bool:
-        """Whether this is a member of the generation that holds the entry, in its log or its replica."""
-        if self.hard.generation != generation or self.hard.fresh:
+        """Whether this is a member of the generation that holds the entry, in its log or its replica.
+
+        What a member with an incomplete replica has does not count.
+        """
+        if self.hard.generation != generation or self.hard.fresh or self.hard.installing is not None:
             return False
         return index <= self.base[0] or self.term_at(index) == term
