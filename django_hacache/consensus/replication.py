@@ -202,8 +202,13 @@ class Replication:
         return append
 
     def on_applied(self, progress: Progress, index: int) -> None:
-        """A follower says what it has applied."""
+        """A follower says what it has applied: so that was committed, be it before this leader's term.
+
+        This leader has it, and may know it long before it commits anything of its own: an incomplete replica that was
+        sent a part from there can be sent no other one by whoever has applied less.
+        """
         progress.applied_index = max(progress.applied_index, min(index, self._state.log.last_index))
+        self._commit(progress.applied_index)
         if progress.in_flight is None:
             # It may have been restarted since it was told what is committed.
             progress.sent_commit = min(progress.sent_commit, index)
@@ -258,9 +263,14 @@ class Replication:
         reached = min(reached_by(self.counted_matches(), self._config.quorum), state.log.last_index)
         if reached <= state.commit or state.log.term_at(reached) != state.term:
             return False
-        self.tail_bytes -= sum(entry.size for entry in state.log.between(state.commit + 1, reached))
-        state.commit_to(reached)
+        self._commit(reached)
         return True
+
+    def _commit(self, index: int) -> None:
+        state = self._state
+        if index > state.commit:
+            self.tail_bytes -= sum(entry.size for entry in state.log.between(state.commit + 1, index))
+            state.commit_to(index)
 
     def on_second_node(self, index: int) -> bool:
         """Whether one node besides the leader has the entry; a cluster of one has no other."""

@@ -7,11 +7,14 @@ import pytest
 from django_hacache.consensus.messages import (
     AckLevel,
     Append,
+    AppendAck,
     Forward,
     ForwardReply,
     NeverOrdered,
+    Ping,
     Refusal,
 )
+from django_hacache.consensus.state import Role
 from tests.simulation.kv import Command
 
 
@@ -323,3 +326,30 @@ def test_what_the_evaluator_refuses_is_never_ordered_and_who_asked_learns_why(st
     assert leader.core.state.log.last_index == before
     assert leader.core.pending == 0
     cluster.write(cluster.followers()[0], "k", 1)
+
+
+def test_a_leader_learns_from_a_follower_what_was_committed_before_its_term(stage):
+    """It may be long before it commits anything itself, and a follower may wait for that leader to have applied it."""
+    cluster = stage()
+    leader = cluster.settle()
+    new, knowing = cluster.followers()
+    index = leader.core.state.log.last_index + 1
+    cluster.filters.append(
+        lambda source, target, message: (
+            target != new.addr
+            or not isinstance(message, Ping | Append)
+            or bool(getattr(message, "entries", ()))
+        )
+    )
+    cluster.write(leader, "k", 1)
+    cluster.run(100)
+    assert knowing.core.state.applied >= index > new.core.state.commit
+    leader.crash()
+    knowing.core._election.deadline += 1_000_000
+    cluster.filters[:] = [lambda source, target, message: not isinstance(message, AppendAck)]
+    cluster.connection_refused(new.addr, leader.addr)
+    cluster.connection_refused(knowing.addr, leader.addr)
+    assert cluster.run_while(lambda: new.core.role is not Role.LEADER, at_most=5000)
+    cluster.run(300)
+    assert not new.core.accepts
+    assert cluster.value(new, "k") == 1

@@ -15,6 +15,7 @@ from django_hacache.consensus.transfer import LOOK_AGAIN_MS, Next, Outgoing
 
 from .disk import Carried, Disk, DiskFull, read_part
 from .kv import ENTRY_BYTES, Command, Overlay
+from .plan import RESEND
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -64,7 +65,7 @@ class Host:
             request_table_bytes=plan.request_table_bytes,
             pending_requests=plan.pending_requests,
             pending_bytes=plan.pending_bytes,
-            resend=500,
+            resend=RESEND,
         )
         self.disk = Disk(rng, plan.request_table, plan.request_table_bytes)
         self.core: Core | None = None

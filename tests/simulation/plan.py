@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+RESEND = 500
+
 
 @dataclass(slots=True)
 class Plan:
@@ -55,10 +57,21 @@ class Plan:
     padding: int = 0
 
     @property
+    def _entries_take(self) -> float:
+        """Until they are at a follower, and its answer is back."""
+        return 3 * self.delay[1] + 2 * self.heartbeat + 2 * self.batching + self.disk_delay
+
+    @property
     def leases_last(self) -> bool:
         """Whether a lease outlives the answers that it takes, and the wait for the next ones, on every clock."""
-        shortest = self.lease * self.lease_margin * (1 - 2 * self.clock_rate_error)
-        return shortest > 3 * self.delay[1] + 2 * self.heartbeat + 2 * self.batching + self.disk_delay
+        return self.lease * self.lease_margin * (1 - 2 * self.clock_rate_error) > self._entries_take
+
+    @property
+    def log_reaches_back(self) -> bool:
+        """Whether a follower gets its entries from the log while clients write, be some of them lost."""
+        takes = self._entries_take + (RESEND if self.loss else 0)
+        written = takes * (110 + self.padding) / max(self.client_interval, 1)
+        return self.log_bytes // 2 > 2 * written
 
 
 def draw(rng: Random, duration: int, *, tails: bool = False) -> Plan:
