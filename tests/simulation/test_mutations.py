@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from django_hacache.consensus.core import Core
 from django_hacache.consensus.election import Election
 from django_hacache.consensus.leases import Leases
 from django_hacache.consensus.log import Log
+from django_hacache.consensus.member import Member
 from django_hacache.consensus.progress import Progress
 from django_hacache.consensus.replication import Replication, reached_by
 from django_hacache.consensus.requests import RequestTable
@@ -51,6 +51,7 @@ def commit_without_a_majority(monkeypatch):
 
 def count_a_fresh_node(monkeypatch):
     monkeypatch.setattr(Progress, "counts", lambda self: True)
+    monkeypatch.setattr(Progress, "holds", lambda self: not self.installing)
 
 
 def grant_leases_without_end(monkeypatch):
@@ -111,15 +112,15 @@ def count_a_fresh_host_at_level_once(monkeypatch):
     monkeypatch.setattr(Replication, "on_second_node", on_second_node)
 
 
-def keep_the_lease_while_a_snapshot_replaces_the_replica(monkeypatch):
-    begins = Core.snapshot_begins
+def keep_the_lease_while_the_replica_is_replaced(monkeypatch):
+    begin_anew = Member._begin_anew
 
-    def keeping(self, sender, term, now):
+    def keeping(self, append):
         with monkeypatch.context() as patch:
             patch.setattr(Leases, "revoke", lambda self: None)
-            return begins(self, sender, term, now)
+            begin_anew(self, append)
 
-    monkeypatch.setattr(Core, "snapshot_begins", keeping)
+    monkeypatch.setattr(Member, "_begin_anew", keeping)
 
 
 def try_again_what_may_have_been_forgotten(monkeypatch):
@@ -168,7 +169,7 @@ def never_look_for_a_leader_again(monkeypatch):
         let_a_follower_count_for_itself_and_the_leader,
         forget_the_lease_over_a_replica_that_is_gone,
         count_a_fresh_host_at_level_once,
-        keep_the_lease_while_a_snapshot_replaces_the_replica,
+        keep_the_lease_while_the_replica_is_replaced,
         try_again_what_may_have_been_forgotten,
         let_times_to_live_begin_anew_on_every_host,
         leave_the_epoch_of_the_page_when_a_lease_was_lost,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache.consensus.progress import Progress
-
 from .life import LifeEnded, live
 from .shrink import failure_of, shrink
+from .test_mutations import count_a_fresh_node
 
 
 def test_a_failing_life_shrinks_to_a_shorter_one_that_fails(monkeypatch):
-    monkeypatch.setattr(Progress, "counts", lambda self: True)
+    count_a_fresh_node(monkeypatch)
     duration = 8_000
     failures = ((seed, failure_of(seed, duration, frozenset())) for seed in range(200))
     # One that the first strikes bring about has little to shrink.
