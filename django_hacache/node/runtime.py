@@ -33,6 +33,7 @@ from django_hacache.node.roster import Roster
 from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
+from django_hacache.node.succession import ensure_may_go_on
 from django_hacache.node.upkeep import Upkeep, gate_of, limits_within, values_within
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
@@ -109,6 +110,7 @@ class Node:
         self._durable = Durable(replica, self._room.store)
         now = now_ms()
         found = load(replica, rng)
+        ensure_may_go_on(replica, [host.addr for host in config.hosts], holds_nothing=found.hard.fresh)
         self.core = Core(
             CoreConfig(
                 addr=me.addr,
