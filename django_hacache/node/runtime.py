@@ -33,7 +33,7 @@ from django_hacache.node.roster import Roster
 from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
-from django_hacache.node.succession import ensure_may_go_on
+from django_hacache.node.succession import Succession
 from django_hacache.node.upkeep import Upkeep, gate_of, limits_within, values_within
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
@@ -110,7 +110,9 @@ class Node:
         self._durable = Durable(replica, self._room.store)
         now = now_ms()
         found = load(replica, rng)
-        ensure_may_go_on(replica, [host.addr for host in config.hosts], holds_nothing=found.hard.fresh)
+        self._succession = Succession(replica, [host.addr for host in config.hosts])
+        if not found.hard.fresh:
+            self._succession.ensure_may_go_on()
         self.core = Core(
             CoreConfig(
                 addr=me.addr,
@@ -238,6 +240,8 @@ class Node:
             if ready.lease_revoked:
                 self._page.revoke()
             self._durable.write(ready, core.hard, core.table.floor, arrived)
+            if ready.role_changed and core.leader is not None:
+                self._succession.note()
         except Exception as error:  # noqa: BLE001 - whatever it is, it was not stored
             self._fail(error)
             return

@@ -34,27 +34,44 @@ def majorities_meet(before: Collection[str], now: Collection[str]) -> bool:
     return majority_of(before) + majority_of(now) > len(set(before))
 
 
-def ensure_may_go_on(replica: Replica, hosts: Collection[str], *, holds_nothing: bool) -> None:
-    """Note the list of now in the directory; `holds_nothing`: it is that of a fresh node.
+class Succession:
+    """The list that a directory is from, and the one that its node has."""
 
-    Raises ConfigurationError where the list of before had too many hosts more.
-    """
-    now = sorted(hosts)
-    with replica.snapshot() as reading:
-        stored = reading.journal.get_meta(HOSTS)
-    before = now if stored is None else json.loads(stored)
-    if before == now and stored is not None:
-        return
-    if not holds_nothing and not majorities_meet(before, now):
+    def __init__(self, replica: Replica, hosts: Collection[str]) -> None:
+        self._replica = replica
+        self._now = sorted(hosts)
+        with replica.snapshot() as reading:
+            stored = reading.journal.get_meta(HOSTS)
+        self._before: list[str] | None = None if stored is None else json.loads(stored)
+
+    def ensure_may_go_on(self) -> None:
+        """Raises ConfigurationError where the list of before had too many hosts more.
+
+        Not for a fresh node, which has nothing to go on with.
+        """
+        before, now, directory = self._before, self._now, self._replica.directory
+        if before is None or majorities_meet(before, now):
+            return
         gone = ", ".join(sorted(set(before) - set(now)))
         raise ConfigurationError(
-            f"HA_HOSTS has {len(now)} hosts, and {replica.directory} is from a cluster of {len(before)}: {gone} are "
-            "gone at once, and may alone have what was acknowledged. Expected: one host less each time, with health "
-            f"good in between; or, to begin with empty caches, {replica.directory} removed on every host"
+            f"HA_HOSTS has {len(now)} hosts, and {directory} is from a cluster of {len(before)}: {gone} are gone at "
+            "once, and may alone have what was acknowledged. Expected: one host less each time, with health good in "
+            f"between; or, to begin with empty caches, {directory} removed on every host"
         )
-    try:
-        with replica.write() as transaction:
-            transaction.journal.put_meta(HOSTS, json.dumps(now).encode())
-    except ReplicaError as error:
-        # The next start notes it. A full file system must not keep the node from making room.
-        logger.warning("the list of hosts could not be noted in %s: %s", replica.directory, error)
+
+    def note(self) -> None:
+        """A leader by the list of now is known: from its first word on, majorities are those of this list.
+
+        To be called before anything that follows from it leaves. A list that never had a leader was a mistake, and is
+        forgotten with it.
+        """
+        if self._before == self._now:
+            return
+        try:
+            with self._replica.write() as transaction:
+                transaction.journal.put_meta(HOSTS, json.dumps(self._now).encode())
+        except ReplicaError as error:
+            # The next leader's word notes it. A full file system must not keep the node from making room.
+            logger.warning("the list of hosts could not be noted in %s: %s", self._replica.directory, error)
+        else:
+            self._before = self._now
