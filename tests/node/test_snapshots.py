@@ -90,9 +90,7 @@ class Link:
         self.receiver = SnapshotReceiver(target)
         self.target = target
         self.ended = asyncio.Queue()
-        self.sender = SnapshotSender(
-            replica, self.take, lambda _, complete: self.ended.put_nowait(complete), table_of(requests)
-        )
+        self.sender = SnapshotSender(replica, self.take, self.end, table_of(requests))
         self.sender.start(PEER, TERM)
 
     def take(self, peer, request):
@@ -103,9 +101,15 @@ class Link:
             self.arrived.put_nowait(chunk)
         return self.up
 
+    def end(self, peer, complete):
+        self.ended.put_nowait(complete)
+        self.arrived.put_nowait(None)
+
     async def bring(self):
-        """Bring the next chunk to the receiver, and its answer back."""
+        """Bring the next chunk to the receiver, and its answer back; nothing once the transfer has ended."""
         chunk = await self.arrived.get()
+        if chunk is None:
+            return None, None
         self.waiting -= size_of(chunk)
         self.items += [item.key for item in chunk.items]
         self.chunks += chunk.HasField("after")
@@ -172,6 +176,8 @@ def test_a_large_value_goes_in_pieces_each_of_which_is_acknowledged(replica, cop
         pieces = 0
         while link.ended.empty():
             chunk, ack = await link.bring()
+            if chunk is None:
+                break
             assert size_of(chunk) <= PART_BYTES
             assert not ack.broken
             pieces += chunk.more
