@@ -99,6 +99,7 @@ class HostStatus:
     bounds: tuple[Bound, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     lanes: tuple[str, ...] = ()
+    skipped_effects: int = 0
 
     @property
     def is_base(self) -> bool:
@@ -274,6 +275,7 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
                     for one in host.transfers
                 ),
                 lanes=tuple(host.lanes),
+                skipped_effects=host.skipped_effects,
             )
             for host in ack.hosts
         ),

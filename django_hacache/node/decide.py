@@ -6,6 +6,7 @@ replica can carry out without looking at anything.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,8 +29,11 @@ from django_hacache.wire import cache_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from django_hacache.node.catalogue import Catalogue
     from django_hacache.node.gate import Gate
     from django_hacache.replica.replica import Replica
+
+logger = logging.getLogger("django_hacache.node")
 
 
 # What a connection between nodes takes (credentials.RECEIVE_BYTES), less what is around the effects: the outcome has a
@@ -52,10 +56,10 @@ REMOVALS = (pb.Del, pb.Remove, pb.Clear)
 
 
 def _cache_of(change: Any) -> str:
-    """The cache that a change counts for; that of its first part, where it has several."""
+    """The cache that a change counts for; that of its first part, where it has several. Empty where it has none."""
     if isinstance(change, pb.Batch):
-        first = change.changes[0]
-        change = getattr(first, str(first.WhichOneof("change")))
+        kind = change.changes[0].WhichOneof("change") if change.changes else None
+        return str(getattr(change.changes[0], kind).cache_name) if kind else ""
     return str(change.cache_name)
 
 
@@ -63,12 +67,18 @@ class Decider:
     """The Evaluator of the consensus core, over one replica."""
 
     def __init__(
-        self, replica: Replica, gate: Gate | None = None, *, entry_bytes_max: int = ENTRY_BYTES_MAX
+        self,
+        replica: Replica,
+        gate: Gate | None = None,
+        catalogue: Catalogue | None = None,
+        *,
+        entry_bytes_max: int = ENTRY_BYTES_MAX,
     ) -> None:
         self._replica = replica
         self._gate = gate
+        self._catalogue = catalogue
         self._entry_bytes_max = entry_bytes_max
-        # The caches that the replica holds or will hold: it has room for so many.
+        # The caches that have entries, or will have: there is room for so many.
         self._names: set[str] = set()
         self._pending: dict[str, dict[bytes, Sight]] = {}
         self._cleared: dict[str, int] = {}
@@ -130,17 +140,36 @@ class Decider:
         return outcome
 
     def _admit(self, cache: str) -> None:
-        """Make sure that every replica can hold the cache; which ones there are does not depend on this host."""
+        """Make sure that every replica can hold the cache, be it by clearing one that no host serves any more."""
         check_name(cache)
         with self._replica.snapshot() as picture:
-            self._names.update(picture.caches())
+            stored = {name: picture.usage(name).entries for name in picture.caches()}
+        # A cache without entries needs no place: where another one does, replicas forget its name.
+        self._names = {name for name, entries in stored.items() if entries and name not in self._cleared}
+        self._names.update(self._pending)
         if cache not in self._names and len(self._names) >= MAX_CACHES:
+            self._make_room_for(cache, stored)
+        self._names.add(cache)
+
+    def _make_room_for(self, cache: str, stored: dict[str, int]) -> None:
+        shown = cache[:SHOWN_CHARACTERS]
+        if self._catalogue is None or self._catalogue.silent():
+            silent = ", ".join(self._catalogue.silent()) if self._catalogue else "this host"
             raise Refused(
                 pb.ERROR_UNKNOWN_CACHE,
-                f"no room for cache {cache[:SHOWN_CHARACTERS]!r}: the cluster has {len(self._names)} others, "
-                "and that is all that it can hold",
+                f"no room for cache {shown!r}: there are {len(self._names)} others, and {silent} has not said which "
+                "of them it serves",
             )
-        self._names.add(cache)
+        unused = self._names - self._catalogue.configured()
+        if not unused:
+            raise Refused(
+                pb.ERROR_UNKNOWN_CACHE,
+                f"no room for cache {shown!r}: the hosts serve {len(self._names)} others, all that a cluster can hold",
+            )
+        least = min(unused, key=lambda name: (stored.get(name, 0), name))
+        logger.warning("cache %r is in the settings of no host: it makes room for %r", least, shown)
+        self._clear_all(least)
+        self._names.discard(least)
 
     def _take_back(self) -> None:
         """Undo what the evaluation has done so far."""
@@ -302,11 +331,13 @@ class Decider:
         return True, pb.REASON_NONE
 
     def _clear(self, change: pb.Clear) -> Answer:
-        cache = change.cache_name
+        self._clear_all(change.cache_name)
+        return True, pb.REASON_NONE
+
+    def _clear_all(self, cache: str) -> None:
         self._add(pb.Effect(clear=pb.ClearEffect(cache_name=cache)))
         if cache in self._pending:
             self._undo.append((self._pending, cache, self._pending.pop(cache)))
         self._undo.append((self._cleared, cache, self._cleared.get(cache)))
         self._cleared[cache] = self._index
         self._order.append((self._index, cache, None))
-        return True, pb.REASON_NONE

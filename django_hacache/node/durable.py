@@ -96,6 +96,8 @@ class Durable:
         # Entries of Readies that could wait; they go before everything else of the next transaction.
         self._unstored: list[Entry] = []
         self._identified = False
+        # Committed effects that no replica can carry out, since this process started.
+        self.skipped = 0
 
     def write(
         self, ready: Ready, hard: HardState, requests_floor: int, arrived: Arrived | None = None
@@ -144,6 +146,7 @@ class Durable:
         self, before: Sequence[Entry], ready: Ready, hard: HardState, floor: int, arrived: Arrived | None
     ) -> None:
         """One transaction."""
+        skipped = 0
         with self._replica.write() as transaction:
             journal = transaction.journal
             if before:
@@ -165,7 +168,7 @@ class Durable:
                 transaction if hard.installing is None else parts.Held(transaction, hard.installing.position)
             )
             for entry in ready.apply:
-                effects.apply(held, entry)
+                skipped += effects.apply(held, entry)
             if ready.apply:
                 last = ready.apply[-1]
                 journal.put_meta(APPLIED, PLACE.pack(last.index, last.term))
@@ -175,6 +178,7 @@ class Durable:
                 journal.put_meta(HARD, _hard_to_bytes(ready.hard_state))
             elif not self._identified and journal.get_meta(HARD) is None:
                 journal.put_meta(HARD, _hard_to_bytes(hard))
+        self.skipped += skipped
 
     def requests_with(self, arrived: Arrived) -> list[tuple[str, Recorded]]:
         """The requests that came with the leader's replica, the last ones of them in `arrived`."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
 from django_hacache.replica.clock import NEVER
+from django_hacache.replica.layout import MAX_KEY_BYTES
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from django_hacache.consensus.messages import Entry
     from django_hacache.node.parts import Held
     from django_hacache.replica.transaction import WriteTransaction
+
+logger = logging.getLogger("django_hacache.node")
 
 MS = 1_000_000  # ns
 POSITION_BITS = 20
@@ -32,35 +38,74 @@ def expires_at(born_ms: int, ttl_ms: int | None) -> int:
     return NEVER if ttl_ms is None else min(max((born_ms + ttl_ms) * MS, EARLIEST), LATEST)
 
 
-def apply(transaction: WriteTransaction | Held, entry: Entry) -> None:
-    """Do what the entry says, inside `transaction`."""
+def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
+    """Do what the entry says, inside `transaction`; returns how many of its effects had to be skipped.
+
+    What can be carried out on no replica is skipped by each: a node that ended because of it would end again.
+    """
     if not entry.effect:
-        return
-    for position, effect in enumerate(pb.Effects.FromString(entry.effect).effects):
-        match effect.WhichOneof("effect"):
-            case "set":
-                change = effect.set
-                if change.keep_ttl and transaction.present(change.cache_name, change.entry) is None:
-                    continue  # the leader has it; this host was full and dropped it, and with it until when it lives
-                transaction.set(
-                    change.cache_name,
-                    change.entry,
-                    change.value,
-                    version=version_of(entry.index, position),
-                    expires_at=expires_at(entry.born, change.ttl_ms if change.HasField("ttl_ms") else None),
-                    keep_ttl=change.keep_ttl,
-                )
-            case "delete":
-                transaction.delete(effect.delete.cache_name, effect.delete.entry)
-            case "touch":
-                touch = effect.touch
-                transaction.touch(
-                    touch.cache_name,
-                    touch.entry,
-                    version=version_of(entry.index, position),
-                    expires_at=expires_at(entry.born, touch.ttl_ms if touch.HasField("ttl_ms") else None),
-                )
-            case "clear":
-                transaction.clear(effect.clear.cache_name)
-            case "remove_keys":
-                transaction.remove_keys(effect.remove_keys.cache_name, effect.remove_keys.keys)
+        return 0
+    try:
+        effects = pb.Effects.FromString(entry.effect).effects
+    except DecodeError as error:
+        _say_skipped(entry, 0, str(error))
+        return 1
+    skipped = 0
+    for position, effect in enumerate(effects):
+        why = _why_impossible(transaction, effect)
+        if why:
+            _say_skipped(entry, position, why)
+            skipped += 1
+        else:
+            _carry_out(transaction, entry, position, effect)
+    return skipped
+
+
+def _why_impossible(transaction: WriteTransaction | Held, effect: pb.Effect) -> str:
+    """Why no replica with these contents can do it; empty where it can. This host's room is not the question."""
+    kind = effect.WhichOneof("effect")
+    if kind is None:
+        return "this version knows no such effect"
+    if kind == "remove_keys" and not all(0 < len(key) <= MAX_KEY_BYTES for key in effect.remove_keys.keys):
+        return f"it has a key that is not of 1 to {MAX_KEY_BYTES} bytes"
+    return transaction.refuses(getattr(effect, kind).cache_name)
+
+
+def _say_skipped(entry: Entry, position: int, why: str) -> None:
+    logger.error(
+        "effect %d of the entry at %d (term %d) cannot be carried out and is skipped, by every host alike: %s",
+        position,
+        entry.index,
+        entry.term,
+        why,
+    )
+
+
+def _carry_out(transaction: WriteTransaction | Held, entry: Entry, position: int, effect: pb.Effect) -> None:
+    match effect.WhichOneof("effect"):
+        case "set":
+            change = effect.set
+            if change.keep_ttl and transaction.present(change.cache_name, change.entry) is None:
+                return  # the leader has it; this host was full and dropped it, and with it until when it lives
+            transaction.set(
+                change.cache_name,
+                change.entry,
+                change.value,
+                version=version_of(entry.index, position),
+                expires_at=expires_at(entry.born, change.ttl_ms if change.HasField("ttl_ms") else None),
+                keep_ttl=change.keep_ttl,
+            )
+        case "delete":
+            transaction.delete(effect.delete.cache_name, effect.delete.entry)
+        case "touch":
+            touch = effect.touch
+            transaction.touch(
+                touch.cache_name,
+                touch.entry,
+                version=version_of(entry.index, position),
+                expires_at=expires_at(entry.born, touch.ttl_ms if touch.HasField("ttl_ms") else None),
+            )
+        case "clear":
+            transaction.clear(effect.clear.cache_name)
+        case "remove_keys":
+            transaction.remove_keys(effect.remove_keys.cache_name, effect.remove_keys.keys)

@@ -132,6 +132,9 @@ class Held:
     def _holds(self, cache: str, key: bytes) -> bool:
         return place_of(cache, key) <= self._position
 
+    def refuses(self, cache: str) -> str:
+        return self._transaction.refuses(cache)
+
     def set(
         self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
     ) -> None:

@@ -47,7 +47,7 @@ def without_a_vote(addr: str) -> str:
 class PeerEvents(Protocol):
     """What happens on the stream to a peer."""
 
-    def peer_connected(self, addr: str, lane_port: int) -> None: ...
+    def peer_connected(self, addr: str, lane_port: int, caches: Iterable[str]) -> None: ...
     def peer_answered(self, addr: str, ack: pb.Ack) -> None: ...
     def peer_lost(self, addr: str, *, refused: bool) -> None: ...
 
@@ -163,7 +163,8 @@ class PeerStream:
             if self._roster.refusal_of(self.addr, info.mgmt_ack.leader_info.hosts):
                 return False
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
-            self._events.peer_connected(self.addr, info.mgmt_ack.leader_info.lane_port)
+            greeting = info.mgmt_ack.leader_info
+            self._events.peer_connected(self.addr, greeting.lane_port, greeting.caches)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
             try:
                 await self._read(call)

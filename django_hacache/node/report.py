@@ -51,6 +51,7 @@ class Report:
         is_base: Callable[[str], bool],
         lane_port: Callable[[], int],
         roster: Roster,
+        skipped: Callable[[], int],
     ) -> None:
         self._core = core
         self._replica = replica
@@ -67,6 +68,7 @@ class Report:
         self._is_base = is_base
         self._lane_port = lane_port
         self._roster = roster
+        self._skipped = skipped
         self._started = now()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
 
@@ -92,6 +94,7 @@ class Report:
             extension_version=1,
             lane_port=self._lane_port(),
             hosts=self._roster.hosts,
+            caches=self._caches,
         )
         if leader is not None and leader.connected:
             # One that has just gone is no leader to follow.
@@ -136,6 +139,7 @@ class Report:
             bounds=self._bounds(),
             transfers=self._transfers(),
             lanes=self._lanes(),
+            skipped_effects=self._skipped(),
         )
         ack = pb.StatusAck(
             quorum=core.has_quorum(self._now()),

@@ -20,6 +20,7 @@ from django_hacache.consensus.state import Role
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.link.server import LinkServer
 from django_hacache.node import codec
+from django_hacache.node.catalogue import Catalogue
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
@@ -39,7 +40,7 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import grpc
@@ -102,10 +103,11 @@ class Node:
         me = config.me()
         self.addr = me.addr
         others = [host for host in config.hosts if host.addr != me.addr]
+        self._catalogue = Catalogue(caches, (host.addr for host in others))
         limits = limits_within(caches, capacity)
         caches = values_within(caches, capacity)
         gate = gate_of(replica, limits)
-        self._decider = Decider(replica, gate)
+        self._decider = Decider(replica, gate, self._catalogue)
         self._room = RoomMaker(replica)
         self._durable = Durable(replica, self._room.store)
         now = now_ms()
@@ -156,6 +158,7 @@ class Node:
             is_base=lambda addr: self._peers[addr].is_base,
             lane_port=lambda: self._lane_server.port,
             roster=roster,
+            skipped=lambda: self._durable.skipped,
         )
         self._intake = Intake(self, caches)
         largest = max((options.max_value_bytes for options in caches.values()), default=0)
@@ -343,10 +346,11 @@ class Node:
 
     # messages from peers: what PeerStream and Service need
 
-    def peer_connected(self, addr: str, lane_port: int) -> None:
+    def peer_connected(self, addr: str, lane_port: int, caches: Iterable[str]) -> None:
         logger.info("%s has a stream to %s", self.addr, addr)
         if self._config.lane_port is not None:
             self._lanes[addr].announced(lane_port)
+        self._catalogue.says(addr, caches)
         self.core.peer_connected(addr, now_ms())
         self._kick()
 

@@ -228,6 +228,8 @@ class Replica:
     def _raw_after(self, error: KeyError | lmdb.Error, cache: str, encoded: bytes) -> bytes | None:
         """The slow way: the cache is not known yet, or the first try failed in a way that may pass."""
         environment = self._environment
+        if isinstance(error, lmdb.BadDbiError):
+            return None  # another process has dropped the cache: it was empty
         if isinstance(error, lmdb.Error):
             environment.recover(error)
         database = environment.database(cache)
@@ -244,7 +246,10 @@ class Replica:
             return {}
         names = {replica_key(key): key for key in keys}
         with environment.errors(), environment.begin_read() as txn, txn.cursor(database) as cursor:
-            stored = cursor.getmulti(names)
+            try:
+                stored = cursor.getmulti(names)
+            except lmdb.BadDbiError:
+                return {}  # another process has dropped the cache: it was empty
         now_ns = boottime_ns()
         found: dict[str, bytes | memoryview] = {}
         for encoded, raw in stored:

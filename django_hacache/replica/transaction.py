@@ -13,12 +13,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
+from django_hacache.exceptions import ReplicaError
 from django_hacache.replica import eviction
 from django_hacache.replica.clock import is_live
 from django_hacache.replica.environment import PAGE_BYTES
 from django_hacache.replica.hand import Hand
 from django_hacache.replica.journal import Journal, JournalReader
-from django_hacache.replica.layout import ENTRIES, FIXED, HEADER, HEADER_BYTES, NUMBER_KEY, Entry, replica_key
+from django_hacache.replica.layout import (
+    ENTRIES,
+    FIXED,
+    HEADER,
+    HEADER_BYTES,
+    MAX_CACHES,
+    NUMBER_KEY,
+    Entry,
+    cache_name_bytes,
+    replica_key,
+)
 from django_hacache.replica.room import Room
 
 if TYPE_CHECKING:
@@ -82,7 +93,10 @@ class ReadTransaction:
     def present(self, cache: str, key: str) -> Item | None:
         """The entry that is stored, expired or not."""
         database = self._database(cache)
-        raw = self._txn.get(replica_key(key), None, database) if database else None
+        try:
+            raw = self._txn.get(replica_key(key), None, database) if database else None
+        except lmdb.BadDbiError:
+            return None  # another process has dropped the cache: it was empty
         return None if raw is None else item_of(raw)
 
     def item(self, cache: str, key: str) -> Item | None:
@@ -212,8 +226,36 @@ class WriteTransaction(ReadTransaction):
                 self._opened = {}
             found = self._opened.get(cache)
             if found is None:
+                self._make_room_for(cache)
                 found = self._opened[cache] = self.environment.open_in(self._txn, cache)
         return found
+
+    def _make_room_for(self, cache: str) -> None:
+        """Where the table of names is full, drop a cache without entries: it is no less empty without its name."""
+        present = self.caches()
+        if cache in present or len(present) < MAX_CACHES:
+            return
+        empty = next((name for name in present if not self.usage(name).entries), None)
+        if empty is not None:
+            database = self._database(empty)
+            # LMDB closes the handle at once, whatever becomes of this transaction: it must not be used any more.
+            self.environment.caches.pop(empty, None)
+            if self._opened is not None:
+                self._opened.pop(empty, None)
+            self._txn.drop(database)
+
+    def refuses(self, cache: str) -> str:
+        """Why this replica, and every one with the same contents, can hold no such cache; empty where it can."""
+        if cache in self._caches:
+            return ""
+        try:
+            cache_name_bytes(cache)
+        except ReplicaError as error:
+            return str(error)
+        present = self.caches()
+        if cache in present or len(present) < MAX_CACHES or not all(self.usage(c).entries for c in present):
+            return ""
+        return f"{MAX_CACHES} other caches have entries, and that is all that a replica can hold"
 
     @property
     def journal(self) -> Journal:

@@ -1192,6 +1192,7 @@ class LeaderInfo(_message.Message):
     EXTENSION_VERSION_FIELD_NUMBER: _builtins.int
     LANE_PORT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    CACHES_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     """As HA_HOSTS writes it: scheme://host:port; so in HealthAck."""
     election_ts: _builtins.int
@@ -1205,6 +1206,10 @@ class LeaderInfo(_message.Message):
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The hosts that make up the cluster for it, as host:port."""
 
+    @_builtins.property
+    def caches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The caches in the settings with which the node was started."""
+
     def __init__(
         self,
         *,
@@ -1215,10 +1220,11 @@ class LeaderInfo(_message.Message):
         extension_version: _builtins.int = ...,
         lane_port: _builtins.int = ...,
         hosts: _abc.Iterable[_builtins.str] | None = ...,
+        caches: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "hosts", b"hosts", "lane_port", b"lane_port", "node_addr", b"node_addr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "caches", b"caches", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "hosts", b"hosts", "lane_port", b"lane_port", "node_addr", b"node_addr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__addr: _TypeAlias = _typing.Literal["addr"]  # noqa: Y015
     _WhichOneofArgType__addr: _TypeAlias = _typing.Literal["_addr", b"_addr"]  # noqa: Y015
@@ -2153,6 +2159,7 @@ class HostStatus(_message.Message):
     BOUNDS_FIELD_NUMBER: _builtins.int
     TRANSFERS_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
+    SKIPPED_EFFECTS_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     role: _builtins.str
     connected: _builtins.bool
@@ -2164,6 +2171,8 @@ class HostStatus(_message.Message):
     """Milliseconds that the host may still serve reads; 0: its reads are misses."""
     entries: _builtins.int
     """Entries of all caches in its replica, expired ones that are not yet reclaimed included."""
+    skipped_effects: _builtins.int
+    """Committed effects that no replica can carry out and that the node has skipped since it started: a fault of the software."""
     @_builtins.property
     def bounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bound]:
         """What the host keeps within limits, and how much of each is used."""
@@ -2191,10 +2200,11 @@ class HostStatus(_message.Message):
         bounds: _abc.Iterable[Global___Bound] | None = ...,
         transfers: _abc.Iterable[Global___Transfer] | None = ...,
         lanes: _abc.Iterable[_builtins.str] | None = ...,
+        skipped_effects: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

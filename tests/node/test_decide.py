@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from django_hacache.consensus.messages import Entry, NeverOrdered, Refusal
+from django_hacache.node.catalogue import Catalogue
 from django_hacache.node.credentials import RECEIVE_BYTES
 from django_hacache.node.decide import ENTRY_BYTES_MAX, Decider
 from django_hacache.node.effects import apply, version_of
+from django_hacache.node.upkeep import gate_of
 from django_hacache.node.validation import BATCH_CHANGES_MAX
 from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.eviction import Limits
 from django_hacache.replica.layout import MAX_CACHES
 from django_hacache.replica.replica import Replica
 from django_hacache.serializers import (
@@ -396,6 +399,8 @@ def test_a_small_request_cannot_become_an_entry_that_no_connection_takes(leader)
     ],
 )
 def test_what_a_node_forwards_is_looked_at_as_what_a_client_asks_for(leader, change, refusal, named):
+    leader.decider._gate = gate_of(leader.replica, {"default": Limits(1 << 20, None, 3)})
+    assert leader.decider.has_room(pb.CacheRequest(**change), 10)
     with pytest.raises(NeverOrdered, match=named) as caught:
         leader.decide(**change)
     assert caught.value.refusal is refusal
@@ -411,3 +416,59 @@ def test_a_cache_that_no_replica_has_room_for_is_refused_and_the_others_go_on(le
         leader.apply()
         leader.decider.abandon()
     assert leader.decide(insert=pb.Insert(cache_name="c1", entry="key", value=encode(2))) == TAKEN
+
+
+def in_cache(name, value=1):
+    return pb.Insert(cache_name=name, entry="key", value=encode(value))
+
+
+def full_of_names(leader, catalogue):
+    leader.decider._catalogue = catalogue
+    for number in range(MAX_CACHES):
+        leader.decide(insert=in_cache(f"c{number}"))
+    leader.apply()
+
+
+def test_a_cache_that_no_host_serves_any_more_makes_room_for_one_that_is_new(leader):
+    served = [f"c{number}" for number in range(MAX_CACHES) if number not in (7, 9)]
+    catalogue = Catalogue([*served[:40], "new", "newer"], ["peer"])
+    catalogue.says("peer", [*served[40:], "new"])
+    full_of_names(leader, catalogue)
+    with leader.replica.write() as transaction:
+        transaction.set("c9", "more", b"x", version=1, expires_at=0)
+    assert leader.decide(insert=in_cache("new")) == TAKEN
+    assert leader.latest() == ["clear", "set"]
+    assert leader.decider._look("c7", "key").value is None
+    assert leader.decide(insert=in_cache("newer")) == TAKEN
+    with pytest.raises(NeverOrdered, match="the hosts serve 64 others"):
+        leader.decide(insert=in_cache("one too many"))
+    leader.apply()
+    held = [name for name in ("c7", "c9", "new", "newer") if leader.replica.get(name, "key") is not None]
+    assert held == ["new", "newer"]
+    assert leader.decide(insert=in_cache("c1", 2)) == TAKEN
+
+
+def test_while_a_host_has_not_said_what_it_serves_no_cache_makes_room(leader):
+    full_of_names(leader, Catalogue(["new"], ["10.0.0.12:7001"]))
+    with pytest.raises(NeverOrdered, match=r"10\.0\.0\.12:7001 has not said"):
+        leader.decide(insert=in_cache("new"))
+    leader.decider._catalogue.says("10.0.0.12:7001", ["default"])
+    assert leader.decide(insert=in_cache("new")) == TAKEN
+
+
+def test_a_change_that_is_refused_after_it_made_room_has_made_none(leader):
+    full_of_names(leader, Catalogue(["new"], []))
+    leader.decider._entry_bytes_max = 100
+    with pytest.raises(NeverOrdered, match="more than 100 bytes"):
+        leader.decide(insert=in_cache("new", "x" * 100))
+    assert overlay_of(leader.decider) == ({}, {})
+    assert leader.decide(insert=in_cache("c0", 2)) == TAKEN
+    assert leader.latest() == ["set"]
+
+
+def test_an_empty_cache_needs_no_place(leader):
+    full_of_names(leader, Catalogue([], ["peer"]))
+    leader.decide(clear=pb.Clear(cache_name="c3"))
+    assert leader.decide(insert=in_cache("new")) == TAKEN
+    leader.apply()
+    assert leader.replica.get("new", "key") is not None

@@ -10,8 +10,8 @@ from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.consensus.transfer import Part
-from django_hacache.exceptions import ReplicaBroken, ReplicaError
-from django_hacache.node import durable
+from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
+from django_hacache.node import durable, effects
 from django_hacache.node.durable import PIECE_BYTES, Durable, applied_place, load
 from django_hacache.node.parts import REQUESTS, Arrived, place_of
 from django_hacache.replica.clock import boottime_ns
@@ -141,14 +141,21 @@ def test_entries_that_waited_are_gone_where_the_log_begins_anew(restart):
     assert (found.log.base_index, found.log.last_index) == (9, 9)
 
 
-def test_nothing_of_a_batch_that_failed_is_stored(open_replica, rng):
+def test_nothing_of_a_batch_that_failed_is_stored(open_replica, rng, monkeypatch):
     replica = open_replica()
     durable = Durable(replica)
     durable.write(Ready(entries=[entry(1)]), HARD, 0)
-    broken = Entry(3, 1, b"\xff\xff")
+    apply = effects.apply
+
+    def fails_at_the_second(transaction, one):
+        if one.index == 2:
+            raise ReplicaFull("no room")
+        return apply(transaction, one)
+
+    monkeypatch.setattr(effects, "apply", fails_at_the_second)
     later = HardState("identity", 8)
-    with pytest.raises(Exception, match="Effects"):
-        durable.write(Ready(entries=[entry(2)], apply=[entry(1), broken], hard_state=later), later, 0)
+    with pytest.raises(ReplicaFull):
+        durable.write(Ready(entries=[entry(2)], apply=[entry(1), entry(2)], hard_state=later), later, 0)
     replica = open_replica()
     found = load(replica, rng)
     assert (found.log.last_index, found.applied, found.hard) == (1, 0, HARD)

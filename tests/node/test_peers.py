@@ -35,7 +35,7 @@ class Events:
     def stream_closed(self, stream):
         pass
 
-    def peer_connected(self, addr, lane_port):
+    def peer_connected(self, addr, lane_port, caches):
         self.connected.append(addr)
 
     def peer_answered(self, addr, ack):

@@ -99,6 +99,7 @@ def as_text(status: Status) -> str:
         parts += [summary(status), hosts_table(status.hosts)]
         parts += [other_hosts_line(other) for other in status.other_hosts]
         parts += [transfer_line(addr, transfer) for addr, transfer in status.transfers]
+        parts += [skipped_line(host) for host in status.hosts if host.skipped_effects]
         if status.bounds:
             parts.append(bounds_table(status.bounds))
     rows = [(cache.name, f"{cache.entries}", size(cache.bytes)) for cache in status.caches]
@@ -147,6 +148,13 @@ def other_hosts_line(other: OtherHosts) -> str:
 def transfer_line(addr: str, transfer: Transfer) -> str:
     way = f"{transfer.peer} to {addr}" if transfer.incoming else f"{addr} to {transfer.peer}"
     return f"Snapshot from {way}: {transfer.percent} %, {size(transfer.bytes_per_second)}/s"
+
+
+def skipped_line(host: HostStatus) -> str:
+    return (
+        f"{host.addr} has skipped {host.skipped_effects} changes of the log that no host can carry out: its log "
+        "says which, please report it"
+    )
 
 
 def bounds_table(bounds: Sequence[Bound]) -> str:
