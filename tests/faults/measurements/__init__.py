@@ -5,7 +5,7 @@ Every measurement also judges its history: a broken promise is a failure, whatev
 
 from __future__ import annotations
 
-from tests.faults.measurements import clocks, leaders, links, pauses, restarts, soak, transfers
+from tests.faults.measurements import clocks, joiners, leaders, links, pauses, restarts, soak, transfers
 from tests.faults.measurements.rows import Measurement
 from tests.faults.wall_clock import OWN_CLOCKS
 
@@ -30,6 +30,11 @@ MEASUREMENTS: dict[str, Measurement] = {
     "majority": Measurement(restarts.majority),
     "clock": Measurement(clocks.clock, environment=OWN_CLOCKS),
     "snapshot": Measurement(transfers.snapshot, environment=transfers.LARGE),
+    "joiner1000": Measurement(joiners.joining(1000, 200_000_000), environment=joiners.LIMITED),
+    "joiner100": Measurement(joiners.joining(100, 200_000_000), environment=joiners.LIMITED),
+    "joiner20": Measurement(joiners.joining(20, 200_000_000), environment=joiners.LIMITED),
+    # A small state: 200 MB would take half an hour.
+    "joiner1": Measurement(joiners.joining(1, 10_000_000), environment=joiners.LIMITED),
     "quiet": Measurement(pauses.quiet),
     "soak": Measurement(soak.soak),
 }
