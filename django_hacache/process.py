@@ -14,6 +14,7 @@ import asyncio
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -56,6 +57,10 @@ def _await_turn(lock: threading.Lock, directory: Path) -> None:
         time.sleep(OPENING_LOOK_S)
 
 
+def _nothing() -> None:
+    """What a weak reference to something that is gone returns."""
+
+
 def _ensure_standalone(directory: Path) -> None:
     """What is written behind a node's back is on this host only, and no node ever notices."""
     try:
@@ -73,8 +78,11 @@ class StandaloneSite:
     def __init__(self, directory: Path, map_size: int) -> None:
         self._directory = directory
         self._map_size = map_size
+        # Nobody has asked for it since the settings have changed.
+        self.former = False
         self._lock = threading.Lock()
         self._replica: Replica | None = None
+        self._released: Callable[[], Replica | None] = _nothing
 
     @property
     def reader(self) -> Replica:
@@ -89,6 +97,8 @@ class StandaloneSite:
     def _open(self) -> Replica:
         _await_turn(self._lock, self._directory)
         with self._lock:
+            # Before LMDB may open it again, the last read of another thread has to be over.
+            self._replica = self._replica or self._released()
             if self._replica is None:
                 _ensure_standalone(self._directory)
                 self._replica = Replica.open(self._directory, writable=True, map_size=self._map_size)
@@ -98,6 +108,17 @@ class StandaloneSite:
         replica, self._replica = self._replica, None
         if replica is not None:
             replica.close()
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether nobody is likely to come back to what is open."""
+        return self._replica is not None and (self.former or not self._directory.exists())
+
+    def release(self) -> None:
+        """Leave what is open to the reads that are under way: it closes itself with the last one."""
+        if self._replica is not None:
+            self._released = weakref.ref(self._replica)
+        self._replica = None
 
     def leave_inherited(self) -> None:
         """In a forked child: start anew."""
@@ -112,8 +133,11 @@ class ClusterSite:
     def __init__(self, directory: Path, map_size: int) -> None:
         self._directory = directory
         self._map_size = map_size
+        # Nobody has asked for it since the settings have changed.
+        self.former = False
         self._lock = threading.Lock()
         self._reader: LeasedReader | None = None
+        self._released: Callable[[], LeasedReader | None] = _nothing
         self._client: NodeClient | None = None
         self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
         self.breaker = CircuitBreaker(self._writable_until)
@@ -128,6 +152,7 @@ class ClusterSite:
     def _open(self) -> LeasedReader:
         _await_turn(self._lock, self._directory)
         with self._lock:
+            self._reader = self._reader or self._released()
             if self._reader is None:
                 self._reader = LeasedReader(self._directory, map_size=self._map_size)
             return self._reader
@@ -194,6 +219,23 @@ class ClusterSite:
                 async_client.abandon()
         self._of_loop = {}
 
+    @property
+    def unreachable(self) -> bool:
+        """Whether nobody is likely to come back to what is open."""
+        opened = self._reader is not None or self._client is not None or bool(self._of_loop)
+        return opened and (self.former or not self._directory.exists())
+
+    def release(self) -> None:
+        """Leave what is open to whoever is using it, and close the rest."""
+        if self._reader is not None:
+            self._released = weakref.ref(self._reader)
+        self._reader = None
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()  # those with a request under way are closed after it
+        for loop in [known for known in self._of_loop if known.is_closed()]:
+            self._of_loop.pop(loop).abandon()
+
     def leave_inherited(self) -> None:
         """In a forked child: start anew."""
         if self._reader is not None:
@@ -226,7 +268,21 @@ def cluster_site(directory: Path, map_size: int) -> ClusterSite:
 def _site(sites: dict[str, _AnySite], kind: type[_AnySite], directory: Path, map_size: int) -> _AnySite:
     # LMDB must not open a file twice in a process, whatever name it is reached by.
     name = os.path.realpath(directory)
-    return sites.get(name) or sites.setdefault(name, kind(Path(name), map_size))
+    site = sites.get(name)
+    if site is None:
+        _release_unreachable()
+        site = sites.setdefault(name, kind(Path(name), map_size))
+    site.former = False
+    return site
+
+
+def _release_unreachable() -> None:
+    """Close what was opened for settings or directories that are no more: a test suite may have one a test."""
+    if not _same_process[0]:
+        _notice_fork()
+    for site in _sites():
+        if site.unreachable:
+            site.release()
 
 
 def _sites() -> list[StandaloneSite | ClusterSite]:
@@ -247,6 +303,8 @@ def remembered(described: str, make: Callable[[], T]) -> T:
 def forget() -> None:
     """Let settings that have changed count. For tests: settings of a running site do not change."""
     _remembered.clear()
+    for site in _sites():
+        site.former = True
 
 
 def close() -> None:
