@@ -202,3 +202,10 @@ def test_what_was_asked_is_answered_after_the_program_has_said_that_it_will_ask_
     stream.say_no_more()
     _greeting, *answers = stream.rest()
     assert [ack.put_ack.req_id for ack in answers] == [str(number) for number in range(50)]
+
+
+def test_a_node_greets_with_the_caches_that_it_serves(connect):
+    """By that its peers know which caches are in nobody's settings any more."""
+    greeting = connect().receive().mgmt_ack.leader_info
+    assert {"default", "pages"} & set(greeting.caches)
+    assert "view" not in greeting.caches

@@ -17,6 +17,8 @@ from tests.node.test_lane import until
 from tests.node.test_service import config_of
 from tests.node_process import free_port
 
+SERVED = ["default", "pages"]
+
 
 class Events:
     """The runtimes of both ends."""
@@ -27,7 +29,7 @@ class Events:
         self.lost = []
 
     def greeting(self):
-        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr=self.name)))
+        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr=self.name, caches=SERVED)))
 
     def stream_opened(self, stream):
         pass
@@ -36,7 +38,7 @@ class Events:
         pass
 
     def peer_connected(self, addr, lane_port, caches):
-        self.connected.append(addr)
+        self.connected.append((addr, list(caches)))
 
     def peer_answered(self, addr, ack):
         pass
@@ -64,6 +66,7 @@ def test_only_the_peer_itself_is_taken_for_it(is_the_peer, caplog):
             # Someone who is not the peer is met again and again, and told of once.
             await until(lambda: events.connected if is_the_peer else len(events.lost) > 2)
             assert stream.connected is is_the_peer
+            assert events.connected == ([(peer, SERVED)] if is_the_peer else [])
         finally:
             await stream.close()
             await server.stop(None)
