@@ -36,6 +36,8 @@ class Progress:
     moved_at: int = NEVER
     # When more of the Append in flight was last seen to be taken: while that is so, it is not sent again.
     append_moved_at: int = NEVER
+    # With the Append that was sent after this index it was to begin anew: what it said of less is from before that.
+    begins_at: int = 0
     # Its replica is incomplete, and whether the shell is at sending ours.
     installing: bool = False
     transferring: bool = False

@@ -154,6 +154,9 @@ class Replication:
         prev_term = state.log.term_at(prev_index)
         if prev_term is None:
             append = self._anew()
+            # Whatever was under way was for the replica of before.
+            progress.begins_at = append.prev_index
+            progress.installing = progress.transferring = False
         else:
             # A probe that may be refused carries nothing heavy.
             limit = config.append_bytes if progress.mode is Mode.REPLICATE else 1
@@ -216,7 +219,7 @@ class Replication:
     def transfer_ended(self, peer: str, *, complete: bool) -> None:
         """The shell is no longer at sending to `peer`, which has said that its replica is complete, or has not."""
         progress = self.progress.get(peer)
-        # One to an incarnation that is gone says nothing of the one after it.
+        # One to an incarnation that is gone, or to one that has begun anew since, says nothing of what is there now.
         if progress is not None and progress.transferring:
             progress.transferring = False
             progress.installing = progress.installing and not complete
@@ -230,7 +233,7 @@ class Replication:
             progress.in_flight = None
         if ack.success:
             # What it said before it began anew was of less, or a refusal.
-            if ack.match_index >= progress.match_index:
+            if ack.match_index >= max(progress.match_index, progress.begins_at):
                 progress.installing = ack.installing
             progress.acknowledged(min(ack.match_index, state.log.last_index))
             if current:

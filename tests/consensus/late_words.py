@@ -338,3 +338,43 @@ def a_refusal_of_a_level_follower_comes_late(cluster) -> None:
     cluster.run(1000)
     demand(cluster.transfers == transfers, "a late refusal makes a follower that is level begin anew")
     assert follower.disk.hard.installing is None
+
+
+def a_follower_begins_anew_before_it_is_heard_that_it_was_whole(cluster) -> None:
+    """Its word that it has all of the first replica comes when it has nothing yet of the second."""
+    leader = cluster.settle()
+    follower, _ = cluster.followers()
+    late, take_word = [], leader.part_taken
+
+    def hold(transfer, number, installing, refused):
+        if installing is None:
+            late.append((transfer, number, installing, refused))
+        else:
+            take_word(transfer, number, installing, refused)
+
+    follower.crash()
+    for number in range(60):
+        cluster.write(leader, f"k{number % 7}", number)
+    leader.part_taken = hold
+    cluster.restart(follower)
+    assert cluster.run_while(lambda: not late, at_most=3000)
+    assert follower.disk.hard.installing is None
+    follower.pause()
+    for number in range(60):
+        cluster.put(leader, f"k{number % 7}", number)
+        cluster.run(3)
+    follower.take_part = lambda *part: None
+    follower.resume()
+    progress = leader.core.progress_of(follower.addr)
+    assert cluster.run_while(lambda: not progress.installing, at_most=1000)
+    for word in late:
+        take_word(*word)
+    cluster.run(1)
+    assert follower.disk.hard.installing is not None
+    demand(
+        not progress.holds(), "a follower counts as one that has what it acknowledges, and has half a replica"
+    )
+    leader.part_taken = take_word
+    del follower.take_part
+    cluster.settle()
+    assert cluster.run_while(lambda: follower.disk.hard.installing is not None, at_most=5000)

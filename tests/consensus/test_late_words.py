@@ -30,6 +30,10 @@ PLANS = {
     late_words.a_majority_is_lost_beside_a_leader_that_reads: {},
     late_words.a_leader_is_lost_while_a_follower_has_half_a_replica: {"log_bytes": 3000},
     late_words.a_refusal_of_a_level_follower_comes_late: {"log_bytes": 3000},
+    late_words.a_follower_begins_anew_before_it_is_heard_that_it_was_whole: {
+        "log_bytes": 3000,
+        "pauses": True,
+    },
 }
 SEEDS = range(3)
 by_name = pytest.mark.parametrize("script", PLANS, ids=lambda script: script.__name__)
