@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,7 @@ class NodeClient:
                 connection = self._idle.pop()
             except IndexError:
                 return None
-            if not connection.outdated:
+            if connection.selects_by is select.select:
                 return connection
             connection.close()
 

@@ -9,12 +9,11 @@ greenlets run meanwhile.
 from __future__ import annotations
 
 import _socket
-import math
 import select
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
-from django_hacache.link.framing import HEADER, frame, payload_length
+from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
 from django_hacache.system import monotonic
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 # Answers are small; one that does not fit gets a buffer of its own.
 RECEIVE_BYTES = 64 * 1024
 
-# Up to here one copy is cheaper than handing over two buffers.
+# Up to here one copy is cheaper than a second system call.
 COPY_BYTES_MAX = 64 * 1024
 
 
@@ -36,51 +35,48 @@ class Lost(Exception):
 class Connection:
     """Connects at once. Whoever has it makes one exchange at a time, and closes it where that did not end well."""
 
-    __slots__ = ("_buffer", "_descriptor", "_selects_by", "_socket", "_wait_readable")
+    __slots__ = ("_buffer", "_descriptor", "_socket", "_view", "_wait_readable", "selects_by")
 
     def __init__(self, address: str) -> None:
         """Raises Lost where nobody listens on the Unix socket `address`, or too many are waiting there."""
         self._socket = _connected(address)
         self._descriptor = self._socket.fileno()
         self._buffer = bytearray(RECEIVE_BYTES)
-        self._selects_by = select.select
+        self._view = memoryview(self._buffer)
+        # gevent and eventlet replace it: a connection from before would stop all greenlets.
+        self.selects_by = select.select
         self._wait_readable = _waits_for(self._descriptor, writable=False)
-
-    @property
-    def outdated(self) -> bool:
-        """Whether gevent or eventlet have replaced `select` since it was made: it would stop all greenlets."""
-        return select.select is not self._selects_by
 
     def send(self, payload: bytes, deadline: float) -> None:
         """Send one frame. Raises Lost; the node may have seen a part of it then, never the whole."""
         small = len(payload) <= COPY_BYTES_MAX
-        rest = self._send_some([frame(payload)] if small else [HEADER.pack(len(payload)), payload])
-        while rest:
-            _wait(_waits_for(self._descriptor, writable=True), deadline)
-            rest = self._send_some(rest)
+        part: bytes | memoryview
+        for part in (frame(payload),) if small else (HEADER.pack(len(payload)), payload):
+            count = self._send_some(part)
+            while count < len(part):
+                _wait(_waits_for(self._descriptor, writable=True), deadline)
+                part = memoryview(part)[count:]  # noqa: PLW2901 - what is left of it
+                count = self._send_some(part)
 
-    def _send_some(self, parts: list[bytes | memoryview]) -> list[bytes | memoryview]:
-        """Send what the socket takes now, and return what is left."""
+    def _send_some(self, data: bytes | memoryview) -> int:
+        """Return how many bytes the socket takes now."""
         try:
-            count = self._socket.sendmsg(parts)
+            return self._socket.send(data)
         except OSError as error:
             if not _of_system_call(error):
                 raise
             if isinstance(error, BlockingIOError):
-                return parts
+                return 0
             raise Lost from error
-        while parts and count >= len(parts[0]):
-            count -= len(parts.pop(0))
-        return [memoryview(parts[0])[count:], *parts[1:]] if parts else []
 
     def receive(self, deadline: float) -> bytes:
         """Return the payload of the one frame that the node sends. Raises Lost."""
         _wait(self._wait_readable, deadline)
-        view = memoryview(self._buffer)
+        view = self._view
         received = self._receive_some(view)
-        while received < HEADER.size:
+        while received < HEADER_BYTES:
             received += self._receive_more(view[received:], deadline)
-        end = HEADER.size + _length_in(view)
+        end = HEADER_BYTES + _length_in(self._buffer)
         if end > len(view):
             larger = memoryview(bytearray(end))
             larger[:received] = view[:received]
@@ -89,7 +85,7 @@ class Connection:
             received += self._receive_more(view[received:end], deadline)
         if received > end:
             raise Lost from LinkError("The node sent more than the answer to the one request.")
-        return bytes(view[HEADER.size : end])
+        return bytes(view[HEADER_BYTES:end])
 
     def _receive_more(self, view: memoryview, deadline: float) -> int:
         _wait(self._wait_readable, deadline)
@@ -142,25 +138,26 @@ def _of_system_call(error: OSError) -> bool:
     return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
-def _length_in(header: memoryview) -> int:
+def _length_in(header: bytearray) -> int:
     try:
         return payload_length(header)
     except LinkError as error:
         raise Lost from error
 
 
-def _wait(wait: Callable[[float], object], deadline: float) -> None:
+def _wait(wait: Callable[[int], object], deadline: float) -> None:
     remaining = deadline - monotonic()
-    if remaining <= 0 or not wait(remaining):
+    # Whole milliseconds: a fraction takes poll a microsecond to round.
+    if remaining <= 0 or not wait(int(remaining * 1000) + 1):
         raise Lost from TimeoutError("timed out")
 
 
-def _waits_for(descriptor: int, *, writable: bool) -> Callable[[float], object]:
-    """A function that waits so many seconds for the descriptor, and returns something false where it was in vain."""
+def _waits_for(descriptor: int, *, writable: bool) -> Callable[[int], object]:
+    """A function that waits so many milliseconds for the descriptor, and returns something false if in vain."""
     if not hasattr(select, "poll"):
         # eventlet leaves no other way.
         reading, writing = ([], [descriptor]) if writable else ([descriptor], [])
-        return lambda seconds: any(select.select(reading, writing, [], seconds))
+        return lambda milliseconds: any(select.select(reading, writing, [], milliseconds / 1000))
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT if writable else select.POLLIN)
-    return lambda seconds: poll.poll(math.ceil(seconds * 1000))
+    return poll.poll

@@ -11,14 +11,18 @@ UNDONE = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY, pb.E
 
 def req_id_of_request(request: pb.CacheRequest) -> str:
     """The name that the answer will carry; empty for a request that has none, as one for the status."""
-    method = request.WhichOneof("method")
-    return str(getattr(getattr(request, method), "req_id", "")) if method else ""
+    return request.insert.req_id or _req_id(request)  # the most frequent first, for half the price
 
 
 def req_id_of_ack(ack: pb.Ack) -> str:
     """The name of the request that is answered; empty where the answer does not say."""
-    method = ack.WhichOneof("method")
-    return str(getattr(getattr(ack, method), "req_id", "")) if method else ""
+    return _req_id(ack)
+
+
+def _req_id(message: pb.CacheRequest | pb.Ack) -> str:
+    method = message.WhichOneof("method")
+    # Every message that has a name has it under this one; a status has none.
+    return getattr(getattr(message, method), "req_id", "") if method else ""
 
 
 def unnamed_refusal(ack: pb.Ack) -> bool:
@@ -28,6 +32,8 @@ def unnamed_refusal(ack: pb.Ack) -> bool:
 
 def answers(ack: pb.Ack, req_id: str) -> bool:
     """Whether `ack` answers the one request that is under way on its connection."""
+    if req_id and ack.put_ack.req_id == req_id:
+        return True
     return req_id_of_ack(ack) == req_id or unnamed_refusal(ack)
 
 
