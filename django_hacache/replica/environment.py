@@ -360,6 +360,11 @@ class Environment:
         Remapping under a running read would crash the process. Every read that begins now fails as this one
         did, so it is enough to wait until LMDB's reader table shows no read of ours.
         """
+        deadline = monotonic() + REMAP_WAIT_S
+        while self._remapping.locked() and monotonic() < deadline:
+            time.sleep(
+                0.0005
+            )  # not for the lock: who has it may be another greenlet of this thread, and sleeps below
         with self._remapping:
             try:
                 self.lmdb.begin().abort()
@@ -367,7 +372,6 @@ class Environment:
                 pass
             else:
                 return  # another thread was faster
-            deadline = monotonic() + REMAP_WAIT_S
             while self._reads_of_this_process():
                 if monotonic() > deadline:
                     raise ReplicaError(

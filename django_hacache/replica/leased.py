@@ -151,18 +151,18 @@ class LeasedReader:
             self._say(error)
         if self._refusal and boottime_ns() < self._next_check:
             raise ConfigurationError(self._refusal)
-        now = boottime_ns()
-        if now < self._next_check or not self._checking.acquire(blocking=False):
+        if boottime_ns() < self._next_check or self._checking.locked():
             return
-        try:
+        with self._checking:
+            now = boottime_ns()
+            if now < self._next_check:
+                return  # another thread was faster
             self._next_check = now + RECHECK_NS
             opened = self._opened
             if opened is None or opened[0].stale() or opened[1].replaced():
                 self._opened = None  # the old ones close themselves when the last read is over
                 self._opened = self._open()
                 self._verified = -1
-        finally:
-            self._checking.release()
 
     def _open(self) -> tuple[ControlPage, Replica] | None:
         try:

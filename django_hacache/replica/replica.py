@@ -39,18 +39,6 @@ _OF = b"boot_id"
 _header = HEADER.unpack_from
 
 
-def _transact(environment: Environment, work: Callable[..., T], *args: Any) -> T:
-    try:
-        # LMDB's own context manager is C: between it and the transaction no exception can come.
-        with environment.begin_write() as txn:
-            transaction = WriteTransaction(environment, txn)
-            result = work(transaction, *args)
-    except lmdb.Error as error:
-        raise environment.error(error) from error
-    transaction.committed()
-    return result
-
-
 def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
     """The value of what is stored as `raw`, None where it has expired at `now_ns`: an instant after it was read."""
     if 0 < _header(raw)[0] <= now_ns:
@@ -152,15 +140,14 @@ class Replica:
 
     def _void(self, environment: Environment) -> None:
         """Empty a replica of another boot or layout: its boot-time instants or its bytes mean nothing here."""
-
-        def empty(transaction: WriteTransaction) -> None:
+        with environment.errors(), environment.begin_write() as txn:
+            transaction = WriteTransaction(environment, txn)
             if transaction.host_mark(_OF) != self._of:  # else another process was faster
                 transaction.forget_other_formats()
                 transaction.empty()
                 transaction.journal.erase()
                 transaction.set_host_mark(_OF, self._of)
-
-        _transact(environment, empty)
+        transaction.committed()
 
     def erase(self) -> None:
         """Forget everything, the journal included. The file stays: whoever has it mapped would keep its room taken."""
@@ -329,18 +316,26 @@ class Replica:
         """
         if boottime_ns() >= self._next_maintenance:
             self.recheck()
-        return _transact(self._environment, work, *args)
+        environment = self._environment
+        try:
+            # LMDB's own context manager is C: between it and the transaction no exception can come.
+            with environment.begin_write() as txn:
+                transaction = WriteTransaction(environment, txn)
+                result = work(transaction, *args)
+        except lmdb.Error as error:
+            raise environment.error(error) from error
+        transaction.committed()
+        return result
 
     def recheck(self) -> None:
         """Follow a directory that was wiped, at most once a second; writes do it, for those who only read."""
-        now = boottime_ns()
-        if now < self._next_maintenance or not self._maintaining.acquire(blocking=False):
-            return
-        try:
-            self._next_maintenance = now + MAINTENANCE_NS
-            self._maintain()
-        finally:
-            self._maintaining.release()
+        if self._maintaining.locked():
+            return  # another thread does it, or what a signal handler has interrupted
+        with self._maintaining:
+            now = boottime_ns()
+            if now >= self._next_maintenance:
+                self._next_maintenance = now + MAINTENANCE_NS
+                self._maintain()
 
     def _maintain(self) -> None:
         environment = self._environment
