@@ -316,13 +316,10 @@ class Core(Campaigner):
             return False
         self._state.harden(installing=Installing(part.upto, part.index, part.last))
         if part.last:
-            kept = sorted(
-                (one for one in requests if one[1].index > part.floor), key=lambda one: one[1].index
-            )
-            self.table.replace(kept, part.floor)
-            log = self._state.log
-            for entry in log.between(part.index + 1, log.last_index):
-                self.table.record(entry)
+            # Those of the log since it began anew are in the table already.
+            known = {**dict(requests), **dict(self.table.items())}
+            kept = [one for one in known.items() if one[1].index > part.floor]
+            self.table.replace(sorted(kept, key=lambda one: one[1].index), part.floor)
         return True
 
     def transfer_ended(self, peer: str, now: int, *, complete: bool) -> None:

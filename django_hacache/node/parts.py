@@ -6,6 +6,7 @@ indexes. What is sent when, and what is taken, is decided in consensus/transfer.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.consensus.transfer import Part
@@ -27,6 +28,9 @@ PART_REQUESTS = 2000
 # No name of a cache begins with this byte, and none contains this one: a place is less than another one as bytes are.
 REQUESTS = b"\xff"
 AFTER_CACHE = b"\0"
+PROGRESS = Struct(
+    ">QQ"
+)  # of the requests: the index of the latest that was sent, and of the last that will be
 
 
 def place_of(cache: str, key: bytes) -> bytes:
@@ -93,19 +97,20 @@ def _place_after(items: list[pb.SnapshotItem]) -> bytes:
 def _read_requests(
     index: int, after: bytes, requests: Callable[[], list[tuple[str, Recorded]]], floor: int
 ) -> Read:
-    sent = int.from_bytes(after.removeprefix(REQUESTS), "big")
+    # Those of later entries the follower has in its log: else there would be no end of them.
+    sent, until = PROGRESS.unpack(after.removeprefix(REQUESTS) or PROGRESS.pack(0, index))
     chosen: list[pb.RecentRequest] = []
     size = 0
     last = True
     for req_id, recorded in requests():
-        if not sent < recorded.index <= index:
+        if not sent < recorded.index <= until:
             continue
         if size >= PART_BYTES or len(chosen) >= PART_REQUESTS:
             last = False
             break
         chosen.append(pb.RecentRequest(req_id=req_id, outcome=recorded.outcome, index=recorded.index))
         size += len(req_id) + len(recorded.outcome)
-    upto = REQUESTS + (chosen[-1].index if chosen else sent).to_bytes(8, "big")
+    upto = REQUESTS + PROGRESS.pack(chosen[-1].index if chosen else sent, until)
     return Read(Part(after, upto, index, last, floor), [], chosen, size)
 
 

@@ -37,6 +37,8 @@ logger = logging.getLogger("django_hacache.node")
 
 # While so much is on the way without being acknowledged nothing more leaves; over a slow link, much less.
 WINDOW_BYTES = 2 << 20
+# One part is under way while the next one waits: without it a slow link is idle from each part to its answer.
+LEAST_WINDOW_BYTES = 2 * PART_BYTES
 PROGRESS_EVERY_S = 2.0
 # How often a sender that waits looks whether something else is to be done.
 LOOK_S = 0.05
@@ -131,7 +133,7 @@ class SnapshotSender:
         """Begin a transfer, or go on with it; one that is under way to the same peer is over."""
         self.cancel(peer)
         moved = Moved(peer, False, 0, time.monotonic())
-        running = Running(peer, term, Outgoing(now_ms(), window=(PART_BYTES, WINDOW_BYTES)), moved)
+        running = Running(peer, term, Outgoing(now_ms(), window=(LEAST_WINDOW_BYTES, WINDOW_BYTES)), moved)
         self._running[peer] = running
         running.task = asyncio.get_running_loop().create_task(self._run(running))
 

@@ -44,11 +44,11 @@ def read_part(disk: Disk, after: bytes, now: int) -> Carried:
         items = {key: (contents.values[key], contents.padding[key], left[key]) for key in keys}
         return Carried(Part(after, upto, index), items, [])
     table = disk.requests_up_to_applied()
-    sent = int(after.removeprefix(ALL_KEYS) or b"0")
-    requests = [one for one in table.items() if one[1].index > sent]
+    sent, until = map(int, (after.removeprefix(ALL_KEYS) or f"0 {index}".encode()).split())
+    requests = [one for one in table.items() if sent < one[1].index <= until]
     last = len(requests) <= REQUESTS_IN_PART
     requests = requests[:REQUESTS_IN_PART]
-    upto = ALL_KEYS + str(requests[-1][1].index if requests else sent).encode()
+    upto = ALL_KEYS + f"{requests[-1][1].index if requests else sent} {until}".encode()
     return Carried(Part(after, upto, index, last, table.floor), {}, requests)
 
 
