@@ -65,6 +65,8 @@ class Cluster:
         self.retries = 0
         self.removed = 0
         self.full = 0
+        # Whether a host has dropped anything that the others have.
+        self.dropped = False
         self.ended: list[Operation] = []
         # Directed scripts watch and drop messages here.
         self.filters: list[Callable[[str, str, Message], bool]] = []

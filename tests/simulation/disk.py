@@ -31,6 +31,7 @@ class Carried(NamedTuple):
     part: Part
     # Of each key its value, its padding, and what is left of its time to live; None: it has none.
     items: dict[str, tuple[int, int, int | None]]
+    dropped: dict[str, int]
     requests: list[tuple[str, Recorded]]
 
 
@@ -38,18 +39,27 @@ def read_part(disk: Disk, after: bytes, now: int) -> Carried:
     """What comes after the place `after`, as it is now."""
     contents, index = disk.contents, disk.applied
     if not after.startswith(ALL_KEYS):
-        keys = sorted(key for key in contents.values if key.encode() > after)[:ITEMS_IN_PART]
+        known = (*contents.values, *contents.dropped)
+        keys = sorted(key for key in known if key.encode() > after)[:ITEMS_IN_PART]
         upto = keys[-1].encode() if len(keys) == ITEMS_IN_PART else ALL_KEYS
-        left = {key: max(contents.ends[key] - now, 0) if key in contents.ends else None for key in keys}
-        items = {key: (contents.values[key], contents.padding[key], left[key]) for key in keys}
-        return Carried(Part(after, upto, index), items, [])
+        dropped = {key: contents.dropped[key] for key in keys if key in contents.dropped}
+        items = {
+            key: (
+                contents.values[key],
+                contents.padding[key],
+                max(contents.ends[key] - now, 0) if key in contents.ends else None,
+            )
+            for key in keys
+            if key not in dropped
+        }
+        return Carried(Part(after, upto, index), items, dropped, [])
     table = disk.requests_up_to_applied()
     sent, until = map(int, (after.removeprefix(ALL_KEYS) or f"0 {index}".encode()).split())
     requests = [one for one in table.items() if sent < one[1].index <= until]
     last = len(requests) <= REQUESTS_IN_PART
     requests = requests[:REQUESTS_IN_PART]
     upto = ALL_KEYS + f"{requests[-1][1].index if requests else sent} {until}".encode()
-    return Carried(Part(after, upto, index, last, table.floor), {}, requests)
+    return Carried(Part(after, upto, index, last, table.floor), {}, {}, requests)
 
 
 class Disk:
@@ -108,6 +118,16 @@ class Disk:
         if ready.hard_state is not None:
             self.hard = ready.hard_state
 
+    def drop(self, share: float) -> bool:
+        """Drop a share of what the caches hold, on this host alone; whether there was anything."""
+        contents = self.contents
+        keys = list(contents.values)[: int(len(contents.values) * share + 0.5)]
+        before = contents.bytes
+        contents.drop(keys)
+        if self.room is not None:
+            self.room += before - contents.bytes
+        return bool(keys)
+
     def _take_room(self, ready: Ready, unstored: list[Entry]) -> None:
         if self.room is None:
             return
@@ -134,6 +154,8 @@ class Disk:
             self.contents.apply(set_effect(key, value, padding=padding))
             if left is not None:
                 self.contents.ends[key] = now + left
+        for key, value in carried.dropped.items():
+            self.contents.take_as_dropped(key, value)
         if carried.requests or carried.part.last:
             self.requests.replace(*self.requests_with(carried))
 

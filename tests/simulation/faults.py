@@ -76,28 +76,12 @@ class Nemesis:
 
     # the kinds
 
-    def _may_lose(self, host: Host) -> bool:
-        """Whether this directory may be lost now: in most lives, only a minority's at a time."""
-        cluster = self._cluster
-        if cluster.plan.disaster:
-            return True
-        if host.disk.hard.fresh:
-            return True
-        return not self._majority_without(host)
-
-    def _majority_without(self, host: Host) -> bool:
-        """Whether a majority is without its state once this directory is lost, too."""
-        cluster = self._cluster
-        return len(cluster.invariants.without_state() | {host.addr}) > cluster.plan.nodes - cluster.quorum
-
     def _crash(self) -> None:
         cluster, rng = self._cluster, self._rng
         host = self._host()
         if host.core is None:
             return
-        wipe = rng.random() < 0.4 and self._may_lose(host)
-        if wipe and cluster.plan.disaster and not host.disk.hard.fresh:
-            cluster.invariants.majority_lost |= self._majority_without(host)
+        wipe = rng.random() < 0.4 and cluster.invariants.may_lose(host)
         if not wipe and rng.random() < 0.6:
             host.armed = rng.choice(("before", "after"))
         else:
@@ -192,7 +176,7 @@ class Nemesis:
         self._cluster.after(HANDED_OVER_EVERY * 5, self._restart, host)
 
     def _fill(self) -> None:
-        """Somebody else fills the file system: the node stores what still has room, then ends at each start."""
+        """Somebody else fills the file system: the node drops entries of its own, then starts over, or ends."""
         host, rng = self._host(), self._rng
         if host.disk.room is not None:
             return

@@ -82,6 +82,7 @@ class Host:
         # The process that granted the lease of the page as leader.
         self.granted_as_leader = 0
         self.upkeep_at = 0
+        self.unlooked = False
         # The index of a removal that is on its way, and the term that it was proposed in.
         self.removing = (0, 0)
         # What workers still read of a directory that is gone: generation, applied index, end of the lease.
@@ -230,16 +231,21 @@ class Host:
             return
         self.wakes_at = 0.0
         self.core.tick(self.clock())
-        self.upkeep()
+        if self.clock() >= self.upkeep_at:
+            self.upkeep()
         self.step()
 
-    def upkeep(self) -> None:
-        """The leader proposes what has to go: what has expired, and the oldest ones beyond the limits, in one step."""
+    def upkeep(self) -> bool:
+        """The leader proposes what has to go: what has expired, and the oldest beyond the limits; whether it did.
+
+        A step comes with time, and with each change that is beyond the limits: so it follows what is written.
+        """
         now, plan = self.clock(), self.cluster.plan
         term = self.core.hard.term
         on_its_way = self.removing[1] == term and self.disk.applied < self.removing[0]
-        if now < self.upkeep_at or on_its_way or not self.core.accepts:
-            return
+        if on_its_way or not self.core.may_propose:
+            return False
+        self.unlooked = False
         self.upkeep_at = now + UPKEEP_EVERY
         contents = self.disk.contents
         gone = [key for key, end in contents.ends.items() if end <= now][:EXPIRED_KEYS]
@@ -256,6 +262,8 @@ class Host:
             self.cluster.invariants.decided(self, index)
             self.cluster.removed += len(gone)
             self.removing = (index, term)
+            return True
+        return False
 
     def submit(
         self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int, since: int
@@ -295,11 +303,9 @@ class Host:
         try:
             self.persist(ready)
         except DiskFull:
-            self.cluster.trace(self, "cannot store its step, and ends")
-            self.cluster.full += 1
-            self.stop()
-            self.cluster.after(RESTARTS_AFTER, self.cluster.restart, self)
-            return
+            if not self._stored_after_making_room(ready):
+                self._starts_over()
+                return
         self.cluster.invariants.stepped(self, ready)
         if self.armed == "after" and durable:
             self.cluster.trace(self, "crashes after its step is durable")
@@ -312,6 +318,31 @@ class Host:
         else:
             self.publish(ready)
 
+    def _stored_after_making_room(self, ready: Ready) -> bool:
+        """As node/full.py has it: what is committed has to be applied, so entries are dropped here, at last all."""
+        self.cluster.full += 1
+        for share in (0.25, 1.0):
+            self.disk.drop(share)
+            self.cluster.dropped = True
+            try:
+                self.persist(ready)
+            except DiskFull:
+                continue
+            return True
+        return False
+
+    def _starts_over(self) -> None:
+        """Nothing fits: the node ends, and starts again from nothing.
+
+        Not where a majority's directories would be lost with this one, which no cluster survives as it is.
+        """
+        wipe = self.cluster.invariants.may_lose(self)
+        self.cluster.trace(self, "cannot store its step, and", "starts over" if wipe else "ends")
+        self.stop()
+        if wipe:
+            self.lose_directory()
+        self.cluster.after(RESTARTS_AFTER, self.cluster.restart, self)
+
     def persist(self, ready: Ready) -> None:
         if ready.may_wait:
             self.unstored += ready.entries
@@ -323,6 +354,7 @@ class Host:
         self.carried = None
         if ready.apply:
             self.evaluator.applied(self.disk.applied)
+            self.unlooked = True
 
     def _written(self, ready: Ready, process: int) -> None:
         """The disk was slow; now the step goes on, before anything that came meanwhile."""
@@ -351,6 +383,8 @@ class Host:
             self._begin_transfer(peer)
         for completion in ready.completions:
             cluster.completed(self, completion)
+        if self.unlooked and cluster.plan.exceeded_by(self.disk.contents) and self.upkeep():
+            self.kick()
         self._wake()
 
     def _wake(self) -> None:

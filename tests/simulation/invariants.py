@@ -66,7 +66,7 @@ class Invariants:
         # What each host held as a member before it lost its directory.
         self._lost: dict[str, Disk] = {}
         # When the leader of a term decided what stands at an index.
-        self._decided: dict[tuple[Generation, int, int], float] = {}
+        self._decided: dict[tuple[Generation, int, int], tuple[float, bool]] = {}
         self.leaderships = 0
         self.generations_led: list[Generation] = []
         self.refused: dict[str, str] = {}
@@ -104,6 +104,19 @@ class Invariants:
             for host in self._cluster.hosts.values()
             if host.disk.hard.fresh or lives not in (None, host.disk.hard.generation)
         }
+
+    def majority_without(self, host: Host) -> bool:
+        """Whether a majority is without its state once this directory is lost, too."""
+        return len(self.without_state() | {host.addr}) > self._cluster.plan.nodes - self._cluster.quorum
+
+    def may_lose(self, host: Host) -> bool:
+        """Whether this directory may be lost now: in most lives, only a minority's at a time."""
+        if host.disk.hard.fresh:
+            return True
+        lost = self.majority_without(host)
+        if lost and self._cluster.plan.disaster:
+            self.majority_lost = True
+        return self._cluster.plan.disaster or not lost
 
     # a step
 
@@ -218,6 +231,11 @@ class Invariants:
             self._require(same, host.addr, "applied", entry, "where", known, "was committed")
         if host.disk.hard.installing:
             return
+        contents, plan = host.disk.contents, self._cluster.plan
+        if contents.bytes > plan.most_bytes and not self._cluster.dropped:
+            raise InvariantBroken(
+                f"{host.addr} holds {contents.bytes} bytes, expected {plan.most_bytes} at most"
+            )
         digest = order[host.disk.applied - 1].digest
         self._require(host.disk.contents.digest == digest, host.addr, "differs at", host.disk.applied)
 
@@ -234,18 +252,19 @@ class Invariants:
             self._require(
                 entry.req_id not in self.refused, entry.req_id, "was refused as not done, and is done"
             )
-        decided_at = self._decided.pop((generation, entry.term, entry.index), self._cluster.now)
+        decided = self._decided.pop((generation, entry.term, entry.index), (self._cluster.now, False))
+        decided_at, dropped = decided
         if entry.req_id:
             command = self._cluster.commands[entry.req_id]
-            wrong = history.reference.wrong(command, entry, decided_at, self._cluster.plan)
+            wrong = history.reference.wrong(command, entry, decided_at, dropped=dropped)
             self._require(wrong is None, wrong)
         history.reference.apply(entry.effect, decided_at, self._cluster.plan)
         history.order.append(Committed(entry, term, history.reference.digest))
 
-    def decided(self, host: Host, index: int) -> None:
-        """The leader has decided what a change does that will stand at `index`."""
+    def decided(self, host: Host, index: int, *, dropped: bool = False) -> None:
+        """The leader has decided on what will stand at `index`; `dropped`: its host has dropped the key."""
         hard = host.core.hard
-        self._decided[hard.generation, hard.term, index] = self._cluster.now
+        self._decided[hard.generation, hard.term, index] = (self._cluster.now, dropped)
 
     def _holders(self, generation: Generation | None, entry: Entry) -> int:
         return sum(self._holds(each, generation, entry) for each in self._cluster.hosts.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -73,15 +74,16 @@ class Contents:
     """A dict with a digest that follows each change, so that two replicas compare in one step.
 
     The order of the dict is that of the latest writes. When an entry ends is counted on one host's clock and is no part
-    of the digest.
+    of the digest. What was dropped on one host alone is: there it is a miss, and so the others' value and no other one.
     """
 
-    __slots__ = ("bytes", "digest", "ends", "padding", "values")
+    __slots__ = ("bytes", "digest", "dropped", "ends", "padding", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
         self.padding: dict[str, int] = {}
         self.ends: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}
         self.digest = 0
         self.bytes = 0
 
@@ -103,6 +105,8 @@ class Contents:
                 self._ends(key, born, change.ttl)
             return
         for key in change.keys:
+            if key in self.dropped:
+                self.digest ^= hash((key, self.dropped.pop(key)))
             old = self.values.pop(key, None)
             if old is not None:
                 self.digest ^= hash((key, old))
@@ -121,6 +125,18 @@ class Contents:
             self.ends[key] = born + ttl
         else:
             self.ends.pop(key, None)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Make room on this host alone."""
+        for key in keys:
+            self.dropped[key] = self.values.pop(key)
+            self.bytes -= ENTRY_BYTES + self.padding.pop(key)
+            self.ends.pop(key, None)
+
+    def take_as_dropped(self, key: str, value: int) -> None:
+        """It was dropped where this replica comes from."""
+        self.apply(set_effect(key, value))
+        self.drop([key])
 
     def live(self, key: str, now: int) -> int | None:
         end = self.ends.get(key)
@@ -141,6 +157,9 @@ class Overlay:
     def __init__(self, host) -> None:
         self._host = host
         self._ahead: dict[str, Ahead] = {}
+        # Of each change in the order that takes room: its index, and how much.
+        self._taking: deque[tuple[int, int]] = deque()
+        self._bytes_ahead = 0
 
     def _look(self, key: str, now: int) -> Ahead | None:
         """The live entry."""
@@ -157,10 +176,15 @@ class Overlay:
         return key in self._host.disk.contents.values if ahead is None else ahead.value is not None
 
     def has_room(self, command: Command, size: int) -> bool:
-        return True
+        """Whether its cache is not too far beyond its limit yet; the writer waits until eviction has followed."""
+        if command.kind in ("delete", "touch"):
+            return True
+        taken = self._host.disk.contents.bytes + self._bytes_ahead
+        return taken + ENTRY_BYTES + command.padding <= self._host.cluster.plan.most_bytes
 
     def evaluate(self, command: Command, index: int, now: int) -> tuple[bytes, bytes]:
         kind, key, value, ttl, padding = command
+        dropped = key in self._host.disk.contents.dropped and key not in self._ahead
         found = self._look(key, now)
         outcome = b"1" if found is not None or kind == "set" else b"0"
         effect = b""
@@ -186,13 +210,19 @@ class Overlay:
                     effect = self._set(index, key, value, now, ttl, padding)
                 else:
                     effect = set_effect(key, value, keep=True, padding=padding)
+                    self._takes(index, padding)
                     self._ahead[key] = Ahead(index, value, found.end)
-        self._host.cluster.invariants.decided(self._host, index)
+        self._host.cluster.invariants.decided(self._host, index, dropped=dropped)
         return effect, outcome
 
     def _set(self, index: int, key: str, value: int, now: int, ttl: int, padding: int) -> bytes:
         self._ahead[key] = Ahead(index, value, now + ttl if ttl else 0)
+        self._takes(index, padding)
         return set_effect(key, value, ttl=ttl, padding=padding)
+
+    def _takes(self, index: int, padding: int) -> None:
+        self._taking.append((index, ENTRY_BYTES + padding))
+        self._bytes_ahead += ENTRY_BYTES + padding
 
     def removal(self, keys: Iterable[str], index: int) -> bytes:
         """The effect of an eviction, without what a change in the order has touched."""
@@ -203,8 +233,12 @@ class Overlay:
 
     def applied(self, index: int) -> None:
         """The replica now holds everything up to `index`."""
+        while self._taking and self._taking[0][0] <= index:
+            self._bytes_ahead -= self._taking.popleft()[1]
         if self._ahead:
             self._ahead = {key: ahead for key, ahead in self._ahead.items() if ahead.index > index}
 
     def abandon(self) -> None:
         self._ahead.clear()
+        self._taking.clear()
+        self._bytes_ahead = 0

@@ -124,12 +124,10 @@ def _has_leader(cluster: Cluster) -> bool:
 def _settled(cluster: Cluster, readable: set[str]) -> bool:
     """Whether all is done and equal, and within the limits, and each host could read since."""
     hosts = list(cluster.hosts.values())
-    plan, contents = cluster.plan, hosts[0].disk.contents
     return (
         _all_serve(cluster, readable)
         and not cluster.operations
         and all(host.core.pending == 0 and not host.disk.hard.fresh for host in hosts)
-        and len(contents.values) <= plan.max_entries
-        and contents.bytes <= plan.size_limit
+        and not any(cluster.plan.exceeded_by(leader.disk.contents) for leader in cluster.leaders)
         and cluster.invariants.equal(hosts)
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from .kv import ENTRY_BYTES, Contents
+
 RESEND = 500
 
 
@@ -55,6 +57,14 @@ class Plan:
     ttl: int = 0
     keys: int = 4
     padding: int = 0
+
+    @property
+    def most_bytes(self) -> int:
+        """Where a writer waits until eviction has followed."""
+        return self.size_limit + max(self.size_limit // 4, 2 * (ENTRY_BYTES + self.padding))
+
+    def exceeded_by(self, contents: Contents) -> bool:
+        return len(contents.values) > self.max_entries or contents.bytes > self.size_limit
 
     @property
     def _entries_take(self) -> float:

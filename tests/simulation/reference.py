@@ -41,13 +41,18 @@ class Reference:
             elif not change.keep:
                 self._spans.pop(key, None)
 
-    def wrong(self, command: Command, entry: Entry, decided_at: float, plan: Plan) -> str | None:
-        """What is wrong with what the leader decided: every increment counts once, an add adds what is absent."""
+    def wrong(self, command: Command, entry: Entry, decided_at: float, *, dropped: bool) -> str | None:
+        """What is wrong with what the leader decided: every increment counts once, an add adds what is absent.
+
+        dropped: the leader's host had dropped the entry to make room, as if it had been evicted.
+        """
         present = self._contents.values.get(command.key)
         possible: set[int | None] = {present}
         ends = self._spans.get(command.key)
         if ends is not None and decided_at >= ends.earliest:
             possible = {None} if decided_at > ends.latest else {present, None}
+        if dropped:
+            present, possible = None, {None}
         effect = parse(entry.effect)
         changes = None if effect is None else effect.kind
         for live in possible:
