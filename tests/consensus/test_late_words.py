@@ -144,22 +144,21 @@ def campaign_with_half_a_replica(monkeypatch):
     monkeypatch.setattr(Core, "_tick_follower", careless)
 
 
-@pytest.mark.parametrize(
-    ("bug", "script"),
-    [
-        (admit_who_is_level_once_a_majority_has_answered, late_words.a_vote_outlives_its_voter),
-        (deal_with_whoever_speaks, late_words.an_acknowledgement_outlives_its_host),
-        (count_answers_of_an_earlier_term, late_words.acknowledgements_of_an_earlier_term_come_late),
-        (read_and_grant_on_after_handing_over, late_words.a_leader_has_handed_over),
-        (count_a_fresh_host_at_level_once, late_words.a_change_at_once_meets_a_fresh_host),
-        (give_a_real_vote_in_spite_of_a_live_leader, late_words.a_candidate_asks_beside_a_live_leader),
-        (forget_the_leader_on_restart, late_words.a_voter_that_restarted_is_asked_at_once),
-        (join_another_generation_beside_a_live_leader, late_words.a_generation_that_is_gone_speaks_late),
-        (form_a_generation_without_waiting, late_words.a_majority_is_lost_beside_a_leader_that_reads),
-        (campaign_with_half_a_replica, late_words.a_leader_is_lost_while_a_follower_has_half_a_replica),
-    ],
-    ids=lambda given: given.__name__,
-)
+BUGS = [
+    (admit_who_is_level_once_a_majority_has_answered, late_words.a_vote_outlives_its_voter),
+    (deal_with_whoever_speaks, late_words.an_acknowledgement_outlives_its_host),
+    (count_answers_of_an_earlier_term, late_words.acknowledgements_of_an_earlier_term_come_late),
+    (read_and_grant_on_after_handing_over, late_words.a_leader_has_handed_over),
+    (count_a_fresh_host_at_level_once, late_words.a_change_at_once_meets_a_fresh_host),
+    (give_a_real_vote_in_spite_of_a_live_leader, late_words.a_candidate_asks_beside_a_live_leader),
+    (forget_the_leader_on_restart, late_words.a_voter_that_restarted_is_asked_at_once),
+    (join_another_generation_beside_a_live_leader, late_words.a_generation_that_is_gone_speaks_late),
+    (form_a_generation_without_waiting, late_words.a_majority_is_lost_beside_a_leader_that_reads),
+    (campaign_with_half_a_replica, late_words.a_leader_is_lost_while_a_follower_has_half_a_replica),
+]
+
+
+@pytest.mark.parametrize(("bug", "script"), BUGS, ids=lambda given: given.__name__)
 def test_a_deliberate_bug_is_found_by_its_script(monkeypatch, stage, bug, script):
     bug(monkeypatch)
     with pytest.raises((InvariantBroken, AssertionError)) as caught:

@@ -108,24 +108,23 @@ def join_a_generation_that_has_committed_nothing(monkeypatch):
     monkeypatch.setattr(Member, "_has_committed", lambda self, message: True)
 
 
-@pytest.mark.parametrize(
-    ("bug", "script"),
-    [
-        (vote_twice, scripts.a_voter_restarts_between_two_candidates),
-        (forget_the_vote_on_restart, scripts.a_voter_restarts_between_two_candidates),
-        (count_votes_of_an_earlier_term, scripts.an_old_vote_comes_late),
-        (keep_granting_leases_after_losing_the_quorum, scripts.a_leader_on_the_minority_side_goes_on),
-        (commit_an_old_terms_entry_by_counting, scripts.an_entry_of_an_earlier_term_is_on_a_majority),
-        (leave_no_margin_for_clocks, scripts.clocks_run_apart),
-        (grant_a_follower_a_whole_lease, scripts.a_leader_grants_while_its_own_lease_runs_out),
-        (grant_leases_before_the_commit_index_is_known, scripts.a_new_leader_does_not_know_what_is_committed),
-        (
-            join_a_generation_that_has_committed_nothing,
-            scripts.a_generation_that_nobody_joined_speaks_late,
-        ),
-    ],
-    ids=lambda given: given.__name__,
-)
+BUGS = [
+    (vote_twice, scripts.a_voter_restarts_between_two_candidates),
+    (forget_the_vote_on_restart, scripts.a_voter_restarts_between_two_candidates),
+    (count_votes_of_an_earlier_term, scripts.an_old_vote_comes_late),
+    (keep_granting_leases_after_losing_the_quorum, scripts.a_leader_on_the_minority_side_goes_on),
+    (commit_an_old_terms_entry_by_counting, scripts.an_entry_of_an_earlier_term_is_on_a_majority),
+    (leave_no_margin_for_clocks, scripts.clocks_run_apart),
+    (grant_a_follower_a_whole_lease, scripts.a_leader_grants_while_its_own_lease_runs_out),
+    (grant_leases_before_the_commit_index_is_known, scripts.a_new_leader_does_not_know_what_is_committed),
+    (
+        join_a_generation_that_has_committed_nothing,
+        scripts.a_generation_that_nobody_joined_speaks_late,
+    ),
+]
+
+
+@pytest.mark.parametrize(("bug", "script"), BUGS, ids=lambda given: given.__name__)
 def test_a_deliberate_bug_is_found_by_its_script(monkeypatch, stage, bug, script):
     bug(monkeypatch)
     with pytest.raises((InvariantBroken, AssertionError)) as caught:

@@ -126,6 +126,13 @@ class Cluster:
         arrival = self.now + self.network.delay()
         self.at(arrival, self._arrive, source, target, function, arguments)
 
+    def deliver_in_order(
+        self, arrival: float, source: str, target: str, function: Callable[..., Any], *arguments: Any
+    ) -> None:
+        """As deliver, with the time of arrival given: a stream keeps its order."""
+        if self.network.reaches(source, target) and not self.network.lost():
+            self.at(arrival, self._arrive, source, target, function, arguments)
+
     def _arrive(
         self, source: str, target: str, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> None:

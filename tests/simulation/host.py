@@ -39,6 +39,7 @@ class Transfer:
     term: int
     outgoing: Outgoing
     link_free_at: float = 0.0
+    arrived_at: float = 0.0
     looks: int = 0
 
 
@@ -456,9 +457,10 @@ class Host:
         target = cluster.hosts[transfer.target]
         took = cluster.plan.part_time if carried is not None else 0.0
         transfer.link_free_at = max(transfer.link_free_at, cluster.now) + took
-        cluster.at(
-            transfer.link_free_at,
-            cluster.deliver,
+        arrival = transfer.link_free_at + cluster.network.delay()
+        transfer.arrived_at = max(transfer.arrived_at, arrival)
+        cluster.deliver_in_order(
+            transfer.arrived_at,
             self.addr,
             transfer.target,
             target.take_part,

@@ -16,6 +16,7 @@ from django_hacache.consensus.replication import Replication, reached_by
 from django_hacache.consensus.requests import RequestTable
 from django_hacache.consensus.state import NEVER
 from django_hacache.consensus.submissions import Submissions
+from tests.consensus import test_late_words, test_transfers, test_traps
 
 from .host import Host
 from .invariants import InvariantBroken
@@ -161,26 +162,57 @@ def never_look_for_a_leader_again(monkeypatch):
 PLANS = {let_times_to_live_begin_anew_on_every_host: {"pauses": False, "ttl": 1000}}
 
 
-@pytest.mark.parametrize(
-    "mutate",
-    [
-        skip_the_up_to_date_check,
-        commit_without_a_majority,
-        count_a_fresh_node,
-        grant_leases_without_end,
-        forget_requests,
-        accept_without_looking_at_the_entry_before,
-        apply_before_commit,
-        let_a_follower_count_for_itself_and_the_leader,
-        forget_the_lease_over_a_replica_that_is_gone,
-        count_a_fresh_host_at_level_once,
-        keep_the_lease_while_the_replica_is_replaced,
-        try_again_what_may_have_been_forgotten,
-        let_times_to_live_begin_anew_on_every_host,
-        leave_the_epoch_of_the_page_when_a_lease_was_lost,
-        never_look_for_a_leader_again,
-    ],
-)
+FOUND_BY_LIVES = [
+    skip_the_up_to_date_check,
+    commit_without_a_majority,
+    count_a_fresh_node,
+    grant_leases_without_end,
+    forget_requests,
+    accept_without_looking_at_the_entry_before,
+    apply_before_commit,
+    let_a_follower_count_for_itself_and_the_leader,
+    forget_the_lease_over_a_replica_that_is_gone,
+    count_a_fresh_host_at_level_once,
+    keep_the_lease_while_the_replica_is_replaced,
+    try_again_what_may_have_been_forgotten,
+    let_times_to_live_begin_anew_on_every_host,
+    leave_the_epoch_of_the_page_when_a_lease_was_lost,
+    never_look_for_a_leader_again,
+]
+FOUND_BY_A_SCRIPT = [bug for tests in (test_traps, test_late_words, test_transfers) for bug, _ in tests.BUGS]
+
+# Bugs that nothing found for a while, and what they are here.
+ONCE_MISSED = {
+    "a real vote in spite of a live leader": test_late_words.give_a_real_vote_in_spite_of_a_live_leader,
+    "a follower is given a whole lease, not what is left of the leader's": test_traps.grant_a_follower_a_whole_lease,
+    "an AppendAck of an earlier term counts": test_late_words.count_answers_of_an_earlier_term,
+    "the leader reads and grants on after it handed over": test_late_words.read_and_grant_on_after_handing_over,
+    "level once counts a fresh host": count_a_fresh_host_at_level_once,
+    "a replica that was sent forgets the log after it": test_transfers.forget_the_log_after_the_last_part,
+    "a replica that was sent is older than what is there": test_transfers.take_a_part_from_before_what_is_there,
+    "a late word to begin anew empties a replica": test_transfers.begin_anew_whatever_the_log_holds,
+    "the lease outlives its replica": keep_the_lease_while_the_replica_is_replaced,
+    "a host with half a replica votes for anybody": test_transfers.vote_for_anybody_while_installing,
+    "a host with half a replica asks for votes": test_transfers.campaign_while_installing,
+    "another generation is joined beside a live leader": (
+        test_late_words.join_another_generation_beside_a_live_leader
+    ),
+    "a generation forms without waiting for old leases": test_late_words.form_a_generation_without_waiting,
+}
+# And those that are none, with the tests that say why.
+NO_BUGS = {
+    "a Pong of an earlier term counts": test_late_words.count_answers_of_an_earlier_term,
+    "a late refusal counts": test_late_words.test_a_late_refusal_that_counts_makes_nobody_begin_anew,
+}
+
+
+@pytest.mark.parametrize("mutate", FOUND_BY_LIVES)
 def test_a_deliberate_bug_is_found(monkeypatch, mutate):
     mutate(monkeypatch)
     assert found_within(range(150), **PLANS.get(mutate, {}))
+
+
+def test_every_bug_that_was_missed_once_is_found_now():
+    found = {*FOUND_BY_LIVES, *FOUND_BY_A_SCRIPT}
+    assert [sentence for sentence, bug in ONCE_MISSED.items() if bug not in found] == []
+    assert all(reason.__doc__ for reason in NO_BUGS.values())
