@@ -37,6 +37,7 @@ def measure(chosen, scale, directory, report, timeline) -> int:
     from tests.faults import mixed
     from tests.faults.laboratory import laboratory
     from tests.faults.measurements import MEASUREMENTS
+    from tests.faults.measurements.rows import Drawn
 
     right = True
     for name in chosen:
@@ -59,6 +60,8 @@ def measure(chosen, scale, directory, report, timeline) -> int:
         right = right and all(row.met for row in results[name])
         if directory is not None:
             report.write(directory, results)
+            if isinstance(results[name], Drawn):
+                (directory / report.picture_of(name)).write_text(results[name].picture)
     return 0 if right else 1
 
 

@@ -30,6 +30,11 @@ def merge(page: str, results: dict[str, list[Row]]) -> str:
     return "\n".join([before + BEGIN, "", *HEAD, *ordered, "", _machine(), "", END]) + after
 
 
+def picture_of(name: str) -> str:
+    """The file beside the page that shows how a measurement went."""
+    return f"reliability-{name}.svg"
+
+
 def _line(name: str, row: Row) -> str:
     verdict = "met" if row.met else "**MISSED**"
     return f"| `make faults ONLY={name}` | {row.what} | {row.wanted} | {row.measured} | {verdict} |"

@@ -5,7 +5,17 @@ Every measurement also judges its history: a broken promise is a failure, whatev
 
 from __future__ import annotations
 
-from tests.faults.measurements import clocks, joiners, leaders, links, pauses, restarts, soak, transfers
+from tests.faults.measurements import (
+    clocks,
+    joiners,
+    leaders,
+    limits,
+    links,
+    pauses,
+    restarts,
+    soak,
+    transfers,
+)
 from tests.faults.measurements.rows import Measurement
 from tests.faults.wall_clock import OWN_CLOCKS
 
@@ -35,6 +45,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "joiner20": Measurement(joiners.joining(20, 200_000_000), environment=joiners.LIMITED),
     # A small state: 200 MB would take half an hour.
     "joiner1": Measurement(joiners.joining(1, 10_000_000), environment=joiners.LIMITED),
+    "limit": Measurement(limits.at_the_limit(limits.LARGEST, small=False), environment=limits.LIMITED),
+    "limit64": Measurement(limits.at_the_limit(limits.SMALL_LARGEST, small=True), environment=limits.LIMITED),
     "quiet": Measurement(pauses.quiet),
     "soak": Measurement(soak.soak),
 }

@@ -28,6 +28,12 @@ class Row:
     met: bool
 
 
+class Drawn(list[Row]):
+    """Rows with a picture beside them, as SVG."""
+
+    picture = ""
+
+
 Measure = Callable[[Cluster, Recorders, float], list[Row]]
 
 
