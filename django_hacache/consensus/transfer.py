@@ -105,6 +105,11 @@ class Outgoing:
             return Next.ASK if now >= self._ask_at else Next.WAIT
         return Next.READ if not self._all_sent and self.has_room() else Next.WAIT
 
+    @property
+    def window_bytes(self) -> int:
+        """How many bytes may be on their way now."""
+        return self._window.size
+
     def has_room(self) -> bool:
         """Whether more may be on its way."""
         return not self._on_way or self._bytes < self._window.size

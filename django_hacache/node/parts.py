@@ -62,8 +62,9 @@ def read(
     after: bytes,
     requests: Callable[[], list[tuple[str, Recorded]]],
     floor: int,
+    limit: int = PART_BYTES,
 ) -> Read:
-    """What comes after the place `after` in a picture of the replica at `index`.
+    """What comes after the place `after` in a picture of the replica at `index`: `limit` bytes, or one larger value.
 
     requests: gives the table of recent ones as it is now, oldest first; `floor` is the index up to which it
     may have forgotten some.
@@ -80,12 +81,12 @@ def read(
             item = pb.SnapshotItem(cache_name=cache, key=entry.key, version=entry.version)
             if entry.expires_at != NEVER:
                 item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // effects.MS
-            if items and size + len(entry.value) > PART_BYTES:
+            if items and size + len(entry.value) > limit:
                 return Read(Part(after, _place_after(items), index), items, [], size)
             item.value = entry.value
             items.append(item)
             size += len(entry.value) + len(entry.key)
-            if size >= PART_BYTES or len(items) >= PART_ENTRIES:
+            if size >= limit or len(items) >= PART_ENTRIES:
                 return Read(Part(after, _place_after(items), index), items, [], size)
     return Read(Part(after, REQUESTS, index), items, [], size)
 

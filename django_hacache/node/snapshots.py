@@ -37,8 +37,10 @@ logger = logging.getLogger("django_hacache.node")
 
 # While so much is on the way without being acknowledged nothing more leaves; over a slow link, much less.
 WINDOW_BYTES = 2 << 20
-# One part is under way while the next one waits: without it a slow link is idle from each part to its answer.
-LEAST_WINDOW_BYTES = 2 * PART_BYTES
+# One part is under way while the next one waits: without it a slow link is idle from each part to its answer. Parts are
+# as small there, or each would stand in the queue of the link for longer than the log may wait.
+LEAST_PART_BYTES = 16 << 10
+LEAST_WINDOW_BYTES = 2 * LEAST_PART_BYTES
 PROGRESS_EVERY_S = 2.0
 # How often a sender that waits looks whether something else is to be done.
 LOOK_S = 0.05
@@ -193,8 +195,9 @@ class SnapshotSender:
     async def _send_part(self, running: Running, pace: Pace) -> None:
         outgoing, moved = running.outgoing, running.moved
         assert outgoing.position is not None, "what to read is known once the peer has answered"
-        read = self._read(outgoing.position, moved)
-        for chunk, size in _chunks_of(read):
+        limit = min(max(outgoing.window_bytes // 2, LEAST_PART_BYTES), PART_BYTES)
+        read = self._read(outgoing.position, moved, limit)
+        for chunk, size in _chunks_of(read, limit):
             while not outgoing.has_room():
                 await running.wait()
                 pace.begin()
@@ -209,7 +212,7 @@ class SnapshotSender:
         moved.entries += len(read.items)
         outgoing.part_sent(read.part)
 
-    def _read(self, after: bytes, moved: Moved) -> parts.Read:
+    def _read(self, after: bytes, moved: Moved, limit: int) -> parts.Read:
         with self._replica.snapshot() as reading:
             if not moved.total_entries:
                 moved.total_entries = sum(reading.usage(cache).entries for cache in reading.caches())
@@ -221,7 +224,7 @@ class SnapshotSender:
                 )
             index, _ = applied_place(reading.journal)
             table = self._table
-            return parts.read(reading, index, after, table.items, table.floor)
+            return parts.read(reading, index, after, table.items, table.floor, limit)
 
     async def _put(self, running: Running, chunk: pb.SnapshotChunk) -> None:
         chunk.term, chunk.transfer = running.term, running.name
@@ -261,12 +264,12 @@ class Pace:
         self._owed = max(self._owed - (self._began - self._stopped), 0.0)
 
 
-def _chunks_of(read: parts.Read) -> Iterator[tuple[pb.SnapshotChunk, int]]:
+def _chunks_of(read: parts.Read, limit: int) -> Iterator[tuple[pb.SnapshotChunk, int]]:
     """The messages for a part, each with the bytes in it: one, or as many as a large value takes."""
     part, large = read.part, b""
-    if len(read.items) == 1 and len(read.items[0].value) > 2 * PART_BYTES:
+    if len(read.items) == 1 and len(read.items[0].value) > 2 * limit:
         large = read.items[0].value
-    for offset in range(0, len(large) or 1, PART_BYTES):
+    for offset in range(0, len(large) or 1, limit):
         chunk = pb.SnapshotChunk(
             index=part.index,
             after=part.after,
@@ -276,10 +279,10 @@ def _chunks_of(read: parts.Read) -> Iterator[tuple[pb.SnapshotChunk, int]]:
             items=read.items if not large else (),
             requests=read.requests,
             offset=offset,
-            more=offset + PART_BYTES < len(large),
+            more=offset + limit < len(large),
         )
         if large:
-            piece = large[offset : offset + PART_BYTES]
+            piece = large[offset : offset + limit]
             read.items[0].value = piece
             chunk.items.append(read.items[0])
         yield chunk, len(piece) if large else read.size
