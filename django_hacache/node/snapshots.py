@@ -128,8 +128,9 @@ class SnapshotSender:
         self._complaints = Complaints(logger)
 
     def transfers(self) -> list[pb.Transfer]:
-        """What is on its way, for people."""
-        return [running.moved.to_wire(time.monotonic()) for running in self._running.values()]
+        """What is on its way, for people: to peers that have said how far they are."""
+        known = (running for running in self._running.values() if running.outgoing.position is not None)
+        return [running.moved.to_wire(time.monotonic()) for running in known]
 
     def start(self, peer: str, term: int) -> None:
         """Begin a transfer, or go on with it; one that is under way to the same peer is over."""

@@ -55,7 +55,7 @@ def strike_cut(cluster, joiner):
 
 
 @pytest.mark.parametrize("strike", [strike_kill, strike_cut])
-def test_a_transfer_that_breaks_off_starts_again(cluster, recorders, strike):
+def test_a_transfer_that_breaks_off_goes_on(cluster, recorders, strike):
     leader = cluster.leader()
     joiner, other = cluster.others(leader)
     complete = f"{joiner.addr} has the snapshot"

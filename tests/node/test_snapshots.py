@@ -340,6 +340,7 @@ def test_a_stream_that_is_down_for_a_moment_is_waited_for(replica, copy):
         link.up = False
         await asyncio.sleep(0.01)
         assert link.arrived.empty()
+        assert link.sender.transfers() == []
         link.up = True
         return await link.bring_all()
 
