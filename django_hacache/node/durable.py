@@ -65,14 +65,15 @@ def _load(replica: Replica, rng: Random) -> Found:
     with replica.snapshot() as reading:
         journal = reading.journal
         stored = journal.get_meta(HARD)
-        if stored is None:
+        hard = None if stored is None else _hard_of(stored)
+        if hard is None:
             return Found(fresh_state(rng), Log(), 0, [], 0)
         base_index, base_term = PLACE.unpack(journal.get_meta(BASE) or PLACE.pack(0, 0))
         applied = applied_place(journal)[0]
         floor = int.from_bytes(journal.get_meta(FLOOR) or b"", "big")
         entries = [_entry_of(raw) for _, raw in journal.entries()]
         log = Log(base_index, base_term, entries)
-        return Found(_hard_of(stored), log, applied, recorded_requests(journal), floor)
+        return Found(hard, log, applied, recorded_requests(journal), floor)
 
 
 def applied_place(journal: JournalReader) -> tuple[int, int]:
@@ -254,11 +255,15 @@ def _hard_to_bytes(hard: HardState) -> bytes:
     ).encode()
 
 
-def _hard_of(raw: bytes) -> HardState:
+def _hard_of(raw: bytes) -> HardState | None:
     stored: dict[str, Any] = json.loads(raw)
     for name in ("generation", "forming"):
         stored[name] = Generation(*stored[name]) if stored[name] else None
+    if stored["installing"] is True:
+        return None  # an earlier version was stopped while it was sent a replica: nothing of it is whole
     if stored["installing"]:
         position, reached, whole = stored["installing"]
         stored["installing"] = Installing(bytes.fromhex(position), reached, whole)
+    else:
+        stored["installing"] = None
     return HardState(**stored)

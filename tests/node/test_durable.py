@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -70,6 +71,19 @@ def test_two_fresh_nodes_are_two_incarnations(restart, rng):
 def test_term_vote_and_generations_are_found_again(restart):
     _, found = restart(Ready(hard_state=HARD))
     assert found.hard == HARD
+
+
+@pytest.mark.parametrize(("installing", "fresh"), [(False, False), (True, True)])
+def test_what_an_earlier_version_stored_is_found_or_begun_anew_where_it_was_no_whole_replica(
+    restart, rng, installing, fresh
+):
+    replica, _ = restart(Ready(hard_state=HARD))
+    with replica.write() as transaction:
+        stored = json.loads(transaction.journal.get_meta(durable.HARD)) | {"installing": installing}
+        transaction.journal.put_meta(durable.HARD, json.dumps(stored).encode())
+    hard = load(replica, rng).hard
+    assert hard.installing is None
+    assert hard.fresh is fresh
 
 
 def test_the_identity_is_stored_with_the_first_thing_that_is(restart):
