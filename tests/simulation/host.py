@@ -386,7 +386,8 @@ class Host:
             cluster.completed(self, completion)
         if self.unlooked and cluster.plan.exceeded_by(self.disk.contents) and self.upkeep():
             self.kick()
-        self._wake()
+        if self.core is not None:  # that step may have been its last one
+            self._wake()
 
     def _wake(self) -> None:
         now = self.clock()
