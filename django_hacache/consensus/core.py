@@ -132,13 +132,13 @@ class Core(Campaigner):
     @property
     def accepts(self) -> bool:
         """Whether this node leads and has applied everything from before its term."""
-        first = self._submissions.accepts_from
-        return self.role is Role.LEADER and first is not None and self._state.applied >= first
+        state, first = self._state, self._submissions.accepts_from
+        return state.role is Role.LEADER and first is not None and state.applied >= first
 
     @property
     def accept_due(self) -> bool:
         """Whether what waited for this leader can be ordered as soon as it is told that time has passed."""
-        return self.accepts and (self._submissions.accept_due() or self._submissions.release_due())
+        return self.accepts and self._submissions.order_due()
 
     @property
     def handing_over(self) -> bool:
@@ -366,9 +366,9 @@ class Core(Campaigner):
             self._replication.advance_commit()
             state.apply_committed()
             # Not before the shell has carried out what is to be applied: commands are evaluated on the replica.
-            if self.accepts and not state.ready.apply:
-                self._submissions.accept(now)
             if self.accepts:
+                if not state.ready.apply:
+                    self._submissions.accept(now)
                 self._submissions.release(now)
             if not self.config.peers and self._replication.advance_commit():
                 state.apply_committed()

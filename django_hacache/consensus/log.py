@@ -15,10 +15,10 @@ BATCH_ENTRIES_MAX = 4096
 class Log:
     """Entries after `base_index`; everything up to it lives on in the replica alone."""
 
-    __slots__ = ("_entries", "base_index", "base_term", "bytes")
+    __slots__ = ("_entries", "base_index", "base_term", "bytes", "last_index")
 
     def __init__(self, base_index: int = 0, base_term: int = 0, entries: Iterable[Entry] = ()) -> None:
-        self.base_index = base_index
+        self.base_index = self.last_index = base_index
         self.base_term = base_term
         self._entries: list[Entry] = []
         self.bytes = 0
@@ -27,10 +27,6 @@ class Log:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    @property
-    def last_index(self) -> int:
-        return self.base_index + len(self._entries)
 
     @property
     def last_term(self) -> int:
@@ -69,6 +65,7 @@ class Log:
     def append(self, entry: Entry) -> None:
         assert entry.index == self.last_index + 1, "the log has no gaps"
         self._entries.append(entry)
+        self.last_index = entry.index
         self.bytes += entry.size
 
     def truncate_from(self, index: int) -> list[Entry]:
@@ -77,6 +74,7 @@ class Log:
         position = index - self.base_index - 1
         dropped = self._entries[position:]
         del self._entries[position:]
+        self.last_index = self.base_index + len(self._entries)
         self.bytes -= sum(entry.size for entry in dropped)
         return dropped
 
@@ -107,6 +105,7 @@ class Log:
         self._entries.clear()
         self.bytes = 0
         self.base_index, self.base_term = index, term
+        self.last_index = index
 
     def up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1)."""

@@ -272,7 +272,10 @@ class Replication:
     def _commit(self, index: int) -> None:
         state = self._state
         if index > state.commit:
-            self.tail_bytes -= sum(entry.size for entry in state.log.between(state.commit + 1, index))
+            if index == state.log.last_index:
+                self.tail_bytes = 0
+            else:
+                self.tail_bytes -= sum(entry.size for entry in state.log.between(state.commit + 1, index))
             state.commit_to(index)
 
     def on_second_node(self, index: int) -> bool:

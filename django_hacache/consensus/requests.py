@@ -56,6 +56,9 @@ class RequestTable:
     def record(self, entry: Entry) -> None:
         # What was recorded and forgotten stays so: it is older than all that is here.
         if entry.req_id and entry.index > self.floor:
+            known = self._recorded.get(entry.req_id)
+            if known is not None and known.index == entry.index and known.outcome == entry.outcome:
+                return
             self._put(entry.req_id, Recorded(entry.index, entry.outcome))
             self._forget_oldest()
 

@@ -172,6 +172,8 @@ class NodeState:
 
     def apply_committed(self) -> None:
         """Apply what is committed, and no more than a replica that is incomplete may hold."""
+        if self.applied >= self.commit:
+            return
         last = self.applicable
         if self.applied < last:
             self.ready.apply.extend(self.log.between(self.applied + 1, last))

@@ -172,21 +172,19 @@ class Submissions:
         self._watch(submission)
 
     def _first_sent(self, submission: Submission) -> None:
-        submission.since = submission.since or max(self._state.commit, self._state.heard_commit, 1)
+        if not submission.since:
+            submission.since = max(self._state.commit, self._state.heard_commit, 1)
 
     def _order_or_hold(self, submission: Submission, now: int) -> None:
         if submission.maybe and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
-        elif self._has_room(submission) or self._table.find(submission.req_id) is not None:
+        elif (not self._held and self._fits(submission)) or self._table.find(submission.req_id) is not None:
             self._order(submission, now)
         else:
             # It is not in the order, and nobody but this leader puts it there: what the table forgets while it waits
             # is not this one.
             submission.stage = Stage.HELD
             self._held[submission.origin, submission.req_id] = submission
-
-    def _has_room(self, submission: Submission) -> bool:
-        return not self._held and self._fits(submission)
 
     def _fits(self, submission: Submission) -> bool:
         """Whether the order has room for it, and what holds the caches."""
@@ -225,6 +223,8 @@ class Submissions:
 
         What is about to be applied is in the evaluator still, except for what is older than this leadership.
         """
+        if not self._held:
+            return
         applied = self._state.ready.apply
         if applied and applied[0].index <= (self.accepts_from or 0):
             return
@@ -326,6 +326,10 @@ class Submissions:
     def accept_due(self) -> bool:
         """Whether `accept` has yet to order what waited."""
         return self._accepting != self.accepts_from
+
+    def order_due(self) -> bool:
+        """Whether something that waited can be ordered now."""
+        return self._accepting != self.accepts_from or (bool(self._held) and self.release_due())
 
     def accept(self, now: int) -> None:
         """This leader has applied its first entry: order what waited, once."""

@@ -13,6 +13,7 @@ LEVELS = {
     "level_quorum": core.AckLevel.QUORUM,
     "level_all": core.AckLevel.ALL,
 }
+UNLEVELLED = (pb.Put, pb.Del)
 CHANGES = ("put", "insert", "del", "remove", "touch", "increment", "clear", "batch")
 REFUSALS = {
     core.Refusal.NOT_LEADER: (pb.ERROR_NOT_LEADER, "this node does not lead"),
@@ -42,7 +43,7 @@ def change_of(request: pb.CacheRequest) -> Any:
 
 def level_of(change: Any) -> core.AckLevel | None:
     """The ack level of a change; None for one that is answered as soon as it is accepted."""
-    if isinstance(change, pb.Put | pb.Del):
+    if isinstance(change, UNLEVELLED):
         return None
     which = change.ack_level.WhichOneof("ack_level")
     return None if which == "level_direct" else LEVELS[which or "level_quorum"]

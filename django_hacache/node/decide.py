@@ -104,10 +104,11 @@ class Decider:
 
     def has_room(self, command: pb.CacheRequest, size: int) -> bool:
         """Whether a change of so many bytes may be ordered now, or has to wait until something has gone for it."""
-        if self._gate is None:
+        gate = self._gate
+        if gate is None or size <= gate.plenty:
             return True
         change = change_of(command)
-        return self._gate.has_room(_cache_of(change), size, removal=isinstance(change, REMOVALS))
+        return gate.has_room(_cache_of(change), size, removal=isinstance(change, REMOVALS))
 
     def evaluate(self, command: pb.CacheRequest, index: int, now: int) -> tuple[bytes, bytes]:
         """Return the serialized Effects and Outcome of a change that will have its place at `index`.
@@ -118,13 +119,14 @@ class Decider:
         change = change_of(command)
         try:
             check_req_id(change.req_id)
-            outcome = self._decided(parts_of(change))
+            parts = parts_of(change)
+            outcome = self._decided(parts)
         except Refused as refused:
             self._take_back()
             raise NeverOrdered(CODES[refused.code], str(refused)) from None
         effect = self._serialized()
         if self._gate is not None and effect:
-            self._gate.ordered(index, _cache_of(change), len(effect))
+            self._gate.ordered(index, parts[0].cache_name, len(effect))
         return effect, outcome.SerializeToString()
 
     def _decided(self, changes: Iterable[Any]) -> pb.Outcome:

@@ -197,7 +197,10 @@ def _store_requests(journal: Journal, arrived: Arrived) -> None:
 
 
 def _size_of(*entries: Iterable[Entry]) -> int:
-    return sum(entry.size for entry in chain(*entries))
+    size = 0
+    for entry in chain(*entries):
+        size += entry.size
+    return size
 
 
 def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -35,7 +35,10 @@ def expires_at(born_ms: int, ttl_ms: int | None) -> int:
     A time to live that no header can hold ends at LATEST: it comes from the wire, and must not stop the node. One
     that ended before this host was booted ends at its first instant.
     """
-    return NEVER if ttl_ms is None else min(max((born_ms + ttl_ms) * MS, EARLIEST), LATEST)
+    if ttl_ms is None:
+        return NEVER
+    ends = (born_ms + ttl_ms) * MS
+    return ends if EARLIEST <= ends <= LATEST else min(max(ends, EARLIEST), LATEST)
 
 
 def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
@@ -52,18 +55,18 @@ def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
         return 1
     skipped = 0
     for position, effect in enumerate(effects):
-        why = _why_impossible(transaction, effect)
+        kind = effect.WhichOneof("effect")
+        why = _why_impossible(transaction, kind, effect)
         if why:
             _say_skipped(entry, position, why)
             skipped += 1
         else:
-            _carry_out(transaction, entry, position, effect)
+            _carry_out(transaction, entry, position, kind, effect)
     return skipped
 
 
-def _why_impossible(transaction: WriteTransaction | Held, effect: pb.Effect) -> str:
+def _why_impossible(transaction: WriteTransaction | Held, kind: str | None, effect: pb.Effect) -> str:
     """Why no replica with these contents can do it; empty where it can. This host's room is not the question."""
-    kind = effect.WhichOneof("effect")
     if kind is None:
         return "this version knows no such effect"
     if kind == "remove_keys" and not all(0 < len(key) <= MAX_KEY_BYTES for key in effect.remove_keys.keys):
@@ -81,8 +84,10 @@ def _say_skipped(entry: Entry, position: int, why: str) -> None:
     )
 
 
-def _carry_out(transaction: WriteTransaction | Held, entry: Entry, position: int, effect: pb.Effect) -> None:
-    match effect.WhichOneof("effect"):
+def _carry_out(
+    transaction: WriteTransaction | Held, entry: Entry, position: int, kind: str | None, effect: pb.Effect
+) -> None:
+    match kind:
         case "set":
             change = effect.set
             if change.keep_ttl and transaction.present(change.cache_name, change.entry) is None:

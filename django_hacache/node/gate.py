@@ -57,17 +57,19 @@ class Gate:
         self._limits = limits
         self._unknown = unknown
         self._look = look
-        self._ahead: deque[tuple[int, str, int]] = deque()
+        self._ahead: deque[tuple[int, str, int, int]] = deque()
         self._ahead_of: Counter[str] = Counter()
         self._cost_ahead = 0
         self._seen: Look | None = None
         self._stale = True
+        # A change of so many bytes has room, whatever its cache is: nothing has to be looked at for it.
+        self.plenty = 0
         # What has to go for the change that waits, beside what lacks anyway.
         self.wanted = 0
 
     def has_room(self, cache: str, size: int, *, removal: bool) -> bool:
         """Whether a change of so many bytes may be ordered; `removal`: it takes nothing of its cache."""
-        if self._fits(cache, size, removal=removal):
+        if size <= self.plenty or self._fits(cache, size, removal=removal):
             return True
         if self._stale:
             self.seen(self._look())
@@ -94,17 +96,19 @@ class Gate:
 
     def ordered(self, index: int, cache: str, size: int) -> None:
         """A change has its place at `index`."""
-        self._ahead.append((index, cache, size))
+        cost = cost_of(size)
+        self._ahead.append((index, cache, size, cost))
         self._ahead_of[cache] += size
-        self._cost_ahead += cost_of(size)
+        self._cost_ahead += cost
+        self.plenty -= cost // TIMES_STORED
 
     def applied(self, index: int) -> None:
         """The replica now holds everything up to `index`."""
         ahead = self._ahead
         while ahead and ahead[0][0] <= index:
-            _, cache, size = ahead.popleft()
+            _, cache, size, cost = ahead.popleft()
             self._ahead_of[cache] -= size
-            self._cost_ahead -= cost_of(size)
+            self._cost_ahead -= cost
         self._stale = True
 
     def abandon(self) -> None:
@@ -117,6 +121,12 @@ class Gate:
         """This is what the replica holds now."""
         self._seen = look
         self._stale = False
+        room, used = look
+        spare = room.free - room.headroom // WAIT_SHARE - self._cost_ahead
+        known = {*used, *self._limits, *self._ahead_of}
+        left = [most_of(self._limit_of(one)) - used.get(one, 0) - self._ahead_of[one] for one in known]
+        # At most, whatever it costs and whichever cache it is for, one that nobody knows yet included.
+        self.plenty = min(spare // TIMES_STORED - PAGE_COST, most_of(self._unknown.size_limit), *left)
 
     def time_passed(self) -> None:
         """Others may have given room back."""

@@ -35,6 +35,7 @@ TIMEOUT_MS_MAX = 3_600_000
 ANSWER_MARGIN_MS = 250
 # Base changes carry ids that need be unique on their stream only, and may safely happen again.
 BASE_CHANGES = frozenset({"put", "insert", "del", "remove"})
+STORING = (pb.Insert, pb.Put)
 
 
 class Token(NamedTuple):
@@ -183,7 +184,7 @@ class Intake:
         for one in parts_of(change):
             options = self._options(one.cache_name)
             check_part(one)
-            if isinstance(one, pb.Insert | pb.Put) and len(one.value) > options.max_value_bytes:
+            if isinstance(one, STORING) and len(one.value) > options.max_value_bytes:
                 raise Refused(
                     pb.ERROR_TOO_LARGE,
                     f"a value of {len(one.value)} bytes; cache {one.cache_name!r} takes at most "

@@ -250,7 +250,7 @@ class Node:
             return
         if ready.apply:
             self._decider.applied(core.state.applied)
-            if self._upkeep.applied(ready.apply, now_ms()):
+            if self._upkeep.applied(ready.apply) and self._upkeep.step(now_ms()):
                 self._kick()
         self._page.note_applied(core.state.applied)
         if ready.lease_until is not None:

@@ -116,13 +116,18 @@ class Upkeep:
         # A new generation counts terms and indexes from the start.
         self._removing: dict[str, tuple[tuple[Generation | None, int], int]] = {}
 
-    def applied(self, entries: Sequence[Entry], now: int) -> bool:
-        """The replica has changed. Whether a step was due with that, and has put something into the order."""
+    def applied(self, entries: Sequence[Entry]) -> bool:
+        """The replica has changed. Whether a step is due with that."""
         self._changes += len(entries)
-        self._bytes += sum(entry.size for entry in entries)
+        for entry in entries:
+            self._bytes += entry.size
         due = self._changes >= STEP_CHANGES or self._bytes >= self._step_bytes
-        due = due or not all(map(self._is_removing, self._unfinished))
-        return due and self._core.may_propose and self._step(now, self._looks())
+        unfinished = self._unfinished
+        return due or (bool(unfinished) and not all(map(self._is_removing, unfinished)))
+
+    def step(self, now: int) -> bool:
+        """What is due with what was applied, where this node leads. Whether it has put something into the order."""
+        return self._core.may_propose and self._step(now, self._looks())
 
     def _looks(self) -> int:
         return min(max(LOOKS_A_CHANGE * self._changes, LOOKS_MIN), LOOKS_MAX)

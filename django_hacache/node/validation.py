@@ -13,7 +13,7 @@ from django_hacache.serializers import INTEGER_BYTES_MAX
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 KEY_CHARACTERS_MAX = 1 << 20
 REQ_ID_CHARACTERS_MAX = 255
@@ -31,7 +31,7 @@ class Refused(Exception):
         self.code = code
 
 
-def parts_of(change: Any) -> Iterable[Any]:
+def parts_of(change: Any) -> Sequence[Any]:
     """The changes that a request makes: of a batch several. Raises Refused where a batch is none."""
     if not isinstance(change, pb.Batch):
         return (change,)
@@ -73,12 +73,14 @@ def check_key(entry: str) -> None:
 
 def check_part(change: Any) -> None:
     """Raise Refused where a change that parts_of() returned can never be carried out. Names are looked at elsewhere."""
-    if isinstance(change, pb.Clear):
+    kind = type(change)
+    if kind is pb.Clear:
         return
-    check_key(change.entry)
-    if isinstance(change, pb.Increment) and not 0 < len(change.delta) <= INTEGER_BYTES_MAX:
+    if len(change.entry) > KEY_CHARACTERS_MAX:
+        check_key(change.entry)
+    if kind is pb.Increment and not 0 < len(change.delta) <= INTEGER_BYTES_MAX:
         raise Refused(
             pb.ERROR_INVALID, f"a delta of {len(change.delta)} bytes; expected 1 to {INTEGER_BYTES_MAX}"
         )
-    if isinstance(change, pb.Insert) and change.condition not in CONDITIONS:
+    if kind is pb.Insert and change.condition not in CONDITIONS:
         raise Refused(pb.ERROR_INVALID, f"the condition {change.condition} is none of Condition's")

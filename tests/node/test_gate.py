@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from django_hacache.node.gate import Gate, Look, cost_of, most_of
@@ -109,3 +111,32 @@ def test_what_a_lost_leadership_had_ordered_counts_no_more(host):
     assert not host.has_room(MIB)
     host.gate.abandon()
     assert host.has_room(MIB)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_needs_no_closer_look_would_have_room_with_one(seed):
+    rng = Random(seed)
+    names = ["c", "other", "of another host"]
+    for _ in range(50):
+        host = Host(rng.choice([MIB, LIMIT, 64 * MIB]))
+        host.room = Room(map=256 * MIB, file=0, used=0, growth=rng.randrange(256 * MIB))
+        host.used = {name: rng.randrange(80 * MIB) for name in names[: rng.randrange(4)]}
+        host.gate.seen(host.look())
+        for index in range(1, 30):
+            size = host.gate.plenty
+            if size < 0:
+                break
+            for cache in [*names, "new"]:
+                assert host.gate._fits(cache, size, removal=False)
+                assert host.gate._fits(cache, size, removal=True)
+            host.gate.ordered(index, rng.choice(names), rng.randint(0, size))
+            if rng.random() < 0.3:
+                host.gate.applied(rng.randrange(index))
+
+
+def test_where_there_is_plenty_of_room_nobody_looks_again(host):
+    for index in range(1, 1000):
+        assert host.has_room(100)
+        host.gate.ordered(index, "c", 100)
+        host.gate.applied(index)
+    assert host.looks == 1

@@ -64,7 +64,8 @@ class Leader:
         self.durable.write(ready, self.core.hard, self.core.table.floor)
         if ready.apply:
             self.decider.applied(self.core.state.applied)
-            self.upkeep.applied(ready.apply, self.now)
+            if self.upkeep.applied(ready.apply):
+                self.upkeep.step(self.now)
 
     def lead(self):
         for _ in range(100):
