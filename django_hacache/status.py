@@ -121,10 +121,14 @@ class HostStatus:
 
 @dataclass(frozen=True, slots=True)
 class OtherHosts:
-    """A node that the one that was asked takes no part with: its HA_HOSTS names `hosts`, which is another list."""
+    """A node that the one that was asked takes no part with.
+
+    Its HA_HOSTS names `hosts`, which is another list; or else it speaks `version` of the protocol between nodes.
+    """
 
     addr: str
     hosts: tuple[str, ...]
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,5 +284,7 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
             for host in ack.hosts
         ),
         caches=tuple(CacheStatus(cache.name, cache.entries, cache.bytes) for cache in ack.caches),
-        other_hosts=tuple(OtherHosts(other.addr, tuple(other.hosts)) for other in ack.other_hosts),
+        other_hosts=tuple(
+            OtherHosts(other.addr, tuple(other.hosts), other.version or None) for other in ack.other_hosts
+        ),
     )

@@ -20,7 +20,8 @@ AUTHORIZATION = "authorization"
 ADDR_KEY = "hacache-addr"
 VERSION_KEY = "hacache-version"
 HOSTS_KEY = "hacache-hosts"
-EXTENSION_VERSION = 1
+EXTENSION_VERSION = 2
+"""Of what nodes say to each other. It grows with every change that a node of an earlier one would misunderstand."""
 
 # Large enough that an oversized value is answered by a sentence instead of a broken stream.
 RECEIVE_BYTES = 160 << 20
@@ -45,6 +46,12 @@ def authenticated(given: Iterable[tuple[str, str | bytes]], token: str) -> bool:
         return False
     value = offered[0]
     return hmac.compare_digest(value if isinstance(value, bytes) else value.encode(), token.encode())
+
+
+def version_of(given: Iterable[tuple[str, str | bytes]]) -> int:
+    """The version that the opener of a stream speaks; 0 where it says none."""
+    told = next((str(value) for key, value in given if key == VERSION_KEY), "")
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < 9 else 0
 
 
 def _keepalive(config: ClusterConfig) -> list[tuple[str, int]]:

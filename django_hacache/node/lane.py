@@ -25,6 +25,7 @@ from django_hacache.exceptions import ConfigurationError, LinkError
 from django_hacache.link.framing import FrameReader, Oversize, frame
 from django_hacache.node import credentials
 from django_hacache.node.complaints import Complaints
+from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.passage import Passage
 from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
@@ -287,7 +288,9 @@ class LaneServer:
             return "the token is missing or wrong"
         if hello.addr not in self._peers:
             return "its address is not among the HA_HOSTS of this node"
-        # Which hosts differ the stream has said.
+        # What differs exactly the stream has said.
+        if hello.version != EXTENSION_VERSION:
+            return "it is of another release of django_hacache"
         return "" if hello.hosts in ("", self._roster.digest) else "it has another HA_HOSTS than this node"
 
     def entered(self, lane: InboundLane) -> None:
@@ -370,7 +373,9 @@ class Lane:
         self._events = events
         self._rng = rng
         hosts = (roster or Roster(config)).digest
-        self._hello = pb.LaneHello(token=config.auth_token, addr=me.addr, hosts=hosts)
+        self._hello = pb.LaneHello(
+            token=config.auth_token, addr=me.addr, hosts=hosts, version=EXTENSION_VERSION
+        )
         self._complaints = Complaints(logger)
         self._port = 0
         self._announced = asyncio.Event()

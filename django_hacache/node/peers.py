@@ -160,10 +160,10 @@ class PeerStream:
                     pass
                 return True
             self.is_base = False
-            if self._roster.refusal_of(self.addr, info.mgmt_ack.leader_info.hosts):
+            greeting = info.mgmt_ack.leader_info
+            if self._roster.refusal_of(self.addr, greeting.hosts, greeting.extension_version):
                 return False
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
-            greeting = info.mgmt_ack.leader_info
             self._events.peer_connected(self.addr, greeting.lane_port, greeting.caches)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
             try:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from django_hacache.consensus.state import Role
+from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Report:
             election_ts=self._core.state.election_ts,
             has_quorum=self._core.has_quorum(self._now()),
             node_addr=self._core.config.addr,
-            extension_version=1,
+            extension_version=EXTENSION_VERSION,
             lane_port=self._lane_port(),
             hosts=self._roster.hosts,
             caches=self._caches,
@@ -149,7 +150,8 @@ class Report:
             caches=caches,
             addr=core.config.addr,
             other_hosts=[
-                pb.OtherHosts(addr=addr, hosts=hosts) for addr, hosts in self._roster.others.items()
+                *(pb.OtherHosts(addr=addr, hosts=hosts) for addr, hosts in self._roster.others.items()),
+                *(pb.OtherHosts(addr=addr, version=told) for addr, told in self._roster.versions.items()),
             ],
         )
         if core.hard.generation is not None:

@@ -141,10 +141,12 @@ class Service(grpc.GenericRpcHandler):
             )
         addr = next((str(value) for key, value in given if key == credentials.ADDR_KEY), "")
         hosts = next((str(value) for key, value in given if key == credentials.HOSTS_KEY), "")
-        refusal = self._roster.refusal_of(addr, hosts.split(",")) if addr else ""
+        version = credentials.version_of(given)
+        refusal = self._roster.refusal_of(addr, hosts.split(","), version) if addr else ""
         if refusal:
-            # It learns from the greeting which list this node has.
-            await context.write(self._events.greeting().SerializeToString())
+            if version == credentials.EXTENSION_VERSION:
+                # It learns from the greeting which list this node has. Another version might begin to talk.
+                await context.write(self._events.greeting().SerializeToString())
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, refusal)
         if addr and addr not in self._peers:
             self._complaints.say(

@@ -2093,7 +2093,7 @@ class StatusAck(_message.Message):
     def generation(self) -> Global___Generation: ...
     @_builtins.property
     def other_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OtherHosts]:
-        """Nodes that the one that was asked takes no part with, since they have another list of hosts."""
+        """Nodes that the one that was asked takes no part with: they have another list of hosts, or speak another version."""
 
     def __init__(
         self,
@@ -2124,7 +2124,10 @@ class OtherHosts(_message.Message):
 
     ADDR_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
+    version: _builtins.int
+    """Where its list is not what differs: the extension_version that it speaks."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What that node has instead."""
@@ -2134,10 +2137,11 @@ class OtherHosts(_message.Message):
         *,
         addr: _builtins.str = ...,
         hosts: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2219,21 +2223,25 @@ class LaneHello(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     ADDR_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     addr: _builtins.str
     """The address of the node that opens the lane."""
     hosts: _builtins.str
     """As in Sender."""
+    version: _builtins.int
+    """As extension_version in LeaderInfo."""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         addr: _builtins.str = ...,
         hosts: _builtins.str = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts", "token", b"token", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from django_hacache.node.credentials import EXTENSION_VERSION, VERSION_KEY
 from django_hacache.wire import cache_pb2 as pb
 from tests.cluster.conftest import cluster, eventually  # noqa: F401 - the fixture of real clusters
 from tests.node.base_client.schema import base
 from tests.node.streams import METADATA
+
+VERSION = (VERSION_KEY, str(EXTENSION_VERSION))
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def client(connect, follower):
 @pytest.fixture
 def impostor(connect, follower, other):
     """A program that has the token and calls itself a node."""
-    stream = connect(follower.addr, metadata=(*METADATA, ("hacache-addr", other.addr)))
+    stream = connect(follower.addr, metadata=(*METADATA, ("hacache-addr", other.addr), VERSION))
     stream.receive()
     return stream
 
@@ -121,7 +124,7 @@ def test_a_message_of_another_generation_is_ignored(impostor, other):
 
 
 def test_the_nodes_speak_on_when_an_impostor_has_gone(cluster, connect, leader, follower, other):  # noqa: F811
-    stream = connect(leader.addr, metadata=(*METADATA, ("hacache-addr", follower.addr)))
+    stream = connect(leader.addr, metadata=(*METADATA, ("hacache-addr", follower.addr), VERSION))
     stream.receive()
     stream.close()
     follower.worker.set("after", 1)

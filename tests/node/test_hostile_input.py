@@ -11,6 +11,7 @@ import pytest
 
 from django_hacache import status
 from django_hacache.link import framing
+from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.streams import METADATA
 from tests.node_process import TOKEN
@@ -70,7 +71,9 @@ def test_without_the_token_nothing_is_served_and_nothing_is_read(connect, metada
 
 
 def test_a_node_that_nobody_listed_is_refused(connect):
-    stream = connect(metadata=(*METADATA, ("hacache-addr", "127.0.0.1:1")))
+    stream = connect(
+        metadata=(*METADATA, ("hacache-addr", "127.0.0.1:1"), ("hacache-version", str(EXTENSION_VERSION)))
+    )
     with pytest.raises(grpc.RpcError) as refused:
         stream.receive()
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED

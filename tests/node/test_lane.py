@@ -15,6 +15,7 @@ from django_hacache.consensus.config import digest_of
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.framing import FrameReader, frame
 from django_hacache.node import lane as lane_module
+from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.lane import HELLO_BYTES, Lane, LaneServer
 from django_hacache.wire import cache_pb2 as pb
 from tests.node_process import TOKEN, free_port
@@ -51,7 +52,11 @@ class Events:
         self.lost = []
 
     def greeting(self):
-        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr=self._addr)))
+        return pb.Ack(
+            mgmt_ack=pb.MgmtAck(
+                leader_info=pb.LeaderInfo(node_addr=self._addr, extension_version=EXTENSION_VERSION)
+            )
+        )
 
     def lane_opened(self, lane):
         self.open.add(lane)
@@ -163,10 +168,25 @@ def test_a_node_with_another_list_of_hosts_gets_no_lane():
     async def scenario():
         async with Ends() as ends:
             reader, writer = await ends.stranger()
-            hello = pb.LaneHello(token=TOKEN, addr=ME.addr, hosts=digest_of([ME.addr, "127.0.0.1:9"]))
+            hosts = digest_of([ME.addr, "127.0.0.1:9"])
+            hello = pb.LaneHello(token=TOKEN, addr=ME.addr, hosts=hosts, version=EXTENSION_VERSION)
             writer.write(frame(hello.SerializeToString()))
             (payload,) = [each for each in FrameReader(1 << 20).feed(await ended(reader)) if each]
             assert "another HA_HOSTS" in pb.Ack.FromString(payload).error.error
+            assert not ends.events.open
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_node_of_another_version_gets_no_lane():
+    async def scenario():
+        async with Ends() as ends:
+            reader, writer = await ends.stranger()
+            # The first version did not say what it is.
+            writer.write(frame(pb.LaneHello(token=TOKEN, addr=ME.addr).SerializeToString()))
+            (payload,) = [each for each in FrameReader(1 << 20).feed(await ended(reader)) if each]
+            assert "another release" in pb.Ack.FromString(payload).error.error
             assert not ends.events.open
             writer.close()
 
@@ -215,7 +235,9 @@ def test_bytes_that_are_no_message_end_an_open_lane_and_no_other():
         async with Ends() as ends:
             await ends.up()
             reader, writer = await ends.stranger()
-            writer.write(frame(pb.LaneHello(token=TOKEN, addr=ME.addr).SerializeToString()))
+            writer.write(
+                frame(pb.LaneHello(token=TOKEN, addr=ME.addr, version=EXTENSION_VERSION).SerializeToString())
+            )
             await until(lambda: len(ends.events.open) == 2)
             writer.write(frame(b"\xff" * 10))
             await ended(reader)

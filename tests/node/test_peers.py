@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from django_hacache.conf import TLS, Host
+from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.peers import PeerStream
 from django_hacache.node.service import Service, start_server
 from django_hacache.wire import cache_pb2 as pb
@@ -29,7 +30,13 @@ class Events:
         self.lost = []
 
     def greeting(self):
-        return pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr=self.name, caches=SERVED)))
+        return pb.Ack(
+            mgmt_ack=pb.MgmtAck(
+                leader_info=pb.LeaderInfo(
+                    node_addr=self.name, extension_version=EXTENSION_VERSION, caches=SERVED
+                )
+            )
+        )
 
     def stream_opened(self, stream):
         pass

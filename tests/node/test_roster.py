@@ -6,11 +6,15 @@ import asyncio
 import logging
 import random
 from dataclasses import replace
+from hashlib import sha256
 
 import grpc
+import pytest
+from google.protobuf import descriptor_pb2
 
 from django_hacache.conf import Host
 from django_hacache.node import credentials
+from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.peers import METHOD, PeerStream
 from django_hacache.node.roster import SHOWN_S, Roster
 from django_hacache.node.service import Service, start_server
@@ -31,14 +35,14 @@ def test_neither_order_nor_scheme_makes_another_list():
     secure = tuple(replace(host, scheme="https") for host in (C, A, B))
     assert roster_of(A, B, C).digest == roster_of(*secure).digest
     roster = roster_of(A, B, C)
-    assert roster.refusal_of("b:7001", roster_of(*secure).hosts) == ""
+    assert roster.refusal_of("b:7001", roster_of(*secure).hosts, EXTENSION_VERSION) == ""
     assert not roster.others
 
 
 def test_what_differs_is_said_loudly_and_once(caplog):
     roster = roster_of(A, B, C)
     for _ in range(3):
-        refusal = roster.refusal_of("b:7001", ("a:7001", "b:7001", "d:7001"))
+        refusal = roster.refusal_of("b:7001", ("a:7001", "b:7001", "d:7001"), EXTENSION_VERSION)
         assert "d:7001" in refusal and "c:7001" in refusal
     (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
     for told in ("b:7001", "HA_HOSTS", "has d:7001 besides", "has not c:7001", "stop all nodes"):
@@ -50,17 +54,56 @@ def test_a_node_that_has_the_same_list_now_or_is_gone_is_shown_no_more():
     time = [0.0]
     roster = roster_of(A, B, C, now=lambda: time[0])
     for addr in ("b:7001", "c:7001"):
-        roster.refusal_of(addr, ("b:7001", "c:7001"))
-    assert not roster.refusal_of("b:7001", roster.hosts)
+        roster.refusal_of(addr, ("b:7001", "c:7001"), EXTENSION_VERSION)
+    assert not roster.refusal_of("b:7001", roster.hosts, EXTENSION_VERSION)
     assert list(roster.others) == ["c:7001"]
     time[0] = SHOWN_S + 1
     assert not roster.others
 
 
-def test_a_node_of_a_version_that_tells_no_list_is_not_refused():
+def test_a_node_that_tells_no_list_is_not_refused_for_that():
     roster = roster_of(A, B, C)
-    assert not roster.refusal_of("b:7001", [""])
+    assert not roster.refusal_of("b:7001", [""], EXTENSION_VERSION)
     assert not roster.others
+
+
+@pytest.mark.parametrize("version", [0, EXTENSION_VERSION - 1, EXTENSION_VERSION + 1])
+def test_another_version_is_said_loudly_and_once_and_shown_until_it_is_gone(caplog, version):
+    time = [0.0]
+    roster = roster_of(A, B, C, now=lambda: time[0])
+    for _ in range(3):
+        refusal = roster.refusal_of("b:7001", roster.hosts, version)
+        assert f"version {version} " in refusal and f"version {EXTENSION_VERSION}" in refusal
+    (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
+    for told in ("b:7001 takes no part", "same release of django_hacache"):
+        assert told in record.getMessage()
+    assert roster.versions == {"b:7001": version}
+    assert not roster.others  # it counts the same hosts
+    assert not roster.refusal_of("b:7001", roster.hosts, EXTENSION_VERSION)
+    assert not roster.versions
+    roster.refusal_of("b:7001", roster.hosts, version)
+    time[0] = SHOWN_S + 1
+    assert not roster.versions
+
+
+@pytest.mark.parametrize(
+    ("told", "version"), [("1", 1), ("12", 12), ("", 0), ("-1", 0), ("\u00b2", 0), ("9" * 5000, 0)]
+)
+def test_the_version_of_whoever_opens_a_stream_is_a_number_or_none(told, version):
+    assert credentials.version_of([("hacache-addr", "b:7001"), ("hacache-version", told)]) == version
+    assert credentials.version_of([]) == 0
+
+
+def test_a_change_of_what_nodes_say_to_each_other_is_a_new_version_or_is_understood_by_both():
+    """Fields that were taken for another meaning ended nodes of two releases in one cluster.
+
+    When this fails: could a node of the release before take the new messages for something else, or miss what it must
+    not miss? Then EXTENSION_VERSION grows, and such nodes refuse each other. Either way the digest is written anew.
+    """
+    described = descriptor_pb2.FileDescriptorProto()
+    pb.DESCRIPTOR.CopyToProto(described)
+    digest = sha256(described.SerializeToString(deterministic=True)).hexdigest()[:16]
+    assert (EXTENSION_VERSION, digest) == (2, "0280cd0d52ddce11")
 
 
 def test_a_node_with_another_list_gets_no_stream_and_both_sides_know():
@@ -71,7 +114,11 @@ def test_a_node_with_another_list_gets_no_stream_and_both_sides_know():
     theirs, ours = Roster(config), Roster(larger)
     events = Events(there.addr)
     events.greeting = lambda: pb.Ack(
-        mgmt_ack=pb.MgmtAck(leader_info=pb.LeaderInfo(node_addr=there.addr, hosts=theirs.hosts))
+        mgmt_ack=pb.MgmtAck(
+            leader_info=pb.LeaderInfo(
+                node_addr=there.addr, hosts=theirs.hosts, extension_version=EXTENSION_VERSION
+            )
+        )
     )
 
     async def scenario():
@@ -91,6 +138,40 @@ def test_a_node_with_another_list_gets_no_stream_and_both_sides_know():
                 assert tuple(greeting.mgmt_ack.leader_info.hosts) == theirs.hosts
                 assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.FAILED_PRECONDITION
                 assert D.addr in await call.details()
+        finally:
+            await stream.close()
+            await server.stop(None)
+
+    asyncio.run(scenario())
+
+
+def test_nodes_of_two_versions_get_no_stream_to_each_other_and_both_know(monkeypatch):
+    port = free_port()
+    here, there = Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", port)
+    config = replace(config_of(port), reconnect_lower_ms=1, reconnect_upper_ms=2, hosts=(here, there))
+    theirs, ours = Roster(config), Roster(config)
+    events = Events(there.addr)
+
+    async def scenario():
+        service = Service(config, frozenset({here.addr}), events, max_request_bytes=1 << 20, roster=theirs)
+        server = await start_server(config, service)
+        with monkeypatch.context() as patched:
+            patched.setattr(credentials, "EXTENSION_VERSION", EXTENSION_VERSION + 1)
+            newer = PeerStream(config, here, there, events, random.Random(1), ours)
+        newer.start()
+        try:
+            await until(lambda: theirs.versions == {here.addr: EXTENSION_VERSION + 1})
+            await until(lambda: len(events.lost) > 2)
+        finally:
+            await newer.close()
+        # And one of this version finds a node of the one before.
+        earlier = pb.LeaderInfo(node_addr=there.addr, extension_version=1)
+        events.greeting = lambda: pb.Ack(mgmt_ack=pb.MgmtAck(leader_info=earlier))
+        stream = PeerStream(config, here, there, events, random.Random(1), ours)
+        stream.start()
+        try:
+            await until(lambda: ours.versions == {there.addr: 1})
+            assert not events.connected
         finally:
             await stream.close()
             await server.stop(None)

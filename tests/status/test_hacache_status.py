@@ -70,8 +70,18 @@ def test_nodes_with_another_list_of_hosts_are_named(cluster: Path) -> None:
     assert (
         "10.0.0.12:7001 takes no part: its HA_HOSTS is another list, 10.0.0.11:7001, 10.0.0.12:7001" in text
     )
-    other = {"addr": "10.0.0.12:7001", "hosts": ["10.0.0.11:7001", "10.0.0.12:7001"]}
+    other = {"addr": "10.0.0.12:7001", "hosts": ["10.0.0.11:7001", "10.0.0.12:7001"], "version": None}
     assert json.loads(as_json)["other_hosts"] == [other]
+
+
+def test_nodes_of_another_release_are_named(cluster: Path) -> None:
+    ack = degraded()
+    ack.other_hosts.add(addr="10.0.0.12:7001", version=1)
+    with answering(cluster, pb.Ack(status_ack=ack)):
+        _, text = run()
+        _, as_json = run("--json")
+    assert "10.0.0.12:7001 takes no part: it is of another release of django_hacache (protocol 1)" in text
+    assert json.loads(as_json)["other_hosts"] == [{"addr": "10.0.0.12:7001", "hosts": [], "version": 1}]
 
 
 def test_an_error_from_the_node_is_passed_on(cluster: Path) -> None:

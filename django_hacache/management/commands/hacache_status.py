@@ -142,6 +142,8 @@ def host_row(host: HostStatus) -> tuple[str, ...]:
 
 
 def other_hosts_line(other: OtherHosts) -> str:
+    if other.version is not None:
+        return f"{other.addr} takes no part: it is of another release of django_hacache (protocol {other.version})"
     return f"{other.addr} takes no part: its HA_HOSTS is another list, {', '.join(other.hosts)}"
 
 
