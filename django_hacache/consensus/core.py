@@ -316,10 +316,12 @@ class Core(Campaigner):
             return False
         self._state.harden(installing=Installing(part.upto, part.index, part.last))
         if part.last:
-            # Those of the log since it began anew are in the table already.
+            # Those of the log since it began anew are in the table already, or were and had to go: the log may be much
+            # further than it was where the part was read.
+            floor = max(part.floor, self.table.floor)
             known = {**dict(requests), **dict(self.table.items())}
-            kept = [one for one in known.items() if one[1].index > part.floor]
-            self.table.replace(sorted(kept, key=lambda one: one[1].index), part.floor)
+            kept = [one for one in known.items() if one[1].index > floor]
+            self.table.replace(sorted(kept, key=lambda one: one[1].index), floor)
         return True
 
     def transfer_ended(self, peer: str, now: int, *, complete: bool) -> None:

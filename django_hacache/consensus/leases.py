@@ -163,7 +163,7 @@ class Leases:
         if 0 < ping.echo <= now and lease and not state.hard.fresh and not state.hard.installing:
             self._wait_for(ping.commit_index, self._deadline(ping.echo, lease), now)
             self.applied()
-        state.send(leader, Pong(state.term, ping.seq, ping.sent_at, now, state.applied))
+        state.send(leader, Pong(state.term, ping.seq, ping.sent_at, now, state.surely_committed))
 
     def _wait_for(self, commit: int, deadline: int, now: int) -> None:
         """Keep a grant, unless another one waits for less and lasts longer; those that it outdoes or are over go.

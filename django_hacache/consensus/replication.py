@@ -205,10 +205,11 @@ class Replication:
         return append
 
     def on_applied(self, progress: Progress, index: int) -> None:
-        """A follower says what it has applied: so that was committed, be it before this leader's term.
+        """A follower says what it has applied, or has a part from: that was committed, be it before this leader's term.
 
         This leader has it, and may know it long before it commits anything of its own: an incomplete replica that was
-        sent a part from there can be sent no other one by whoever has applied less.
+        sent a part from there can be sent no other one by whoever has applied less. Such a replica gives no reads: so
+        its word is as good at level all as if it had applied that.
         """
         progress.applied_index = max(progress.applied_index, min(index, self._state.log.last_index))
         self._commit(progress.applied_index)
@@ -370,7 +371,7 @@ class Replication:
                 state.term,
                 success,
                 match,
-                state.applied,
+                state.surely_committed,
                 append.prev_index,
                 installing=state.hard.installing is not None,
             ),

@@ -170,6 +170,15 @@ class NodeState:
         installing = self.hard.installing
         return self.commit if installing is None else min(self.commit, installing.reached)
 
+    @property
+    def surely_committed(self) -> int:
+        """Up to where this node can vouch for the order: what is applied here, or where the latest part comes from.
+
+        A leader may know less, and without this word it could send an incomplete replica no part that is new enough.
+        """
+        installing = self.hard.installing
+        return self.applied if installing is None else max(self.applied, installing.reached)
+
     def apply_committed(self) -> None:
         """Apply what is committed, and no more than a replica that is incomplete may hold."""
         if self.applied >= self.commit:

@@ -163,7 +163,7 @@ class Durable:
                 journal.truncate_from(ready.truncate_from)
             if arrived is not None:
                 parts.store(transaction, arrived)
-                _store_requests(journal, arrived)
+                _store_requests(journal, arrived, floor)
             journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in ready.entries)
             held = (
                 transaction if hard.installing is None else parts.Held(transaction, hard.installing.position)
@@ -187,13 +187,14 @@ class Durable:
             return recorded_requests(reading.journal) + arrived.requests
 
 
-def _store_requests(journal: Journal, arrived: Arrived) -> None:
+def _store_requests(journal: Journal, arrived: Arrived, floor: int) -> None:
+    """`floor` is the table's with the part in it: it may be beyond the part's, never before it."""
     for req_id, recorded in arrived.requests:
         record = pb.RecentRequest(req_id=req_id, outcome=recorded.outcome)
         journal.put_request(recorded.index, record.SerializeToString())
     if arrived.part.last:
-        journal.delete_requests_to(arrived.part.floor)
-        journal.put_meta(FLOOR, arrived.part.floor.to_bytes(8, "big"))
+        journal.delete_requests_to(floor)
+        journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
 
 
 def _size_of(*entries: Iterable[Entry]) -> int:

@@ -7,7 +7,15 @@ import pytest
 from django_hacache.consensus.core import Core
 from django_hacache.consensus.leases import Leases
 from django_hacache.consensus.member import Member
-from django_hacache.consensus.messages import AckLevel, Append, AppendAck, LeaderReq, LeaderReqAck
+from django_hacache.consensus.messages import (
+    AckLevel,
+    Append,
+    AppendAck,
+    LeaderReq,
+    LeaderReqAck,
+    Ping,
+    Refusal,
+)
 from django_hacache.consensus.progress import Progress
 from django_hacache.consensus.replication import Replication
 from django_hacache.consensus.state import Installing, NodeState
@@ -404,6 +412,76 @@ def the_last_part_comes_when_the_log_is_further(stage):
     assert again.ended.outcome == b"1"
 
 
+def the_joiner_forgets_requests_before_the_last_part_comes(stage, *, restarts=False):
+    """Its own table is full before that part is there, which was read when nothing of that had been forgotten."""
+    cluster, leader, late, other = left_behind(stage, request_table=8)
+    cluster.restart(late)
+    take, held = late.take_part, []
+
+    def hold(transfer, sender, number, carried):
+        if carried is not None and carried.part.last:
+            held.append((transfer, sender, number, carried))
+        else:
+            take(transfer, sender, number, carried)
+
+    late.take_part = hold
+    assert cluster.run_while(lambda: not held, at_most=10_000)
+    first = cluster.submit(leader.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="meanwhile")
+    assert cluster.run_while(lambda: first.ended is None, at_most=500)
+    write_all(cluster, leader)
+    assert cluster.run_while(lambda: late.core.table.floor < first.ended.index, at_most=500)
+    late.take_part = take
+    take(*held[0])
+    if restarts:
+        assert cluster.run_while(lambda: late.disk.base[0] < first.ended.index, at_most=500)
+        crash_the_joiner(cluster, leader, late)
+    assert cluster.run_while(lambda: not late.may_read(), at_most=5000)
+    silence(cluster, other)
+    leader.crash()
+    for host in (late, other):
+        cluster.connection_refused(host.addr, leader.addr)
+    assert cluster.run_while(lambda: not late.core.accepts, at_most=15_000)
+    since = first.ended.index - 1
+    again = cluster.submit(late.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="meanwhile", since=since)
+    assert cluster.run_while(lambda: again.ended is None, at_most=500)
+    assert again.ended.refusal is Refusal.OUTCOME_UNKNOWN
+
+
+def the_joiner_forgets_requests_and_restarts(stage):
+    the_joiner_forgets_requests_before_the_last_part_comes(stage, restarts=True)
+
+
+def the_joiner_has_a_part_from_ahead_of_what_the_next_leader_knows(stage, *, lost=False):
+    """It takes none from before that. Without it nothing can be committed, and what is not cannot be in a part."""
+    cluster, leader, late, other = left_behind(stage)
+    cluster.restart(late)
+    in_the_middle(cluster, late)
+
+    def passes(_source, target, message):
+        if isinstance(message, Append):
+            return target == other.addr and bool(message.entries)
+        return not isinstance(message, Ping)
+
+    cluster.filters.append(passes)
+    operation = cluster.put(leader, "k", 1)
+    assert cluster.run_while(lambda: late.disk.hard.installing.reached <= late.disk.applied, at_most=500)
+    assert operation.ended.index == late.disk.hard.installing.reached > other.core.state.commit
+    leader.crash(wipe=lost)
+    cluster.filters.clear()
+    for host in (late, other):
+        cluster.connection_refused(host.addr, leader.addr)
+    if lost:
+        cluster.restart(leader)
+    assert cluster.run_while(lambda: not late.may_read(), at_most=15_000)
+    cluster.write(late, "k", 2)
+    cluster.restart(leader)
+    assert_equal(cluster)
+
+
+def the_joiner_has_a_part_from_ahead_and_the_leader_loses_its_directory(stage):
+    the_joiner_has_a_part_from_ahead_of_what_the_next_leader_knows(stage, lost=True)
+
+
 def a_part_comes_after_the_transfer_began_anew(stage):
     cluster, leader, late, _ = left_behind(stage)
     cluster.restart(late)
@@ -587,8 +665,27 @@ def be_whole_with_the_last_part(monkeypatch):
     monkeypatch.setattr(Core, "_installed", installed)
 
 
+def go_back_to_the_floor_of_the_last_part(monkeypatch):
+    arrives = Core.part_arrives
+
+    def going_back(self, sender, term, part, now, requests=()):
+        if part is not None and part.last:
+            self.table.floor = min(self.table.floor, part.floor)
+        return arrives(self, sender, term, part, now, requests)
+
+    monkeypatch.setattr(Core, "part_arrives", going_back)
+
+
+def say_only_what_is_applied(monkeypatch):
+    monkeypatch.setattr(NodeState, "surely_committed", property(lambda self: self.applied))
+
+
 SCHEDULES = [
     the_last_part_comes_when_the_log_is_further,
+    the_joiner_forgets_requests_before_the_last_part_comes,
+    the_joiner_forgets_requests_and_restarts,
+    the_joiner_has_a_part_from_ahead_of_what_the_next_leader_knows,
+    the_joiner_has_a_part_from_ahead_and_the_leader_loses_its_directory,
     a_part_comes_after_the_transfer_began_anew,
     a_reader_is_sent_a_replica,
     the_log_is_there_before_the_parts,
@@ -620,6 +717,9 @@ BUGS = [
     ),
     (apply_beyond_the_latest_part, the_log_is_there_before_the_parts),
     (be_whole_with_the_last_part, the_parts_are_there_before_the_log),
+    (go_back_to_the_floor_of_the_last_part, the_joiner_forgets_requests_before_the_last_part_comes),
+    (say_only_what_is_applied, the_joiner_has_a_part_from_ahead_of_what_the_next_leader_knows),
+    (say_only_what_is_applied, the_joiner_has_a_part_from_ahead_and_the_leader_loses_its_directory),
 ]
 
 

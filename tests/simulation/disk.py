@@ -162,7 +162,7 @@ class Disk:
     def requests_with(self, carried: Carried) -> tuple[list[tuple[str, Recorded]], int]:
         """The requests that have come, with those of one more part, oldest first."""
         known = {**dict(self.requests.items()), **dict(carried.requests)}
-        floor = carried.part.floor if carried.part.last else self.requests.floor
+        floor = max(carried.part.floor if carried.part.last else 0, self.requests.floor)
         return sorted(known.items(), key=lambda one: one[1].index), floor
 
     def term_at(self, index: int) -> int | None:
