@@ -35,7 +35,8 @@ def _cache_url_config(cls: type[Env], url: str | ParseResult, backend: str | Non
             f"The URL of the cache begins with {SCHEME}://{parsed.hostname or ''}: expected three slashes and the path "
             f"of a directory on this host, such as {SCHEME}:///dev/shm/mysite. The other hosts belong in HA_HOSTS."
         )
-    return {**config, "LOCATION": unquote(parsed.path)}
+    # hacache:///?timeout=60 names no directory; nobody means the root of the file system.
+    return {**config, "LOCATION": "" if parsed.path == "/" else unquote(parsed.path)}
 
 
 Env.CACHE_SCHEMES[SCHEME] = BACKEND

@@ -226,9 +226,14 @@ def _others(alias: str, name: str, location: Path) -> Iterator[Place]:
 
 
 def _cache_name(raw: object) -> str:
-    if not isinstance(raw, str) or not 0 < len(raw.encode()) <= NAME_BYTES_MAX:
-        raise ValueError(f"a text of 1 to {NAME_BYTES_MAX} bytes")
+    if not isinstance(raw, str) or not _is_name(raw):
+        raise ValueError(f"a text of 1 to {NAME_BYTES_MAX} bytes, none of them NUL")
     return raw
+
+
+def _is_name(text: str) -> bool:
+    """Whether a request and a replica can carry it."""
+    return 0 < len(text.encode()) <= NAME_BYTES_MAX and "\0" not in text
 
 
 def _options(entry: str, params: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
@@ -303,10 +308,10 @@ def _check_timeout(entry: str, params: Mapping[str, Any], findings: Findings) ->
 def _check_name(alias: str, name: str, findings: Findings) -> None:
     size = len(name.encode())
     called = f"the alias {alias!r}" if name == alias else f"the CACHE_NAME {name!r}"
-    if not 0 < size <= NAME_BYTES_MAX:
+    if not _is_name(name):
         findings.add(
             Id.INVALID_OPTION,
-            f"CACHES has {called} with {size} bytes: expected 1 to {NAME_BYTES_MAX}.",
+            f"CACHES has {called} with {size} bytes: expected 1 to {NAME_BYTES_MAX}, none of them NUL.",
             "Choose another one, or a CACHE_NAME.",
         )
     elif size > NAME_BYTES_ADVISED:

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
+OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def ensure_private(directory: Path) -> None:
     """Create the directory for this user only, or make sure that an existing one is fit to hold a replica.
 
-    Raises ReplicaError naming the path: a symbolic link, no directory, not this user's, writable by others.
+    Raises ReplicaError naming the path: a symbolic link, no directory, not this user's, writable by others, or
+    in use for something that others read.
     """
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +30,14 @@ def ensure_private(directory: Path) -> None:
     except OSError as error:
         raise ReplicaError(f"cannot create the replica's directory {directory}: {error.strerror}") from error
     check_private(directory)
-    if stat.S_IMODE(directory.stat().st_mode) != PRIVATE_DIRECTORY:
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & OF_OTHERS and any(directory.iterdir()):
+        # Closing it would take from others what they use: the site's own files, or all of "/".
+        raise ReplicaError(
+            f"the replica's directory {directory} is open to other users (mode {mode:04o}) and not empty; a directory "
+            "of its own is expected, or mode 0700"
+        )
+    if mode != PRIVATE_DIRECTORY:
         directory.chmod(PRIVATE_DIRECTORY)
 
 

@@ -177,6 +177,9 @@ class Environment:
         Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
         """
         path = self.path.with_name(f"{FILE_NAME}-lock")
+        if identity_of(self.path) is None:
+            # Of a file that was removed. Whoever has that one open still must not share its locks with the next one.
+            path.unlink(missing_ok=True)
         # Not even opened where that is done: another sub-interpreter may have it open.
         if path.exists() and path.stat().st_blocks * 512 >= LOCK_FILE_BYTES:
             return

@@ -43,6 +43,7 @@ def test_path_and_options_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_url_without_a_path_means_the_default_location(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parsed("hacache://", monkeypatch) == {"BACKEND": BACKEND, "LOCATION": ""}
+    assert parsed("hacache:///?timeout=60", monkeypatch)["LOCATION"] == ""
 
 
 def test_what_is_quoted_in_a_path_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,7 @@ def test_an_ack_level_has_a_name_in_any_case() -> None:
 
 def test_an_alias_that_no_request_can_carry_is_an_error() -> None:
     assert "256 bytes: expected 1 to 255" in error_of(name="a" * 256)
+    assert "none of them NUL" in error_of(name="a\0b")
 
 
 def test_a_cache_is_named_by_its_alias_or_by_an_option() -> None:
@@ -149,7 +150,7 @@ def test_a_cache_is_named_by_its_alias_or_by_an_option() -> None:
     assert options(name="a" * 256, CACHE_NAME="site").name == "site"
 
 
-@pytest.mark.parametrize("name", [7, "ä" * 128])
+@pytest.mark.parametrize("name", [7, "ä" * 128, "a\0b"])
 def test_a_name_that_no_request_can_carry_is_an_error(name: object) -> None:
     assert 'from CACHES["default"]["OPTIONS"]: expected a text of 1 to 255 bytes' in error_of(CACHE_NAME=name)
 

@@ -48,6 +48,18 @@ def test_a_directory_that_others_can_read_is_tightened(directory):
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
+def test_a_directory_that_others_use_is_left_as_it_is(directory):
+    """As root LOCATION may be "/" by mistake: closing it would shut everybody out of the machine."""
+    directory.mkdir(mode=0o755)
+    (directory / "static").mkdir()
+    with pytest.raises(
+        ReplicaError, match=rf"{directory} is open to other users \(mode 0755\) and not empty"
+    ):
+        open_replica(directory)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+    assert [path.name for path in directory.iterdir()] == ["static"]
+
+
 @pytest.mark.parametrize("writable", [True, False])
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
 def test_a_directory_that_others_can_write_to_is_refused(directory, mode, writable):
@@ -537,6 +549,25 @@ def test_a_writer_whose_directory_was_wiped_starts_empty_again(replica, director
     assert replica.get("default", "k") is None
     other = directory / "replica.lmdb"
     assert other.exists()
+
+
+@pytest.mark.parametrize("first", ["the one that had it open", "another"])
+def test_writers_whose_file_alone_was_removed_share_the_next_one(replica, directory, process, first):
+    """Its lock file is left: shared with the next file, it would let two at a time write there."""
+    put(replica, "k")
+    (directory / FILE_NAME).unlink()
+    replica._next_maintenance = 0
+    if first != "another":
+        put(replica, "mine")
+    other = process(f"""
+replica = Replica.open(directory, writable=True, map_size={MAP_SIZE})
+put(replica, "default", "theirs", b"v")
+""")
+    assert other.wait() == 0
+    put(replica, "mine")
+    assert replica.get("default", "theirs") == b"v"
+    assert replica.get("default", "k") is None
+    assert (directory / f"{FILE_NAME}-lock").exists()
 
 
 def test_a_node_whose_directory_was_wiped_does_not_forget_in_silence(directory):
