@@ -319,6 +319,10 @@ class Node:
             self.core.hosts_differ(now)
         try:
             self._replica.recheck()
+            if self._page.stale():
+                raise ReplicaError(
+                    f"the control page in {self._replica.directory} was removed while it was in use"
+                )
             self.core.tick(now)
             self._upkeep.run(now)
         except ReplicaError as error:

@@ -1,4 +1,4 @@
-"""A node whose directory is removed under it."""
+"""A node whose directory, or what its workers need in it, is removed under it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ def test_an_idle_node_whose_directory_was_removed_ends_so_that_it_is_started_aga
         node = NodeProcess.start(Path(directory) / "location", SITE)
         try:
             shutil.rmtree(node.location)
+            assert node.process.wait(10) == 1
+        finally:
+            node.kill()
+
+
+def test_a_node_whose_control_page_was_removed_ends_so_that_it_is_started_again():
+    """A worker that starts later would find no node, and miss every read without a word."""
+    with tempfile.TemporaryDirectory(prefix="node-", dir=SHARED) as directory:
+        node = NodeProcess.start(Path(directory) / "location", SITE)
+        try:
+            (node.location / "control").unlink()
             assert node.process.wait(10) == 1
         finally:
             node.kill()
