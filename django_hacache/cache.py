@@ -154,7 +154,12 @@ class HACache(Coroutines):
         ack: Ack = None,
     ) -> bool:
         """Store a value unless the key is there; return whether it was stored."""
-        return self._run(self._add(key, value, timeout, version), self._deciding(ack))
+        change = self._add(key, value, timeout, version)
+        if isinstance(change, bool):
+            return change
+        setup, level = self._setup, self._deciding(ack)
+        deadline = monotonic() + setup.options.write_timeout_s
+        return setup.writer.perform(change, ack=level, deadline=deadline).effective
 
     def get_or_set(
         self,

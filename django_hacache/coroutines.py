@@ -8,6 +8,7 @@ call. That holds here as well. Where the counterpart is HACache's own, there is 
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -15,6 +16,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.exceptions import SynchronousOnlyOperation
 
 from django_hacache.changes import Change, Clear
+from django_hacache.conf import AckLevel
 from django_hacache.exceptions import HACacheError
 from django_hacache.operations import MISSING, UNABLE, Ack, Operations, Timeout, given, time_is_up
 from django_hacache.system import monotonic
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from django_hacache.cache import Setup
     from django_hacache.changes import Steps, T
-    from django_hacache.conf import AckLevel
 
 R = TypeVar("R")
 
@@ -62,9 +63,11 @@ class Coroutines(Operations):
         return name in self.__dict__ or getattr(type(self), name) is not self._own[name]
 
     async def aget(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        if self._replaced("get"):
-            return await _in_thread(self.get, key, default, version=version)
-        return self.get(key, default, version)
+        # As _replaced tells, without a call: this is the way of every hit.
+        get = self.get
+        if type(get) is not MethodType or get.__func__ is not self._own["get"]:
+            return await _in_thread(get, key, default, version=version)
+        return get(key, default, version)
 
     async def aget_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         if "aget" in self._overridden:
@@ -90,7 +93,12 @@ class Coroutines(Operations):
         if self._replaced("set"):
             await _in_thread(self.set, key, value, timeout=timeout, version=version, **given(ack))
             return
-        await self._aperform("set", lambda: self._set(key, value, timeout, version), ack)
+        try:
+            change = self._set(key, value, timeout, version)
+        except SynchronousOnlyOperation:
+            # A value that asks the database as it is pickled, a QuerySet or a deferred model: not in a coroutine.
+            change = await _in_thread(self._set, key, value, timeout, version)
+        await self._aperform("set", change, ack)
 
     async def aadd(
         self,
@@ -103,7 +111,15 @@ class Coroutines(Operations):
     ) -> bool:
         if self._replaced("add"):
             return await _in_thread(self.add, key, value, timeout=timeout, version=version, **given(ack))
-        return await self._arun(lambda: self._add(key, value, timeout, version), self._deciding(ack))
+        try:
+            change = self._add(key, value, timeout, version)
+        except SynchronousOnlyOperation:  # as in aset()
+            change = await _in_thread(self._add, key, value, timeout, version)
+        if isinstance(change, bool):
+            return change
+        setup, level = self._setup, self._deciding(ack)
+        deadline = monotonic() + setup.options.write_timeout_s
+        return (await setup.async_writer.perform(change, ack=level, deadline=deadline)).effective
 
     async def aget_or_set(
         self,
@@ -136,12 +152,12 @@ class Coroutines(Operations):
     ) -> bool:
         if self._replaced("touch"):
             return await _in_thread(self.touch, key, timeout=timeout, version=version, **given(ack))
-        return await self._aperform("touch", lambda: self._touch(key, timeout, version), ack)
+        return await self._aperform("touch", self._touch(key, timeout, version), ack)
 
     async def adelete(self, key: str, version: int | None = None, *, ack: Ack = None) -> bool:
         if self._replaced("delete"):
             return await _in_thread(self.delete, key, version=version, **given(ack))
-        return await self._aperform("delete", lambda: self._delete(key, version), ack)
+        return await self._aperform("delete", self._delete(key, version), ack)
 
     async def aincr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         if self._replaced("incr"):
@@ -196,18 +212,14 @@ class Coroutines(Operations):
         if self._replaced("clear"):
             await _in_thread(self.clear, **given(ack))
             return
-        await self._aperform("clear", Clear, ack)
+        await self._aperform("clear", Clear(), ack)
 
-    async def _aperform(self, operation: str, make: Callable[[], Change], ack: Ack) -> bool:
-        """Carry out the change that `make` returns; return whether it took effect, as HACache._perform does."""
+    async def _aperform(self, operation: str, change: Change, ack: Ack) -> bool:
+        """Carry out one change; return whether it took effect, as HACache._perform does."""
         setup = self._setup
-        level = self._level(ack)
-        try:
-            change = make()
-        except SynchronousOnlyOperation:
-            # A value that asks the database as it is pickled, a QuerySet or a deferred model: not in a coroutine.
-            change = await _in_thread(make)
-        deadline = monotonic() + setup.options.write_timeout_s
+        options = setup.options
+        level = options.ack_level if ack is None else AckLevel(ack)
+        deadline = monotonic() + options.write_timeout_s
         try:
             return (await setup.async_writer.perform(change, ack=level, deadline=deadline)).effective
         except UNABLE as error:
@@ -220,6 +232,7 @@ class Coroutines(Operations):
         perform = setup.async_writer.perform
         left = setup.options.write_timeout_s
         try:
+            # As in aset().
             steps, change, result = _first_step(make)
         except SynchronousOnlyOperation:
             steps, change, result = await _in_thread(_first_step, make)

@@ -40,6 +40,9 @@ KEY_LENGTH_MAX = 250
 # What IGNORE_EXCEPTIONS covers: the cache cannot work now. A wrong request stays an error.
 UNABLE = (CacheUnavailable, ReplicaError)
 
+# What the leader can add to an integer without a closer look.
+SMALL = 1 << 62
+
 MISSING = object()
 
 Ack = AckLevel | str | None
@@ -125,15 +128,17 @@ class Operations(BaseCache):
 
     def _set(self, key: str, value: Any, timeout: float | None, version: int | None) -> Insert | Remove:
         key = self.make_and_validate_key(key, version)
-        return self._storing(key, self._encoded(key, value), self._ttl_ms(timeout))
+        data, ttl_ms = self._encoded(key, value), self._ttl_ms(timeout)
+        return Remove(key) if ttl_ms == 0 else Insert(key, data, ttl_ms)
 
-    def _add(self, key: str, value: Any, timeout: float | None, version: int | None) -> Steps[bool]:
+    def _add(self, key: str, value: Any, timeout: float | None, version: int | None) -> Insert | bool:
+        """The change, or the answer where there is nothing to change."""
         key = self.make_and_validate_key(key, version)
         data, ttl_ms = self._encoded(key, value), self._ttl_ms(timeout)
         if ttl_ms == 0:
             # Added and gone at once: nothing changes.
             return not self._reader.has(self._cache_name, key)
-        return (yield Insert(key, data, ttl_ms, When.ABSENT)).effective
+        return Insert(key, data, ttl_ms, When.ABSENT)
 
     def _touch(self, key: str, timeout: float | None, version: int | None) -> Touch | Remove:
         key = self.make_and_validate_key(key, version)
@@ -145,7 +150,7 @@ class Operations(BaseCache):
 
     def _incr(self, key: str, delta: Any, version: int | None) -> Steps[Any]:
         name = self.make_and_validate_key(key, version)
-        integer = may_be_added(delta)
+        integer = type(delta) is int and (-SMALL < delta < SMALL or may_be_added(delta))
         while True:
             # Who orders the changes decides whether the key is there, and adds where both are integers.
             outcome = yield Increment(name, delta if integer else 0)
@@ -219,7 +224,7 @@ class Operations(BaseCache):
 
     def _deciding(self, ack: Ack) -> AckLevel:
         """The level where the answer has to come from who orders the changes."""
-        level = self._level(ack)
+        level = self._options.ack_level if ack is None else AckLevel(ack)
         return AckLevel.LEADER if level is AckLevel.DIRECT else level
 
     def _storing(self, key: str, data: bytes, ttl_ms: int | None) -> Insert | Remove:

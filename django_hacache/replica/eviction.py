@@ -167,22 +167,18 @@ def standalone_write(
         if share:
             _make_room(replica, cache, share)
         try:
-            result: _Result = replica.transact(_within_limits, cache, limits, apply, change)
+            return replica.transact(_within_limits, (cache, limits, apply, change))
         except ReplicaFull:
             if share == 1:
                 raise
-        else:
-            return result
     raise AssertionError("the last share is 1")
 
 
 def _within_limits(
     transaction: WriteTransaction,
-    cache: str,
-    limits: Limits,
-    apply: Callable[[WriteTransaction, str, _Change], _Result],
-    change: _Change,
+    of: tuple[str, Limits, Callable[[WriteTransaction, str, _Change], _Result], _Change],
 ) -> _Result:
+    cache, limits, apply, change = of
     result = apply(transaction, cache, change)
     if (
         transaction.id % WRITES_A_STEP == 0
@@ -212,14 +208,15 @@ def _make_room(replica: Replica, cache: str, share: int) -> None:
     while left > 0:
         count = min(step, left)
         try:
-            left -= max(replica.transact(_remove_oldest, cache, count), 1)
+            left -= max(replica.transact(_remove_oldest, (cache, count)), 1)
         except ReplicaFull:
             if step == 1:
                 return
             step //= 8
 
 
-def _remove_oldest(transaction: WriteTransaction, cache: str, count: int) -> int:
+def _remove_oldest(transaction: WriteTransaction, of: tuple[str, int]) -> int:
+    cache, count = of
     return transaction.remove_keys(cache, transaction.oldest(cache, some_of(transaction.usage(cache), count)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import lmdb
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 log = logging.getLogger(__name__)
 
@@ -308,24 +309,38 @@ class Replica:
             self.recheck()
         return WriteTransaction(self._environment)
 
-    def transact(self, work: Callable[..., T], *args: Any) -> T:
-        """Commit what `work(transaction, *args)` does in a write transaction of its own, and return what it returns.
+    def transact(self, work: Callable[[WriteTransaction, A], T], of: A) -> T:
+        """Commit what `work(transaction, of)` does in a write transaction of its own, and return what it returns.
 
         As write(), for a thread in which exceptions may arrive at any moment: time limits, Ctrl-C. None of them
         leaves the transaction open, which would keep the writers of all processes waiting.
         """
         if boottime_ns() >= self._next_maintenance:
             self.recheck()
-        environment = self._environment
+        environment, transaction = self._environment, None
         try:
             # LMDB's own context manager is C: between it and the transaction no exception can come.
+            with environment.begin(None, None, True, True) as txn:
+                transaction = WriteTransaction(environment, txn)
+                result = work(transaction, of)
+        except lmdb.Error as error:
+            if transaction is not None:
+                raise environment.error(error) from error
+            environment.recover(error)
+            transaction, result = self._transact_after(work, of)
+        if transaction.opened:
+            transaction.committed()
+        return result
+
+    def _transact_after(self, work: Callable[[WriteTransaction, A], T], of: A) -> tuple[WriteTransaction, T]:
+        """The one more try where none could be begun."""
+        environment = self._environment
+        try:
             with environment.begin_write() as txn:
                 transaction = WriteTransaction(environment, txn)
-                result = work(transaction, *args)
+                return transaction, work(transaction, of)
         except lmdb.Error as error:
             raise environment.error(error) from error
-        transaction.committed()
-        return result
 
     def recheck(self) -> None:
         """Follow a directory that was wiped, at most once a second; writes do it, for those who only read."""

@@ -92,7 +92,7 @@ class ReadTransaction:
 
     def present(self, cache: str, key: str) -> Item | None:
         """The entry that is stored, expired or not."""
-        database = self._database(cache)
+        database = self._caches.get(cache) or self._database(cache)
         try:
             raw = self._txn.get(replica_key(key), None, database) if database else None
         except lmdb.BadDbiError:
@@ -183,7 +183,8 @@ class WriteTransaction(ReadTransaction):
     """The one write transaction. As a context manager it commits at the end and aborts on an exception."""
 
     _txn: lmdb.Transaction[memoryview]
-    _opened: dict[str, lmdb._Database] | None = None
+    opened: dict[str, lmdb._Database] | None = None
+    """The databases of caches that this transaction is the first of the process to need."""
     _versions = 0
     inserted = 0
     """Bytes of values."""
@@ -216,18 +217,18 @@ class WriteTransaction(ReadTransaction):
 
     def committed(self) -> None:
         """Called when the transaction has been committed: what it has opened is there for others now."""
-        if self._opened:
-            self.environment.caches.update(self._opened)
+        if self.opened:
+            self.environment.caches.update(self.opened)
 
     def _database(self, cache: str) -> lmdb._Database:
         found = self._caches.get(cache)
         if found is None:
-            if self._opened is None:
-                self._opened = {}
-            found = self._opened.get(cache)
+            if self.opened is None:
+                self.opened = {}
+            found = self.opened.get(cache)
             if found is None:
                 self._make_room_for(cache)
-                found = self._opened[cache] = self.environment.open_in(self._txn, cache)
+                found = self.opened[cache] = self.environment.open_in(self._txn, cache)
         return found
 
     def _make_room_for(self, cache: str) -> None:
@@ -240,8 +241,8 @@ class WriteTransaction(ReadTransaction):
             database = self._database(empty)
             # LMDB closes the handle at once, whatever becomes of this transaction: it must not be used any more.
             self.environment.caches.pop(empty, None)
-            if self._opened is not None:
-                self._opened.pop(empty, None)
+            if self.opened is not None:
+                self.opened.pop(empty, None)
             self._txn.drop(database)
 
     def refuses(self, cache: str) -> str:

@@ -135,6 +135,33 @@ def test_a_tool_that_watches_a_cache_object_sees_its_coroutines(made, name):
     assert len(seen) == 1
 
 
+class Proxy:
+    """What tracing tools put in place of a method: it passes for that in all but its type."""
+
+    def __init__(self, method):
+        self.method = method
+        self.calls = []
+
+    def __getattr__(self, name):
+        return getattr(self.method, name)
+
+    def __call__(self, *args, **kwargs):
+        self.calls.append(threading.current_thread())
+        return self.method(*args, **kwargs)
+
+
+@pytest.mark.parametrize("name", COUNTERPARTS)
+def test_a_proxy_that_passes_for_a_method_is_called_in_a_thread_all_the_same(made, name):
+    cache = made(BACKEND)
+    cache.set("number", 1)
+    cache.set("number", 1, version=2)
+    proxy = Proxy(getattr(cache, name))
+    setattr(cache, name, proxy)
+    in_loop(getattr(cache, f"a{name}")(*ARGUMENTS[name]))
+    assert len(proxy.calls) == 1
+    assert proxy.calls != [threading.current_thread()]
+
+
 def test_a_class_whose_method_was_wrapped_in_place_is_seen_too(made, monkeypatch):
     cache = made(BACKEND)
     seen = []
