@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from django_hacache import status
 from django_hacache.exceptions import HACacheError
+from django_hacache.replica.control import ControlPage
 from django_hacache.status import Status, Transfer
 from tests.cluster import conftest as plain
 from tests.cluster.conftest import PYTHON, ROOT, eventually
@@ -96,6 +97,15 @@ class Host(plain.Host):
         except HACacheError:
             return ()
         return next(one.transfers for one in seen.hosts if one.addr == self.addr)
+
+    def applied_index(self) -> int:
+        """How much of the log its replica holds, as the control page tells."""
+        page = ControlPage.open(self.location)
+        assert page is not None, f"{self.addr} has no control page"
+        try:
+            return page.applied_index
+        finally:
+            page.close()
 
     def leaderships(self) -> list[Leadership]:
         """Every time that this host's node took over, from its log."""
