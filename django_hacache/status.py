@@ -130,6 +130,13 @@ class OtherHosts:
     hosts: tuple[str, ...]
     version: int | None = None
 
+    @property
+    def sentence(self) -> str:
+        """What is the matter, for people."""
+        if self.version is not None:
+            return f"{self.addr} takes no part: it is of another release of django_hacache (protocol {self.version})"
+        return f"{self.addr} takes no part: its HA_HOSTS is another list, {', '.join(self.hosts)}"
+
 
 @dataclass(frozen=True, slots=True)
 class CacheStatus:

@@ -87,6 +87,20 @@ def test_the_page_shows_the_cluster_as_the_node_sees_it(client: Client, viewer: 
         assert shown in page
 
 
+def test_the_page_says_which_nodes_take_no_part_and_why(client: Client, viewer: User, location: Path) -> None:
+    seen = degraded()
+    seen.other_hosts.add(addr="10.0.0.13:7001", hosts=["10.0.0.11:7001", "10.0.0.13:7001"])
+    seen.other_hosts.add(addr="10.0.0.14:7001", version=7)
+    seen.hosts[2].role = "base_protocol"
+    with answering(location, pb.Ack(status_ack=seen)):
+        page = text(client)
+    assert (
+        "10.0.0.13:7001 takes no part: its HA_HOSTS is another list, 10.0.0.11:7001, 10.0.0.13:7001" in page
+    )
+    assert "10.0.0.14:7001 takes no part: it is of another release of django_hacache (protocol 7)" in page
+    assert "no node (base protocol)" in page
+
+
 def test_the_page_works_when_the_node_does_not_and_says_what_to_do(client: Client, viewer: User) -> None:
     page = text(client)
     assert "node does not answer" in page

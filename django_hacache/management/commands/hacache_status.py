@@ -16,7 +16,6 @@ from django_hacache.status import (
     Bound,
     HostStatus,
     Mode,
-    OtherHosts,
     Status,
     Transfer,
     locations,
@@ -97,7 +96,7 @@ def as_text(status: Status) -> str:
         if status.reads:
             parts.append(f"All reads of such a process as this one are misses, or refused.\n{status.reads}")
         parts += [summary(status), hosts_table(status.hosts)]
-        parts += [other_hosts_line(other) for other in status.other_hosts]
+        parts += [other.sentence for other in status.other_hosts]
         parts += [transfer_line(addr, transfer) for addr, transfer in status.transfers]
         parts += [skipped_line(host) for host in status.hosts if host.skipped_effects]
         if status.bounds:
@@ -139,12 +138,6 @@ def host_row(host: HostStatus) -> tuple[str, ...]:
         str(host.entries),
         host.uptime,
     )
-
-
-def other_hosts_line(other: OtherHosts) -> str:
-    if other.version is not None:
-        return f"{other.addr} takes no part: it is of another release of django_hacache (protocol {other.version})"
-    return f"{other.addr} takes no part: its HA_HOSTS is another list, {', '.join(other.hosts)}"
 
 
 def transfer_line(addr: str, transfer: Transfer) -> str:
