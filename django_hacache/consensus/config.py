@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,10 @@ class CoreConfig:
     request_table_bytes: int = 16 << 20
     pending_requests: int = 20_000
     pending_bytes: int = 256 << 20
+    quorum: int = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "quorum", (len(self.peers) + 1) // 2 + 1)
         if self.addr in self.peers:
             raise ValueError(f"{self.addr} is listed among its own peers")
         if not self.heartbeat * 3 <= self.lease <= self.election_timeout:
@@ -54,7 +56,3 @@ class CoreConfig:
     @property
     def hosts(self) -> tuple[str, ...]:
         return (self.addr, *self.peers)
-
-    @property
-    def quorum(self) -> int:
-        return (len(self.peers) + 1) // 2 + 1

@@ -337,13 +337,13 @@ class Core(Campaigner):
             self._settle(self._unsettled)
             self._unsettled = None
         ready, self._state.ready = self._state.ready, Ready()
-        ready.may_wait = self.role is Role.LEADER and _counts_on_nothing_stored(ready)
+        ready.may_wait = self._state.role is Role.LEADER and _counts_on_nothing_stored(ready)
         return ready
 
     def next_wakeup(self, now: int) -> int:
         """When `tick` has something to do at the latest."""
         at = min(now + self.config.heartbeat, self._submissions.due_at)
-        if self.role is Role.LEADER:
+        if self._state.role is Role.LEADER:
             at = min(at, self._leases.next_ping_at)
             if self.accept_due:
                 at = now

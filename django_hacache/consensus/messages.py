@@ -47,10 +47,12 @@ class Entry:
     req_id: str = ""
     outcome: bytes = b""
     born: int = 0
+    size: int = field(init=False, repr=False, compare=False)
+    """About what it takes, in bytes; worked out once, since it is asked for many times."""
 
-    @property
-    def size(self) -> int:
-        return len(self.effect) + len(self.outcome) + len(self.req_id) + 64
+    def __post_init__(self) -> None:
+        size = len(self.effect) + len(self.outcome) + len(self.req_id) + 64
+        object.__setattr__(self, "size", size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,12 +248,14 @@ class Replication:
     def has_more_to_send(self) -> bool:
         """Whether a peer that is not busy has yet to get an entry, or to hear of the commit index."""
         last, commit = self._state.log.last_index, self._state.commit
-        return any(
-            p.in_flight is None
-            and p.mode is Mode.REPLICATE
-            and (p.sent_commit < commit or p.next_index <= last)
-            for p in self.progress.values()
-        )
+        for p in self.progress.values():
+            if (
+                p.in_flight is None
+                and p.mode is Mode.REPLICATE
+                and (p.sent_commit < commit or p.next_index <= last)
+            ):
+                return True
+        return False
 
     def counted_matches(self) -> list[int]:
         own = [] if self._state.hard.fresh else [self._state.log.last_index]

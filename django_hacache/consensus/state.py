@@ -183,7 +183,7 @@ class NodeState:
         """Apply what is committed, and no more than a replica that is incomplete may hold."""
         if self.applied >= self.commit:
             return
-        last = self.applicable
+        last = self.commit if self.hard.installing is None else self.applicable
         if self.applied < last:
             self.ready.apply.extend(self.log.between(self.applied + 1, last))
             self.applied = last

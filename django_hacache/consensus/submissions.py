@@ -201,11 +201,12 @@ class Submissions:
                 return
             entry = self._replication.append(effect, submission.req_id, outcome, now)
             self._table.record(entry)
+            submission.term = entry.term
         else:
             index, outcome = known
+            submission.term = self._state.log.term_at(index) or 0
         submission.stage, submission.maybe = Stage.ORDERED, True
         submission.index, submission.outcome = index, outcome
-        submission.term = self._state.log.term_at(index) or 0
         self._ordered[submission.origin, submission.req_id] = submission
 
     def propose(self, effect: bytes, now: int) -> bool:

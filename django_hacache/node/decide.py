@@ -17,9 +17,7 @@ from django_hacache.node.validation import (
     SHOWN_CHARACTERS,
     Refused,
     check_name,
-    check_part,
-    check_req_id,
-    parts_of,
+    checked,
 )
 from django_hacache.replica.clock import is_live
 from django_hacache.replica.layout import MAX_CACHES, replica_key
@@ -118,8 +116,7 @@ class Decider:
         self._begin(index, now)
         change = change_of(command)
         try:
-            check_req_id(change.req_id)
-            parts = parts_of(change)
+            parts = checked(change)
             outcome = self._decided(parts)
         except Refused as refused:
             self._take_back()
@@ -134,7 +131,6 @@ class Decider:
         for one in changes:
             if one.cache_name not in self._names:
                 self._admit(one.cache_name)
-            check_part(one)
             took_effect, outcome.reason = self._deciders[type(one)](one)
             outcome.mod_res.append(took_effect)
         if self._value is not None:

@@ -164,7 +164,8 @@ class Durable:
             if arrived is not None:
                 parts.store(transaction, arrived)
                 _store_requests(journal, arrived, floor)
-            journal.put_entries((entry.index, _entry_to_bytes(entry)) for entry in ready.entries)
+            if ready.entries:
+                journal.put_entries([(entry.index, _entry_to_bytes(entry)) for entry in ready.entries])
             held = (
                 transaction if hard.installing is None else parts.Held(transaction, hard.installing.position)
             )

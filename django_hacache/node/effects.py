@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
@@ -56,22 +56,23 @@ def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
     skipped = 0
     for position, effect in enumerate(effects):
         kind = effect.WhichOneof("effect")
-        why = _why_impossible(transaction, kind, effect)
+        change = getattr(effect, kind) if kind else None
+        why = _why_impossible(transaction, kind, change)
         if why:
             _say_skipped(entry, position, why)
             skipped += 1
         else:
-            _carry_out(transaction, entry, position, kind, effect)
+            _carry_out(transaction, entry, position, kind, change)
     return skipped
 
 
-def _why_impossible(transaction: WriteTransaction | Held, kind: str | None, effect: pb.Effect) -> str:
+def _why_impossible(transaction: WriteTransaction | Held, kind: str | None, change: Any) -> str:
     """Why no replica with these contents can do it; empty where it can. This host's room is not the question."""
     if kind is None:
         return "this version knows no such effect"
-    if kind == "remove_keys" and not all(0 < len(key) <= MAX_KEY_BYTES for key in effect.remove_keys.keys):
+    if kind == "remove_keys" and not all(0 < len(key) <= MAX_KEY_BYTES for key in change.keys):
         return f"it has a key that is not of 1 to {MAX_KEY_BYTES} bytes"
-    return transaction.refuses(getattr(effect, kind).cache_name)
+    return transaction.refuses(change.cache_name)
 
 
 def _say_skipped(entry: Entry, position: int, why: str) -> None:
@@ -85,11 +86,10 @@ def _say_skipped(entry: Entry, position: int, why: str) -> None:
 
 
 def _carry_out(
-    transaction: WriteTransaction | Held, entry: Entry, position: int, kind: str | None, effect: pb.Effect
+    transaction: WriteTransaction | Held, entry: Entry, position: int, kind: str | None, change: Any
 ) -> None:
     match kind:
         case "set":
-            change = effect.set
             if change.keep_ttl and transaction.present(change.cache_name, change.entry) is None:
                 return  # the leader has it; this host was full and dropped it, and with it until when it lives
             transaction.set(
@@ -101,16 +101,15 @@ def _carry_out(
                 keep_ttl=change.keep_ttl,
             )
         case "delete":
-            transaction.delete(effect.delete.cache_name, effect.delete.entry)
+            transaction.delete(change.cache_name, change.entry)
         case "touch":
-            touch = effect.touch
             transaction.touch(
-                touch.cache_name,
-                touch.entry,
+                change.cache_name,
+                change.entry,
                 version=version_of(entry.index, position),
-                expires_at=expires_at(entry.born, touch.ttl_ms if touch.HasField("ttl_ms") else None),
+                expires_at=expires_at(entry.born, change.ttl_ms if change.HasField("ttl_ms") else None),
             )
         case "clear":
-            transaction.clear(effect.clear.cache_name)
+            transaction.clear(change.cache_name)
         case "remove_keys":
-            transaction.remove_keys(effect.remove_keys.cache_name, effect.remove_keys.keys)
+            transaction.remove_keys(change.cache_name, change.keys)

@@ -16,9 +16,7 @@ from django_hacache.node.validation import (
     SHOWN_CHARACTERS,
     Refused,
     check_key,
-    check_part,
-    check_req_id,
-    parts_of,
+    checked,
 )
 from django_hacache.serializers import marked_foreign, without_mark
 from django_hacache.wire import cache_pb2 as pb
@@ -154,7 +152,6 @@ class Intake:
         change = change_of(request)
         self._check_change(change)
         told = change.req_id
-        check_req_id(told)
         level = level_of(change)
         if not trusted_ids:
             _mark(change)
@@ -181,9 +178,8 @@ class Intake:
         self._desk.submit(change.req_id, request, level, token, timeout, request.since_index)
 
     def _check_change(self, change: Any) -> None:
-        for one in parts_of(change):
+        for one in checked(change):
             options = self._options(one.cache_name)
-            check_part(one)
             if isinstance(one, STORING) and len(one.value) > options.max_value_bytes:
                 raise Refused(
                     pb.ERROR_TOO_LARGE,

@@ -272,7 +272,7 @@ class Node:
             )
         if not core.handing_over:
             self._handed_over.set()
-        if ready.role_changed or (core.role is Role.LEADER and self._shown != "leader"):
+        if ready.role_changed or (self._shown != "leader" and core.role is Role.LEADER):
             self._role_changed()
         self._set_timer()
 

@@ -31,10 +31,26 @@ class Refused(Exception):
         self.code = code
 
 
-def parts_of(change: Any) -> Sequence[Any]:
-    """The changes that a request makes: of a batch several. Raises Refused where a batch is none."""
-    if not isinstance(change, pb.Batch):
+def checked(change: Any) -> Sequence[Any]:
+    """The changes that a request makes: of a batch several. Raises Refused where one can never be carried out.
+
+    The names of caches are looked at elsewhere.
+    """
+    if len(change.req_id) > REQ_ID_CHARACTERS_MAX:
+        raise Refused(
+            pb.ERROR_TOO_LARGE,
+            f"a req_id of {len(change.req_id)} characters; at most {REQ_ID_CHARACTERS_MAX} are possible",
+        )
+    if type(change) is not pb.Batch:
+        _check_part(change)
         return (change,)
+    parts = _parts_of(change)
+    for one in parts:
+        _check_part(one)
+    return parts
+
+
+def _parts_of(change: pb.Batch) -> Sequence[Any]:
     if not 0 < len(change.changes) <= BATCH_CHANGES_MAX:
         raise Refused(
             pb.ERROR_INVALID, f"a batch of {len(change.changes)} changes; expected 1 to {BATCH_CHANGES_MAX}"
@@ -43,15 +59,6 @@ def parts_of(change: Any) -> Sequence[Any]:
     if None in kinds:
         raise Refused(pb.ERROR_INVALID, "a change in the batch is empty")
     return [getattr(one, str(kind)) for one, kind in zip(change.changes, kinds, strict=True)]
-
-
-def check_req_id(req_id: str) -> None:
-    """Raise Refused where it is too long for the table of recent requests."""
-    if len(req_id) > REQ_ID_CHARACTERS_MAX:
-        raise Refused(
-            pb.ERROR_TOO_LARGE,
-            f"a req_id of {len(req_id)} characters; at most {REQ_ID_CHARACTERS_MAX} are possible",
-        )
 
 
 def check_name(cache: str) -> None:
@@ -71,16 +78,16 @@ def check_key(entry: str) -> None:
         )
 
 
-def check_part(change: Any) -> None:
-    """Raise Refused where a change that parts_of() returned can never be carried out. Names are looked at elsewhere."""
+def _check_part(change: Any) -> None:
     kind = type(change)
     if kind is pb.Clear:
         return
     if len(change.entry) > KEY_CHARACTERS_MAX:
         check_key(change.entry)
-    if kind is pb.Increment and not 0 < len(change.delta) <= INTEGER_BYTES_MAX:
+    if kind is pb.Insert:
+        if change.condition not in CONDITIONS:
+            raise Refused(pb.ERROR_INVALID, f"the condition {change.condition} is none of Condition's")
+    elif kind is pb.Increment and not 0 < len(change.delta) <= INTEGER_BYTES_MAX:
         raise Refused(
             pb.ERROR_INVALID, f"a delta of {len(change.delta)} bytes; expected 1 to {INTEGER_BYTES_MAX}"
         )
-    if kind is pb.Insert and change.condition not in CONDITIONS:
-        raise Refused(pb.ERROR_INVALID, f"the condition {change.condition} is none of Condition's")

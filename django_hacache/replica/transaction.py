@@ -209,7 +209,8 @@ class WriteTransaction(ReadTransaction):
                 self._txn.commit()
             except lmdb.Error as failure:
                 raise self.environment.error(failure) from failure
-            self.committed()
+            if self.opened:
+                self.committed()
             return
         self._txn.abort()
         if isinstance(error, lmdb.Error):
