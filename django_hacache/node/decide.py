@@ -86,7 +86,6 @@ class Decider:
         self._index = 0
         self._now_ms = 0
         self._effects: list[pb.Effect] = []
-        self._bytes = 0
         self._deciders: dict[type[Any], Callable[[Any], Answer]] = {
             pb.Put: self._put,
             pb.Insert: self._insert,
@@ -118,10 +117,10 @@ class Decider:
         try:
             parts = checked(change)
             outcome = self._decided(parts)
+            effect = self._serialized()
         except Refused as refused:
             self._take_back()
             raise NeverOrdered(CODES[refused.code], str(refused)) from None
-        effect = self._serialized()
         if self._gate is not None and effect:
             self._gate.ordered(index, parts[0].cache_name, len(effect))
         return effect, outcome.SerializeToString()
@@ -211,7 +210,7 @@ class Decider:
         chosen = [key for key in keys if key not in pending and cache not in self._cleared]
         if not chosen:
             return b""
-        self._add(pb.Effect(remove_keys=pb.RemoveKeys(cache_name=cache, keys=chosen)))
+        self._effects.append(pb.Effect(remove_keys=pb.RemoveKeys(cache_name=cache, keys=chosen)))
         for key in chosen:
             self._remember(cache, key, None)
         return self._serialized()
@@ -221,22 +220,18 @@ class Decider:
     def _begin(self, index: int, now: int) -> None:
         self._index, self._now_ms = index, now
         self._effects = []
-        self._bytes = 0
         self._value = None
         self._undo.clear()
 
-    def _add(self, effect: pb.Effect) -> None:
-        self._effects.append(effect)
-        self._bytes += effect.ByteSize()
-        if self._bytes > self._entry_bytes_max:
+    def _serialized(self) -> bytes:
+        serialized = pb.Effects(effects=self._effects).SerializeToString() if self._effects else b""
+        if len(serialized) > self._entry_bytes_max:
             raise Refused(
                 pb.ERROR_TOO_LARGE,
                 f"what the request does takes more than {self._entry_bytes_max} bytes, all that one entry of the "
                 "log may have",
             )
-
-    def _serialized(self) -> bytes:
-        return pb.Effects(effects=self._effects).SerializeToString() if self._effects else b""
+        return serialized
 
     def _sight(self, cache: str, entry: str) -> Sight | None:
         sights = self._pending.get(cache)
@@ -270,7 +265,7 @@ class Decider:
             effect.keep_ttl = True
         elif ttl_ms is not None:
             effect.ttl_ms = ttl_ms
-        self._add(pb.Effect(set=effect))
+        self._effects.append(pb.Effect(set=effect))
         ends = keep.expires_at if keep else expires_at(self._now_ms, ttl_ms)
         self._remember(change.cache_name, replica_key(change.entry), value, ends)
 
@@ -298,7 +293,7 @@ class Decider:
         cache, entry = change.cache_name, change.entry
         found = self._look(cache, entry).value is not None
         # Also where nothing is found here: a host that was full may lack what others have.
-        self._add(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
+        self._effects.append(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
         self._remember(cache, replica_key(entry), None)
         return found, pb.REASON_NONE if found else pb.REASON_ABSENT
 
@@ -311,7 +306,7 @@ class Decider:
         effect = pb.TouchEffect(cache_name=cache, entry=entry)
         if ttl_ms is not None:
             effect.ttl_ms = ttl_ms
-        self._add(pb.Effect(touch=effect))
+        self._effects.append(pb.Effect(touch=effect))
         ends = expires_at(self._now_ms, ttl_ms)
         self._remember(cache, replica_key(entry), bytes(sight.value), ends)
         return True, pb.REASON_NONE
@@ -333,7 +328,7 @@ class Decider:
         return True, pb.REASON_NONE
 
     def _clear_all(self, cache: str) -> None:
-        self._add(pb.Effect(clear=pb.ClearEffect(cache_name=cache)))
+        self._effects.append(pb.Effect(clear=pb.ClearEffect(cache_name=cache)))
         if cache in self._pending:
             self._undo.append((self._pending, cache, self._pending.pop(cache)))
         self._undo.append((self._cleared, cache, self._cleared.get(cache)))
