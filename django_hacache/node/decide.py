@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_hacache.consensus.messages import NeverOrdered
 from django_hacache.node.answers import CODES, change_of
-from django_hacache.node.effects import expires_at, version_of
+from django_hacache.node.effects import expires_at, left_ms, version_of
 from django_hacache.node.validation import (
     SHOWN_CHARACTERS,
     Refused,
     check_name,
     checked,
 )
-from django_hacache.replica.clock import is_live
+from django_hacache.replica.clock import NEVER, is_live
 from django_hacache.replica.layout import MAX_CACHES, replica_key
 from django_hacache.serializers import decode_integer, encode, integer_from_bytes, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
@@ -263,6 +263,11 @@ class Decider:
         effect = pb.SetEffect(cache_name=change.cache_name, entry=change.entry, value=value)
         if keep is not None:
             effect.keep_ttl = True
+            # For a host that was full and dropped it: there it comes back.
+            if keep.expires_at == NEVER:
+                effect.lasts = True
+            else:
+                effect.ttl_ms = left_ms(keep.expires_at, self._now_ms)
         elif ttl_ms is not None:
             effect.ttl_ms = ttl_ms
         self._effects.append(pb.Effect(set=effect))

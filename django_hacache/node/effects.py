@@ -41,6 +41,11 @@ def expires_at(born_ms: int, ttl_ms: int | None) -> int:
     return ends if EARLIEST <= ends <= LATEST else min(max(ends, EARLIEST), LATEST)
 
 
+def left_ms(ends: int, born_ms: int) -> int:
+    """The time to live from `born_ms` on of what ends at `ends`; rounded up, for nothing may end too early."""
+    return max(0, -(-ends // MS) - born_ms)
+
+
 def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
     """Do what the entry says, inside `transaction`; returns how many of its effects had to be skipped.
 
@@ -90,8 +95,12 @@ def _carry_out(
 ) -> None:
     match kind:
         case "set":
-            if change.keep_ttl and transaction.present(change.cache_name, change.entry) is None:
-                return  # the leader has it; this host was full and dropped it, and with it until when it lives
+            if (
+                change.keep_ttl
+                and not (change.lasts or change.HasField("ttl_ms"))
+                and transaction.present(change.cache_name, change.entry) is None
+            ):
+                return  # logged by an earlier version; this host was full and dropped it, and until when it lives
             transaction.set(
                 change.cache_name,
                 change.entry,

@@ -32,6 +32,14 @@ def role_of(core: Core) -> str:
     return "undefined" if core.hard.fresh else "leader_dead"
 
 
+def health_of(ack: pb.StatusAck) -> str:
+    """The cluster's health in a word, from what is known of its hosts."""
+    if not ack.quorum:
+        return "bad"
+    whole = all(host.connected and not host.fresh and not host.incomplete for host in ack.hosts)
+    return "good" if whole else "degraded"
+
+
 class Report:
     """Answers Health and Status."""
 
@@ -135,6 +143,7 @@ class Report:
             applied_index=core.state.applied,
             uptime_secs=self.uptime_secs,
             fresh=core.hard.fresh,
+            incomplete=core.hard.installing is not None,
             lease_ms=self._lease_left(),
             entries=sum(cache.entries for cache in caches),
             bounds=self._bounds(),
@@ -187,12 +196,7 @@ class Report:
                 ack.hosts.append(pb.HostStatus(addr=peer, role=role, connected=False))
                 if answer is not None:
                     answer.cancel()
-        if not ack.quorum:
-            ack.health = "bad"
-        elif all(host.connected and not host.fresh for host in ack.hosts):
-            ack.health = "good"
-        else:
-            ack.health = "degraded"
+        ack.health = health_of(ack)
         return ack
 
     def _future_of(self, peer: str) -> asyncio.Future[pb.StatusAck]:

@@ -49,10 +49,14 @@ class Roster:
             self._versions.pop(addr, None)
             return ""
         self._versions = self._noted(self._versions, addr, version)
-        differs = f"it speaks version {version} of the protocol between nodes and this one version {EXTENSION_VERSION}"
+        differs = (
+            f"{addr[:80]} speaks version {version} of the protocol between nodes, and this node version "
+            f"{EXTENSION_VERSION}"
+        )
         self._complaints.say(
             f"{addr} {version}",
-            f"{addr[:80]} takes no part: {differs}, as while a release goes from host to host. Give all hosts the "
+            f"{addr[:80]} takes no part: it speaks version {version} of the protocol between nodes, and this node "
+            f"version {EXTENSION_VERSION}, as while a release goes from host to host. Give all hosts the "
             "same release of django_hacache; a majority that has one works",
             level=logging.ERROR,
         )

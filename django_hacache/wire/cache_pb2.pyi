@@ -1637,12 +1637,17 @@ class SetEffect(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     TTL_MS_FIELD_NUMBER: _builtins.int
     KEEP_TTL_FIELD_NUMBER: _builtins.int
+    LASTS_FIELD_NUMBER: _builtins.int
     cache_name: _builtins.str
     entry: _builtins.str
     value: _builtins.bytes
     ttl_ms: _builtins.int
     """Milliseconds since the entry was appended. Absent: does not expire."""
     keep_ttl: _builtins.bool
+    """A host that has the entry keeps until when it lives. One that was full and dropped it goes by ttl_ms, what the leader's
+    has left, or by lasts: the leader's does not expire. Neither: what was logged before the leader said it.
+    """
+    lasts: _builtins.bool
     def __init__(
         self,
         *,
@@ -1651,10 +1656,11 @@ class SetEffect(_message.Message):
         value: _builtins.bytes = ...,
         ttl_ms: _builtins.int | None = ...,
         keep_ttl: _builtins.bool = ...,
+        lasts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ttl_ms", b"_ttl_ms", "ttl_ms", b"ttl_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_ms", b"_ttl_ms", "cache_name", b"cache_name", "entry", b"entry", "keep_ttl", b"keep_ttl", "ttl_ms", b"ttl_ms", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl_ms", b"_ttl_ms", "cache_name", b"cache_name", "entry", b"entry", "keep_ttl", b"keep_ttl", "lasts", b"lasts", "ttl_ms", b"ttl_ms", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ttl_ms: _TypeAlias = _typing.Literal["ttl_ms"]  # noqa: Y015
     _WhichOneofArgType__ttl_ms: _TypeAlias = _typing.Literal["_ttl_ms", b"_ttl_ms"]  # noqa: Y015
@@ -2164,6 +2170,7 @@ class HostStatus(_message.Message):
     TRANSFERS_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
     SKIPPED_EFFECTS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     role: _builtins.str
     connected: _builtins.bool
@@ -2177,6 +2184,8 @@ class HostStatus(_message.Message):
     """Entries of all caches in its replica, expired ones that are not yet reclaimed included."""
     skipped_effects: _builtins.int
     """Committed effects that no replica can carry out and that the node has skipped since it started: a fault of the software."""
+    incomplete: _builtins.bool
+    """Its replica is being replaced by the leader's, and not all of it is there."""
     @_builtins.property
     def bounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bound]:
         """What the host keeps within limits, and how much of each is used."""
@@ -2205,10 +2214,11 @@ class HostStatus(_message.Message):
         transfers: _abc.Iterable[Global___Transfer] | None = ...,
         lanes: _abc.Iterable[_builtins.str] | None = ...,
         skipped_effects: _builtins.int = ...,
+        incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "incomplete", b"incomplete", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,12 +11,15 @@ from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.full import RoomMaker
 from django_hacache.node.reserve import FILE_NAME as RESERVE_NAME
+from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.replica import Replica
+from django_hacache.serializers import encode, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
 from tests.replica.conftest import small_tmpfs  # noqa: F401 - a fixture
 
 HARD = HardState("identity", 1, fresh=False)
 MIB = 1 << 20
+BORN = boottime_ns() // 1_000_000
 
 
 def entry(index, key, value, **more):
@@ -112,7 +115,24 @@ def test_what_does_not_fit_into_an_empty_cache_is_an_error(hosts, small_tmpfs): 
     assert host.has("small")
 
 
-def test_a_dropped_entry_is_a_miss_until_it_is_set_again(replica):
+@pytest.mark.parametrize("ttl_ms", [None, 3_600_000])
+def test_a_dropped_counter_is_there_again_with_the_next_increment_and_ends_when_the_leaders_does(
+    hosts, tmp_path, ttl_ms
+):
+    leader, full = hosts(tmp_path / "leader"), hosts(tmp_path / "full")
+    decider = Decider(leader.replica)
+    put = pb.Put(cache_name="c", entry="k", value=encode(1), ttl_ms=ttl_ms)
+    increment = pb.Increment(cache_name="c", entry="k", delta=integer_to_bytes(1))
+    for index, request in enumerate((pb.CacheRequest(put=put), pb.CacheRequest(increment=increment)), 1):
+        effects, _ = decider.evaluate(request, index, BORN)
+        one = Entry(index, 1, effects, born=BORN)
+        leader.durable.write(Ready(entries=[one], apply=[one]), HARD, 0)
+    # It has dropped the entry meanwhile: only the increment arrives.
+    full.durable.write(Ready(entries=[one], apply=[one]), HARD, 0)
+    assert full.replica.item("c", "k") == leader.replica.item("c", "k")
+
+
+def test_a_counter_that_was_logged_before_its_time_to_live_was_said_is_a_miss_until_it_is_set_again(replica):
     """That it keeps its time to live says nothing on a host that does not know it any more."""
     durable = Durable(replica)
     counted = entry(1, "k", b"2", keep_ttl=True)
