@@ -7,7 +7,7 @@ machine, the host's node in a cluster. coroutines.py has the same for event loop
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.signals import setting_changed
@@ -125,7 +125,7 @@ class HACache(Coroutines):
         return self._setup.options
 
     @cached_property
-    def _site(self) -> process.StandaloneSite | process.ClusterSite:
+    def _site(self) -> process.StandaloneSite | process.ClusterSite:  # type: ignore[override]
         return self._setup.site
 
     @property
@@ -281,7 +281,8 @@ class HACache(Coroutines):
                     left -= monotonic() - begun
                     change = steps.send(outcome)
         except StopIteration as end:
-            return cast("T", end.value)
+            result: T = end.value
+            return result
 
 
 # What the coroutines find here, and nothing else, may be passed by.

@@ -8,7 +8,6 @@ call. That holds here as well. Where the counterpart is HACache's own, there is 
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -64,10 +63,9 @@ class Coroutines(Operations):
 
     async def aget(self, key: str, default: Any = None, version: int | None = None) -> Any:
         # As _replaced tells, without a call: this is the way of every hit.
-        get = self.get
-        if type(get) is not MethodType or get.__func__ is not self._own["get"]:
-            return await _in_thread(get, key, default, version=version)
-        return get(key, default, version)
+        if type(self).get is not self._own["get"] or "get" in self.__dict__:
+            return await _in_thread(self.get, key, default, version=version)
+        return self.get(key, default, version)
 
     async def aget_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         if "aget" in self._overridden:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
@@ -49,6 +49,13 @@ Ack = AckLevel | str | None
 Timeout = float | None  # seconds; None: for ever
 
 
+class Site(Protocol):
+    """Where a cache is read."""
+
+    @property
+    def reader(self) -> Reader: ...
+
+
 class Operations(BaseCache):
     """The reads of a cache, and the steps of its writes. cache.py says where it reads and who writes."""
 
@@ -56,6 +63,7 @@ class Operations(BaseCache):
     """The operations that a subclass has in a version of its own."""
 
     _options: CacheOptions
+    _site: Site
 
     @property
     def _cache_name(self) -> str:
@@ -82,7 +90,7 @@ class Operations(BaseCache):
         """Return the value, or `default` on a miss."""
         key = self.make_and_validate_key(key, version)
         try:
-            data = self._reader.get(self._cache_name, key)
+            data = self._site.reader.get(self._cache_name, key)
         except ReplicaError as error:
             self._log_or_raise("get", error)
             return default
