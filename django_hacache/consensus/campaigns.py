@@ -30,7 +30,6 @@ class Campaigner(Member):
     def _tick_leader(self, now: int) -> None:
         if self._leases.lost_quorum(now):
             self._become_follower(self._state.term, None, now)
-            self._leases.revoke()
             return
         if self._standstill.is_over(now):
             self._give_way(now)
@@ -39,7 +38,6 @@ class Campaigner(Member):
             if self._handover_sent:
                 # The successor may still win with votes of now, which no admission since has taken into account.
                 self._become_follower(self._state.term, None, now)
-                self._leases.revoke()
                 return
             # Nobody could take it: go on.
             self._handing_over_until = None
@@ -51,7 +49,6 @@ class Campaigner(Member):
     def _give_way(self, now: int) -> None:
         """Step down, and let others ask first: their entries may find ways that ours do not."""
         self._become_follower(self._state.term, None, now)
-        self._leases.revoke()
         self._election.deadline += MODESTY * self.config.election_timeout
         self._state.ready.gave_way = True
 

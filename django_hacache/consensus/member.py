@@ -217,6 +217,8 @@ class Member:
         state.leader = leader
         state.ready.role_changed = True
         if was_leader:
+            # From now on it votes for others: what it promised itself as leader is over.
+            self._leases.revoke()
             self._election.postpone(now)
         self._submissions.leadership_changed(now)
 

@@ -140,6 +140,30 @@ def a_leader_is_frozen_across_an_election(cluster) -> None:
     cluster.settle()
 
 
+def a_deposed_leader_votes_for_the_next_one(cluster) -> None:
+    """It learns of a later term first and is asked for its vote then; its workers go on reading all the time."""
+    old = cluster.settle()
+    candidate, _ = rest = cluster.followers()
+    late = []
+
+    def hold(source, target, message):
+        if isinstance(message, LeaderReq) and target == old.addr:
+            late.append((cluster.hosts[source].core.sender(), message))
+            return False
+        return True
+
+    cluster.filters.append(hold)
+    # Pre-votes that were on their way for a while let it ask.
+    candidate.core._campaign(candidate.clock(), pre_vote=False)
+    candidate.step()
+    assert cluster.run_while(lambda: old.core.role is Role.LEADER, at_most=500)
+    old.receive(*late[0])
+    assert cluster.run_while(lambda: not candidate.core.accepts, at_most=100)
+    cluster.cut([old], rest)
+    for number in range(10):
+        cluster.write(candidate, "k", number)
+
+
 def a_leader_on_the_minority_side_goes_on(cluster) -> None:
     """With one follower that still hears it; the majority elects another leader and writes. Five nodes."""
     old = cluster.settle()

@@ -21,6 +21,7 @@ PLANS = {
     scripts.an_old_vote_comes_late: {"nodes": 5},
     scripts.a_candidate_comes_back_with_an_old_term: {"nodes": 5, "pauses": True},
     scripts.a_leader_is_frozen_across_an_election: {"pauses": True},
+    scripts.a_deposed_leader_votes_for_the_next_one: {"false_evidence": False},
     scripts.a_leader_on_the_minority_side_goes_on: {"nodes": 5},
     scripts.an_entry_of_an_earlier_term_is_on_a_majority: {"nodes": 5, "append_bytes": 1},
     scripts.clocks_run_apart: {"lease": 2000},
@@ -108,10 +109,22 @@ def join_a_generation_that_has_committed_nothing(monkeypatch):
     monkeypatch.setattr(Member, "_has_committed", lambda self, message: True)
 
 
+def keep_the_own_lease_when_deposed(monkeypatch):
+    become_follower = Member._become_follower
+
+    def keeping(self, term, leader, now):
+        with monkeypatch.context() as patch:
+            patch.setattr(Leases, "revoke", lambda self: None)
+            become_follower(self, term, leader, now)
+
+    monkeypatch.setattr(Member, "_become_follower", keeping)
+
+
 BUGS = [
     (vote_twice, scripts.a_voter_restarts_between_two_candidates),
     (forget_the_vote_on_restart, scripts.a_voter_restarts_between_two_candidates),
     (count_votes_of_an_earlier_term, scripts.an_old_vote_comes_late),
+    (keep_the_own_lease_when_deposed, scripts.a_deposed_leader_votes_for_the_next_one),
     (keep_granting_leases_after_losing_the_quorum, scripts.a_leader_on_the_minority_side_goes_on),
     (commit_an_old_terms_entry_by_counting, scripts.an_entry_of_an_earlier_term_is_on_a_majority),
     (leave_no_margin_for_clocks, scripts.clocks_run_apart),
