@@ -18,6 +18,7 @@ from django_hacache.consensus.messages import (
 )
 from django_hacache.consensus.progress import Progress
 from django_hacache.consensus.replication import Replication
+from django_hacache.consensus.requests import RequestTable
 from django_hacache.consensus.state import Installing, NodeState
 from django_hacache.consensus.transfer import QUEUEING_MS, Next, Outgoing, Part, Window
 from tests.simulation.kv import Command
@@ -171,6 +172,59 @@ def test_a_late_message_to_begin_anew_takes_nothing_from_a_member(stage):
         cluster.connection_refused(host.addr, leader.addr)
     assert cluster.run_while(lambda: not late.core.accepts, at_most=10_000)
     assert cluster.value(late, "k") == 1
+
+
+def a_late_message_to_begin_anew_is_of_what_the_log_has_dropped(stage):
+    cluster, leader, late, other = left_behind(stage)
+    held = []
+
+    def hold(_source, _target, message):
+        if isinstance(message, Append) and message.anew and not held:
+            held.append((leader.core.sender(), message))
+            return False
+        return True
+
+    cluster.filters.append(hold)
+    cluster.restart(late)
+    assert cluster.run_while(lambda: not late.may_read(), at_most=10_000)
+    write_all(cluster, leader)
+    begins_at = held[0][1].prev_index
+    assert cluster.run_while(lambda: late.core.state.log.base_index <= begins_at, at_most=1000)
+    # What is acknowledged now is with the leader and this host.
+    cluster.filters.append(
+        lambda _source, target, message: not (isinstance(message, Append) and target == other.addr)
+    )
+    cluster.write(leader, "k", 1)
+    late.receive(*held[0])
+    assert late.disk.hard.installing is None
+    assert late.disk.applied > begins_at
+
+
+def a_host_begins_anew_with_a_change_that_was_never_committed(stage):
+    """It ordered that as a leader on its own. Once it leads again, the same change is sent again, and is done."""
+    cluster = stage(log_bytes=2000)
+    lonely = cluster.settle()
+    rest = cluster.followers()
+    cluster.cut([lonely], rest)
+    lost = cluster.submit(lonely.addr, INCR, AckLevel.LEADER, timeout=3000, req_id="lost")
+    cluster.run(50)
+    assert lost.ended.refusal is None
+    assert cluster.run_while(lambda: not any(host.core.accepts for host in rest), at_most=15_000)
+    leader = next(host for host in rest if host.core.accepts)
+    write_all(cluster, leader)
+    cluster.network.heal()
+    assert cluster.run_while(lambda: not lonely.may_read(), at_most=15_000)
+    assert cluster.transfers == 1
+    for host in rest:
+        silence(cluster, host)
+    leader.crash()
+    for host in cluster.followers_of(leader):
+        cluster.connection_refused(host.addr, leader.addr)
+    assert cluster.run_while(lambda: not lonely.core.accepts, at_most=15_000)
+    again = cluster.submit(lonely.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="lost", since=1)
+    assert cluster.run_while(lambda: again.ended is None, at_most=500)
+    assert again.ended.refusal is None
+    assert cluster.value(lonely, "n") == 1
 
 
 def the_leader_dies_while_the_joiner_has_more_of_its_log_than_the_other(stage):
@@ -607,6 +661,30 @@ def begin_anew_whatever_the_log_holds(monkeypatch):
     monkeypatch.setattr(Member, "_begin_anew", always)
 
 
+def begin_anew_at_what_the_log_has_dropped(monkeypatch):
+    begin_anew = Member._begin_anew
+
+    def trusting(self, append):
+        if append.prev_index < self._state.log.base_index:
+            self._state.start_over(append.prev_index, append.prev_term)
+            self._state.harden(installing=Installing(b"", append.prev_index))
+        else:
+            begin_anew(self, append)
+
+    monkeypatch.setattr(Member, "_begin_anew", trusting)
+
+
+def keep_the_requests_when_the_replica_goes(monkeypatch):
+    begin_anew = Member._begin_anew
+
+    def keeping(self, append):
+        with monkeypatch.context() as patch:
+            patch.setattr(RequestTable, "clear", lambda self: None)
+            begin_anew(self, append)
+
+    monkeypatch.setattr(Member, "_begin_anew", keeping)
+
+
 def keep_the_lease_when_the_replica_goes(monkeypatch):
     monkeypatch.setattr(Leases, "revoke", lambda self: None)
 
@@ -681,6 +759,8 @@ def say_only_what_is_applied(monkeypatch):
 
 
 SCHEDULES = [
+    a_late_message_to_begin_anew_is_of_what_the_log_has_dropped,
+    a_host_begins_anew_with_a_change_that_was_never_committed,
     the_last_part_comes_when_the_log_is_further,
     the_joiner_forgets_requests_before_the_last_part_comes,
     the_joiner_forgets_requests_and_restarts,
@@ -703,6 +783,8 @@ BUGS = [
     (forget_the_log_after_the_last_part, the_last_part_comes_when_the_log_is_further),
     (take_a_part_from_before_what_is_there, a_part_comes_after_the_transfer_began_anew),
     (begin_anew_whatever_the_log_holds, test_a_late_message_to_begin_anew_takes_nothing_from_a_member),
+    (begin_anew_at_what_the_log_has_dropped, a_late_message_to_begin_anew_is_of_what_the_log_has_dropped),
+    (keep_the_requests_when_the_replica_goes, a_host_begins_anew_with_a_change_that_was_never_committed),
     (keep_the_lease_when_the_replica_goes, a_reader_is_sent_a_replica),
     (vote_by_the_whole_log, test_an_incomplete_replica_does_not_keep_a_cluster_without_a_leader),
     (
