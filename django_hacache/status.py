@@ -17,8 +17,8 @@ from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import ConfigurationError, HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME
-from django_hacache.replica.environment import has_replica
 from django_hacache.replica.eviction import map_size_for
+from django_hacache.replica.pair import has_replica
 from django_hacache.system import monotonic
 
 if TYPE_CHECKING:

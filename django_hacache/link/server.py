@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Reply = Callable[[pb.Ack | None], None]
     Handler = Callable[[pb.CacheRequest, Reply], None]
+    Complain = Callable[[str, str], None]
 
 logger = logging.getLogger("django_hacache.link")
 
@@ -41,9 +42,12 @@ class LinkServer:
     without being buffered and answered by an Error with ERROR_TOO_LARGE, but without a req_id; bytes that are
     no request end that connection only.
     A worker that leaves more than UNREAD_BYTES_MAX of answers unread is disconnected at the next one.
+    What a connection did wrong goes to `complain(reason, message)`, each time: whoever has many bounds what is logged.
     """
 
-    def __init__(self, path: Path, handle: Handler, *, max_request_bytes: int) -> None:
+    def __init__(
+        self, path: Path, handle: Handler, *, max_request_bytes: int, complain: Complain | None = None
+    ) -> None:
         """Take the socket's path, in a directory of this user only, and the handler of requests.
 
         Raises ConfigurationError where the path is too long for a Unix socket.
@@ -51,6 +55,7 @@ class LinkServer:
         self._path = path
         self._address = socket_address(path)
         self._handle = handle
+        self._complain = complain or _say_each
         self._max_request_bytes = min(max_request_bytes, FRAME_BYTES_MAX)
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
@@ -69,7 +74,7 @@ class LinkServer:
             self._path.chmod(0o600)
             self._inode = self._path.stat().st_ino
             self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: _Connection(self._handle, self._max_request_bytes, self._connections),
+                lambda: _Connection(self._handle, self._complain, self._max_request_bytes, self._connections),
                 sock=listener,
                 backlog=BACKLOG,
             )
@@ -77,11 +82,23 @@ class LinkServer:
             listener.close()
             raise
 
+    def lost(self) -> bool:
+        """Whether it listens where nobody can connect any more: the socket file was removed or replaced."""
+        if not self._inode:
+            return False
+        try:
+            return self._path.stat().st_ino != self._inode
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # that it cannot be looked at says nothing of it
+
     async def close(self) -> None:
         """Stop listening, end all connections and remove the socket file."""
         if self._server is None:
             return
-        if self._path.exists() and self._path.stat().st_ino == self._inode:
+        own, self._inode = self._inode, 0
+        if self._path.exists() and self._path.stat().st_ino == own:
             self._path.unlink()
         self._server.close()
         for connection in tuple(self._connections):
@@ -111,8 +128,15 @@ class LinkServer:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, handle: Handler, max_request_bytes: int, connections: set[_Connection]) -> None:
+    def __init__(
+        self,
+        handle: Handler,
+        complain: Complain,
+        max_request_bytes: int,
+        connections: set[_Connection],
+    ) -> None:
         self._handle = handle
+        self._complain = complain
         self._frames = FrameReader(max_request_bytes)
         self._max_request_bytes = max_request_bytes
         self._connections = connections
@@ -122,7 +146,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         uid = peer_uid(transport.get_extra_info("socket"))
         if uid != os.geteuid():
-            logger.warning("A process of user %d tried to connect; only user %d may.", uid, os.geteuid())
+            self._complain("user", f"A process of user {uid} tried to connect; only user {os.geteuid()} may.")
             transport.abort()
             return
         self._transport = transport
@@ -142,7 +166,7 @@ class _Connection(asyncio.Protocol):
                 else:
                     self._handle(pb.CacheRequest.FromString(payload), self._reply_callable)
         except (LinkError, DecodeError) as error:
-            logger.warning("A worker sent bytes that are no request and was disconnected: %s", error)
+            self._complain("bytes", f"A worker sent bytes that are no request and was disconnected: {error}")
             self.abort()
 
     def reply(self, ack: pb.Ack | None) -> None:
@@ -150,7 +174,7 @@ class _Connection(asyncio.Protocol):
         if transport is None or ack is None:
             return
         if transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
-            logger.warning("A worker does not read its answers and was disconnected.")
+            self._complain("unread", "A worker does not read its answers and was disconnected.")
             self.abort()
             return
         transport.write(frame(ack.SerializeToString()))
@@ -159,6 +183,10 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
+
+
+def _say_each(reason: str, message: str) -> None:  # noqa: ARG001 - whoever bounds what is said needs it
+    logger.warning("%s", message)
 
 
 def too_large(length: int, limit: int) -> pb.Ack:

@@ -163,7 +163,12 @@ class Node:
         self._intake = Intake(self, caches)
         largest = max((options.max_value_bytes for options in caches.values()), default=0)
         largest += REQUEST_SLACK_BYTES
-        self._link = LinkServer(socket, self._from_worker, max_request_bytes=largest)
+        self._link = LinkServer(
+            socket,
+            self._from_worker,
+            max_request_bytes=largest,
+            complain=lambda reason, message: self._complaints.say(f"worker {reason}", message),
+        )
         self._service = Service(
             config, frozenset(self._peers), self, max_request_bytes=largest, roster=roster
         )
@@ -323,6 +328,8 @@ class Node:
                 raise ReplicaError(
                     f"the control page in {self._replica.directory} was removed while it was in use"
                 )
+            if self._link.lost():
+                raise ReplicaError(f"the socket in {self._replica.directory} was removed while it was in use")
             self.core.tick(now)
             self._upkeep.run(now)
         except ReplicaError as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import logging
 import mmap
 import os
 import threading
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import lmdb
 
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
-from django_hacache.replica.directory import PRIVATE_FILE, check_private
+from django_hacache.replica.directory import PRIVATE_FILE
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
+from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, ensure_pair, pair_at
 from django_hacache.replica.soundness import damage
 from django_hacache.system import allocate, monotonic
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from django_hacache.replica.opening import Membership
 
-log = logging.getLogger(__name__)
-
-FILE_NAME = "replica.lmdb"
 MAX_READERS = 1024
 PAGE_BYTES = mmap.PAGESIZE
 REMAP_WAIT_S = 10.0
@@ -64,42 +61,13 @@ def _of_this_package(error: OSError) -> bool:
     return where.startswith("django_hacache.replica.") or where == "django_hacache.system"
 
 
-class Identity(NamedTuple):
-    """Which file it is, whatever it is called."""
+def _address_space() -> str:
+    import resource  # noqa: PLC0415 - Windows has none, and never comes here
 
-    device: int
-    inode: int
-
-
-def identity_of(path: Path) -> Identity | None:
-    """The file at the path; None where there is none. Raises ReplicaError where that cannot be found out."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise ReplicaError(f"cannot look at the replica {path}: {error.strerror}") from error
-    return Identity(found.st_dev, found.st_ino)
-
-
-def has_replica(directory: Path) -> bool:
-    """Whether there is a replica to open; only looks. Raises ReplicaError where the directory is not fit for one."""
-    if not os.path.lexists(directory):
-        return False
-    check_private(directory)
-    return identity_of(directory / FILE_NAME) is not None
-
-
-def set_aside(membership: Membership, directory: Path, broken: Identity | None, reason: Exception) -> None:
-    """Move a broken file away, so that the next one to open it for writing starts empty. One is kept."""
-    path = directory / FILE_NAME
-    with membership.opening():
-        if broken is None or identity_of(path) != broken:
-            return  # another process was faster
-        aside = path.with_name(f"{FILE_NAME}.broken-1")
-        log.warning("%s: moved to %s, starting empty", reason, aside)
-        path.replace(aside)
-        path.with_name(f"{FILE_NAME}-lock").unlink(missing_ok=True)
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return "The system has refused it (vm.overcommit_memory)"
+    return f"This process may have {limit} (RLIMIT_AS, `ulimit -v`)"
 
 
 class FixedDatabases(NamedTuple):
@@ -123,18 +91,24 @@ class Environment:
         self.caches: dict[str, lmdb._Database] = {}
         self._opening = threading.Lock()
         self._remapping = threading.Lock()
-        rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
+        self._map_bytes = rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
         if membership is not None:
             with self.errors(), membership.opening():
                 membership.join()
+                ensure_pair(self.directory)
                 self.lmdb = self._open(rounded)
                 self._restrict_modes()
+                self._files = pair_at(directory)
         else:
+            self._files = pair_at(directory)
+            self._files.ensure_readable(self.path)
             with self.errors():
                 self.lmdb = self._open(rounded)
         self.begin = self.lmdb.begin
-        self.identity = self._identity_at_path()
+        self.identity = self._files.data
         try:
+            if not self.writable and self.replaced():
+                raise ReplicaError(f"the replica {self.path} was replaced while it was being opened")
             self._check_length()
             if self.writable:
                 self.lmdb.reader_check()
@@ -176,10 +150,7 @@ class Environment:
 
         Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
         """
-        path = self.path.with_name(f"{FILE_NAME}-lock")
-        if identity_of(self.path) is None:
-            # Of a file that was removed. Whoever has that one open still must not share its locks with the next one.
-            path.unlink(missing_ok=True)
+        path = self.path.with_name(LOCKS_NAME)
         # Not even opened where that is done: another sub-interpreter may have it open.
         if path.exists() and path.stat().st_blocks * 512 >= LOCK_FILE_BYTES:
             return
@@ -220,7 +191,7 @@ class Environment:
 
     def _restrict_modes(self) -> None:
         # By path: opening and closing the lock file would drop LMDB's own locks on it (POSIX).
-        for name in (FILE_NAME, f"{FILE_NAME}-lock"):
+        for name in (FILE_NAME, LOCKS_NAME):
             os.chmod(self.path.with_name(name), PRIVATE_FILE)  # noqa: PTH101 - see _of_this_package
 
     def _open_fixed(self) -> FixedDatabases:
@@ -242,14 +213,11 @@ class Environment:
         self.lmdb.close()
 
     def replaced(self) -> bool:
-        """Whether the file at the path is no longer the one that is open: the directory was wiped."""
+        """Whether the file or its lock file is no longer the one that is open: the directory was wiped."""
         try:
-            return self._identity_at_path() != self.identity
+            return pair_at(self.directory) != self._files
         except ReplicaError:
             return False  # that it cannot be looked at says nothing of it
-
-    def _identity_at_path(self) -> Identity | None:
-        return identity_of(self.path)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -272,6 +240,11 @@ class Environment:
         code = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
         if isinstance(error, _FOREIGN + _SUSPECT):
             return ReplicaBroken(f"the replica {self.path} cannot be read: {error}")
+        if isinstance(error, lmdb.MemoryError):
+            return ReplicaError(
+                f"the replica {self.path} cannot be mapped: that takes {self._map_bytes} bytes of address space, "
+                f"and of memory what is in use. {_address_space()}; expected more, or a smaller SIZE_LIMIT"
+            )
         if isinstance(error, lmdb.MapFullError):
             return ReplicaFull(f"the replica in {self.directory} has reached its map size: {error}")
         if code in _FULL:
@@ -317,7 +290,8 @@ class Environment:
             if self._reads_of_this_process():
                 return False
             with self.errors():
-                self.lmdb.set_mapsize(self.lmdb.info()["map_size"] + by)
+                self._map_bytes = self.lmdb.info()["map_size"] + by
+                self.lmdb.set_mapsize(self._map_bytes)
             return True
 
     def begin_read(self) -> lmdb.Transaction[bytes]:

@@ -15,9 +15,10 @@ import lmdb
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.directory import check_private, ensure_private
-from django_hacache.replica.environment import FILE_NAME, Environment, identity_of, set_aside
+from django_hacache.replica.environment import Environment
 from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, replica_key
 from django_hacache.replica.opening import Membership, ensure_same_namespace
+from django_hacache.replica.pair import FILE_NAME, identity_of, set_aside
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
 
 if TYPE_CHECKING:
@@ -356,10 +357,12 @@ class Replica:
         environment = self._environment
         if environment.replaced():
             if self._keeps_journal:
-                raise ReplicaError(f"the replica {environment.path} was removed while it was in use")
+                raise ReplicaError(
+                    f"the replica {environment.path} or its lock file was removed while it was in use"
+                )
             # The old one closes itself when its last read is over.
             log.warning(
-                "the replica %s was removed or replaced while it was in use: opening it again",
+                "the replica %s or its lock file was removed or replaced while it was in use: opening it again",
                 environment.path,
             )
             self._environment = self._open()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from django_hacache.replica.environment import FILE_NAME
+from django_hacache.replica.pair import FILE_NAME
 from tests.cluster.conftest import eventually
 from tests.faults.judge import assert_kept_its_promises, failed, no_change_of_leader, writes
 from tests.faults.network import run

@@ -166,3 +166,42 @@ def test_closing_removes_the_socket_and_ends_the_connections(path):
         replies[0](pb.Ack())
 
     asyncio.run(scenario())
+
+
+def test_what_a_connection_does_wrong_is_told_with_its_reason_alone(path, caplog):
+    """The reason is the same for all that do the same, whatever they send: it can be said once."""
+    told = []
+
+    async def scenario():
+        server = LinkServer(
+            path, ignore, max_request_bytes=1000, complain=lambda reason, message: told.append(reason)
+        )
+        await server.start()
+        for seed in range(5):
+            with connect(path) as bad:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    bad.sendall(b"\xff" + random.Random(seed).randbytes(5000))
+                assert await asyncio.to_thread(hung_up, bad)
+        await server.close()
+
+    asyncio.run(scenario())
+    assert told == ["bytes"] * 5
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_server_knows_whether_its_socket_file_is_there_still(path, replaced):
+    async def scenario():
+        server = LinkServer(path, ignore, max_request_bytes=1000)
+        assert not server.lost()
+        await server.start()
+        assert not server.lost()
+        path.rename(path.with_name("aside"))
+        if replaced:
+            path.touch()
+        assert server.lost()
+        await server.close()
+        # It ends because it was told to.
+        assert not server.lost()
+
+    asyncio.run(scenario())

@@ -16,7 +16,7 @@ from django_hacache.node import durable, effects
 from django_hacache.node.durable import PIECE_BYTES, Durable, applied_place, load
 from django_hacache.node.parts import REQUESTS, Arrived, place_of
 from django_hacache.replica.clock import boottime_ns
-from django_hacache.replica.environment import FILE_NAME
+from django_hacache.replica.pair import FILE_NAME
 from django_hacache.wire import cache_pb2 as pb
 
 HOUR_MS = 3_600_000

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from django_hacache.conf import Host, cache_options
 from django_hacache.exceptions import ReplicaError
+from django_hacache.link.framing import frame
 from django_hacache.node.runtime import Node
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica
@@ -42,6 +44,30 @@ def test_a_node_that_cannot_look_at_what_a_change_depends_on_ends(monkeypatch, c
     with tempfile.TemporaryDirectory(prefix="node-", dir=SHARED) as directory:
         asyncio.run(scenario(Path(directory) / "location"))
     assert "it cannot store what it must remember: the replica cannot be read" in caplog.text
+
+
+def test_rubbish_on_the_socket_of_a_node_is_told_of_once(caplog):
+    port = free_port()
+    config = replace(config_of(port), hosts=(Host("http", "127.0.0.1", port),), election_timeout_s=1)
+
+    async def scenario(directory):
+        replica = Replica.open(directory, writable=True, map_size=1 << 26, keeps_journal=True)
+        caches = {"default": cache_options("default", str(directory), {})}
+        socket = directory / "node.sock"
+        node = Node(config, replica, ControlPage.create(directory), socket, caches, 1 << 30)
+        await node.start()
+        for _ in range(20):
+            reading, writing = await asyncio.open_unix_connection(socket)
+            writing.write(frame(b"\xff\xff\xff"))
+            with contextlib.suppress(ConnectionResetError):
+                assert await reading.read() == b""
+            writing.close()
+        await node.stop()
+        replica.close()
+
+    with tempfile.TemporaryDirectory(prefix="node-", dir=SHARED) as directory:
+        asyncio.run(scenario(Path(directory) / "location"))
+    assert sum("bytes that are no request" in message for message in caplog.messages) == 1
 
 
 def test_a_node_that_is_told_to_stop_says_so_to_its_host(monkeypatch):

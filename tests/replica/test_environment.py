@@ -13,9 +13,10 @@ import lmdb
 import pytest
 
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
-from django_hacache.replica.clock import boot_id
-from django_hacache.replica.environment import FILE_NAME, Environment
+from django_hacache.replica.clock import boot_id, boottime_ns
+from django_hacache.replica.environment import Environment
 from django_hacache.replica.eviction import Limits, standalone_write
+from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME
 from django_hacache.replica.replica import Replica
 from tests.replica.conftest import MAP_SIZE
 from tests.replica.writing import put
@@ -568,6 +569,109 @@ put(replica, "default", "theirs", b"v")
     assert replica.get("default", "theirs") == b"v"
     assert replica.get("default", "k") is None
     assert (directory / f"{FILE_NAME}-lock").exists()
+
+
+@pytest.mark.parametrize("first", ["the one that had it open", "another"])
+def test_writers_whose_lock_file_alone_was_removed_share_the_next_pair(replica, directory, process, first):
+    """A second lock file beside the one data file would let two at a time write to it."""
+    put(replica, "k")
+    (directory / LOCKS_NAME).unlink()
+    if first != "another":
+        replica._next_maintenance = 0
+        put(replica, "mine")
+    other = process(f"""
+replica = Replica.open(directory, writable=True, map_size={MAP_SIZE})
+put(replica, "default", "theirs", b"v")
+say(replica.replaced())
+heard()
+""")
+    assert other.stdout.readline() == "False\n"
+    replica._next_maintenance = 0
+    put(replica, "mine")
+    assert not replica.replaced()
+    assert replica.get("default", "theirs") == b"v"
+    assert replica.get("default", "k") is None
+
+
+def test_a_writer_of_the_old_pair_does_not_reach_the_new_one(replica, directory, process):
+    """Until it looks again, what it writes is lost, and harms nobody."""
+    put(replica, "k")
+    (directory / LOCKS_NAME).unlink()
+    other = process(f"""
+replica = Replica.open(directory, writable=True, map_size={MAP_SIZE})
+with replica.write() as transaction:
+    say("inside")
+    heard()
+    transaction.set("default", "theirs", b"v", version=transaction.next_version(), expires_at=0)
+say("done")
+heard()
+""")
+    assert other.stdout.readline() == "inside\n"
+    replica._next_maintenance = boottime_ns() + 10**12
+    for number in range(200):
+        put(replica, f"lost{number}", bytes(1000))
+    other.stdin.write("go\n")
+    other.stdin.flush()
+    assert other.stdout.readline() == "done\n"
+    replica._next_maintenance = 0
+    put(replica, "mine")
+    assert replica.get_many("default", ["k", "lost1", "mine", "theirs"]) == {"mine": b"value", "theirs": b"v"}
+
+
+def test_nobody_reads_a_file_without_its_lock_file(replica, directory, process):
+    """LMDB would make another one, and the writers would take the pages that are being read."""
+    put(replica, "k")
+    (directory / LOCKS_NAME).unlink()
+    reader = process(f"""
+try:
+    Replica.open(directory, writable=False, map_size={MAP_SIZE})
+except OSError as error:
+    say(error)
+""")
+    assert "its lock file was removed" in reader.stdout.readline()
+    assert not (directory / LOCKS_NAME).exists()
+
+
+def test_a_reader_that_meets_half_of_a_new_pair_opens_neither(directory, monkeypatch):
+    open_replica(directory).close()
+    opened = Environment._open
+
+    def replace_and_open(environment, map_size):
+        if not environment.writable:
+            (directory / LOCKS_NAME).rename(directory / "aside")
+            (directory / LOCKS_NAME).write_bytes((directory / "aside").read_bytes())
+        return opened(environment, map_size)
+
+    monkeypatch.setattr(Environment, "_open", replace_and_open)
+    with pytest.raises(ReplicaError, match="replaced while it was being opened"):
+        open_replica(directory, writable=False)
+
+
+def test_a_node_whose_lock_file_was_removed_does_not_forget_in_silence(directory):
+    replica = open_replica(directory, keeps_journal=True)
+    (directory / LOCKS_NAME).unlink()
+    replica._next_maintenance = 0
+    with pytest.raises(ReplicaError, match="removed"):
+        put(replica, "k")
+    replica.close()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_process_without_address_space_for_the_map_is_told_how_much_it_takes(directory, process, writable):
+    open_replica(directory).close()
+    limited = process(f"""
+import resource
+limit = 2 << 30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    Replica.open(directory, writable={writable}, map_size=(4 << 30))
+except OSError as error:
+    say(error)
+""")
+    told = limited.stdout.readline()
+    assert f"{directory / FILE_NAME} cannot be mapped: that takes {4 << 30} bytes of address space" in told
+    assert f"This process may have {2 << 30} (RLIMIT_AS, `ulimit -v`)" in told
+    assert "SIZE_LIMIT" in told
 
 
 def test_a_node_whose_directory_was_wiped_does_not_forget_in_silence(directory):

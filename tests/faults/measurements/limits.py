@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from django_hacache.node.gate import most_of
-from django_hacache.replica.environment import FILE_NAME
 from django_hacache.replica.eviction import map_size_for
+from django_hacache.replica.pair import FILE_NAME
 from tests.cluster.conftest import PYTHON, ROOT
 from tests.faults.cluster import Cluster, Host
 from tests.faults.course import Course, Sample, svg
