@@ -48,6 +48,7 @@ class Id(enum.StrEnum):
     PLAIN_TEXT = "django_hacache.W010"
     STANDALONE_HOSTS = "django_hacache.W011"
     ON_DISK = "django_hacache.W012"
+    LARGE_VALUES = "django_hacache.W013"
 
     @property
     def level(self) -> int:

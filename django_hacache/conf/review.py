@@ -5,6 +5,7 @@ Adds the rules that need the cluster and the aliases together.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MEMORY = ("tmpfs", "ramfs")
+VALUE_BYTES_A_SECOND = 16 << 20
+"""What a leader on a busy machine of two cores takes without standing still for a second."""
 MAX_CACHES = 64  # what a replica holds, see replica/layout.py
 
 
@@ -54,6 +57,8 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
             f"CACHES names several locations ({', '.join(locations)}): one node serves one of them.",
             "Give all aliases the same LOCATION; clear() empties its own alias only.",
         )
+    if config.ha_mode:
+        _check_large_values(config, aliases, findings)
     for location in locations:
         kind = file_system_of(Path(location))
         if kind is not None and kind not in MEMORY:
@@ -70,3 +75,18 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
             "nor a settings module: every such project of this user shares it.",
             "Set BASE_DIR or LOCATION.",
         )
+
+
+def _check_large_values(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:
+    """While a node stores a value it does nothing else: no heartbeat leaves a leader meanwhile."""
+    patience = int(config.election_timeout_s * VALUE_BYTES_A_SECOND)
+    for name, options in {options.name: options for options in aliases}.items():
+        if options.max_value_bytes > patience:
+            findings.add(
+                Id.LARGE_VALUES,
+                f"The cache {name!r} takes values of {options.max_value_bytes} bytes (MAX_VALUE_SIZE), and "
+                f"CACHE_ELECTION_TIMEOUT is {config.election_timeout_s:g} s: a leader that is that long at one value "
+                "is replaced, and the next one with the next try.",
+                f"Store values of {patience} bytes at most, or set CACHE_ELECTION_TIMEOUT to "
+                f"{math.ceil(options.max_value_bytes / VALUE_BYTES_A_SECOND)} and WRITE_TIMEOUT to several times that.",
+            )

@@ -135,6 +135,22 @@ def test_a_location_on_a_disk_is_warned(settings: Any, monkeypatch: pytest.Monke
     assert ids() == []
 
 
+def test_values_that_keep_a_leader_longer_than_an_election_takes_are_warned(
+    cluster: Any, settings: Any
+) -> None:
+    options = {"SIZE_LIMIT": "1GiB", "MAX_VALUE_SIZE": "64MiB"}
+    settings.CACHES = {"default": {"BACKEND": BACKEND}, "large": {"BACKEND": BACKEND, "OPTIONS": options}}
+    assert ids() == []  # nobody waits for heartbeats
+    cluster()
+    [found] = problems()
+    assert found.id == "django_hacache.W013"
+    for told in ("cache 'large'", "67108864 bytes", "CACHE_ELECTION_TIMEOUT is 2 s"):
+        assert told in found.message
+    assert "CACHE_ELECTION_TIMEOUT to 4" in found.hint
+    cluster(CACHE_ELECTION_TIMEOUT="4")
+    assert ids() == []
+
+
 def test_a_cluster_that_no_alias_uses_is_warned(cluster: Any, settings: Any) -> None:
     cluster()
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
