@@ -31,8 +31,10 @@ class CoreConfig:
     lease_margin: float = 0.9
     # At the latest after this time a peer that is not needed for a majority gets entries, and each the commit index.
     commit_delay: int = 10
-    # An Append or a forwarded change without an answer is sent again after this time.
+    # An Append or a forwarded change without an answer is sent again after this time, and a moment for its size: a
+    # second copy of what is being taken only keeps the other side from the first one.
     resend: int = 1000
+    taken_bytes: int = 8 << 10  # in a millisecond, by a host that is busy
     append_bytes: int = 1 << 20
     # Of all entries that are kept, and of those that are ordered and not committed: the last one may exceed it.
     log_bytes: int = 64 << 20
@@ -52,6 +54,10 @@ class CoreConfig:
                 f"heartbeat {self.heartbeat} ms, lease {self.lease} ms, election timeout "
                 f"{self.election_timeout} ms: expected 3 * heartbeat <= lease <= election timeout"
             )
+
+    def patience(self, size: int) -> int:
+        """How long what has so many bytes may stay without an answer before it is sent again."""
+        return self.resend + size // self.taken_bytes
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ class Progress:
     # prev_index and send time of the Append in flight; there is at most one.
     in_flight: int | None = None
     sent_at: int = NEVER
+    # How long that Append may stay without an answer before it is sent again.
+    patience: int = 0
     sent_commit: int = 0
     # When it last took something: entries that it acknowledged, or a part of what is on its way.
     moved_at: int = NEVER

@@ -134,7 +134,7 @@ class Replication:
             if peer in spare and now - progress.sent_at < self._config.commit_delay:
                 continue
             if progress.in_flight is not None:
-                if now - max(progress.sent_at, progress.append_moved_at) < self._config.resend:
+                if now - max(progress.sent_at, progress.append_moved_at) < progress.patience:
                     continue
                 # Lost, or stuck: go back to what it surely has, and knows.
                 progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)
@@ -165,6 +165,8 @@ class Replication:
         prev_index = append.prev_index
         progress.in_flight = prev_index
         progress.sent_at = now
+        # Only one that is alone in its message may be large: see append_bytes.
+        progress.patience = config.patience(append.entries[0].size if len(append.entries) == 1 else 0)
         progress.sent_commit = append.commit_index
         progress.next_index = prev_index + 1 + len(append.entries)
 

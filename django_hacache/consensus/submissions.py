@@ -367,7 +367,7 @@ class Submissions:
             case Stage.WAITING if self._state.leader is not None:
                 return submission.sent_at + self._config.heartbeat
             case Stage.FORWARDED:
-                return submission.sent_at + self._config.resend
+                return submission.sent_at + self._config.patience(submission.size)
             case _:
                 return ALWAYS_LATER
 

@@ -353,3 +353,25 @@ def test_a_leader_learns_from_a_follower_what_was_committed_before_its_term(stag
     cluster.run(300)
     assert not new.core.accepts
     assert cluster.value(new, "k") == 1
+
+
+@pytest.mark.parametrize("kind", [Forward, Append])
+def test_what_is_large_gets_the_time_to_be_taken_before_it_is_sent_again(stage, kind):
+    """A second copy of many bytes keeps the other side from the first one, and its heartbeats too."""
+    cluster = stage(size_limit=1 << 30, pending_bytes=1 << 30, log_bytes=1 << 30, election_timeout=5000)
+    leader = cluster.settle()
+    host = cluster.followers()[0] if kind is Forward else leader
+    sent = []
+
+    def drop(source, target, message):
+        if isinstance(message, Forward) or (isinstance(message, Append) and message.entries):
+            sent.append((cluster.now, target))
+            return False
+        return True
+
+    cluster.filters.append(drop)
+    size = 16 << 20
+    cluster.submit(host.addr, Command("set", "k", 1, padding=size), AckLevel.QUORUM, timeout=8000)
+    assert cluster.run_while(lambda: len({at for at, _ in sent}) < 2, at_most=6000)
+    first, second = sorted({at for at, target in sent if target == sent[0][1]})[:2]
+    assert second - first >= host.config.patience(size) > host.config.resend + 1000
