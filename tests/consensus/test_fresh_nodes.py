@@ -6,6 +6,7 @@ import pytest
 
 from django_hacache.consensus.messages import (
     AckLevel,
+    Append,
     AppendAck,
     Generation,
     LeaderReq,
@@ -36,6 +37,55 @@ def test_a_fresh_node_neither_votes_nor_counts_until_it_is_admitted(stage):
     cluster.restart(other)
     cluster.settle()
     assert not fresh.disk.hard.fresh
+
+
+def test_a_fresh_node_is_not_admitted_without_the_entry_that_speaks_for_it(stage):
+    """That a majority has it is not enough: it is what keeps the fresh node from voting for a log without it."""
+    cluster = stage()
+    cluster.settle()
+    fresh, _ = cluster.followers()
+    fresh.crash(wipe=True)
+    cluster.filters.append(lambda _source, target, m: not (isinstance(m, Append) and target == fresh.addr))
+    cluster.restart(fresh)
+    cluster.run(1000)
+    assert fresh.disk.hard.fresh
+    cluster.filters.clear()
+    cluster.settle()
+
+
+def test_a_fresh_node_is_not_admitted_before_its_replica_is_whole(stage):
+    """Until then it votes by what it has applied, and that may be from before the term that it was admitted in."""
+    cluster = stage(log_bytes=2000, part_time=100.0)
+    leader = cluster.settle()
+    fresh, _ = cluster.followers()
+    fresh.crash(wipe=True)
+    for number in range(40):
+        cluster.write(leader, f"k{number:02}", number)
+    cluster.restart(fresh)
+    assert cluster.run_while(lambda: not fresh.disk.hard.installing, at_most=500)
+    while fresh.disk.hard.installing:
+        assert fresh.disk.hard.fresh
+        cluster.run(10)
+    cluster.settle()
+
+
+def test_a_fresh_node_in_a_later_term_than_its_leader_is_not_left_outside(stage):
+    """It tried to form a generation, and the one that lives is in a term that it would take for over."""
+    cluster = stage()
+    leader = cluster.settle()
+    fresh, _ = cluster.followers()
+    fresh.crash(wipe=True)
+    appends = lambda _source, target, m: not (isinstance(m, Append) and target == fresh.addr)
+    cluster.filters.append(appends)
+    cluster.restart(fresh)
+    cluster.run(500)
+    fresh.core.state.harden(term=leader.core.hard.term + 3)
+    fresh.step()
+    cluster.cut([fresh], cluster.followers_of(fresh))
+    cluster.run(2 * cluster.plan.election_timeout)
+    cluster.network.heal()
+    cluster.filters.clear()
+    assert cluster.settle() is leader
 
 
 def test_a_fresh_node_farther_away_than_the_others_is_admitted_under_steady_writes(stage):
@@ -116,6 +166,24 @@ def test_a_lost_majority_forms_a_new_generation_with_empty_caches(stage):
     assert len({host.disk.hard.generation for host in cluster.hosts.values()}) == 1
     assert leader.disk.hard.generation > before
     assert [cluster.value(host, "k") for host in cluster.hosts.values()] == [None, None, None]
+
+
+def test_a_replica_that_was_incomplete_when_its_generation_was_lost_begins_the_next_one_with_nothing(stage):
+    cluster = stage(log_bytes=2000, part_time=100.0)
+    leader = cluster.settle()
+    late, other = cluster.followers()
+    late.crash()
+    for number in range(40):
+        cluster.write(leader, f"k{number:02}", number)
+    cluster.restart(late)
+    assert cluster.run_while(lambda: not late.disk.hard.installing, at_most=500)
+    cluster.invariants.majority_lost = True
+    for host in (leader, other):
+        host.crash(wipe=True)
+        cluster.restart(host)
+    cluster.settle()
+    cluster.write(late, "k", 1)
+    assert late.disk.contents.values == {"k": 1}
 
 
 def test_a_restart_of_everybody_with_directories_keeps_everything(stage):
