@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,8 @@ from django_hacache.conf.values import system_path
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.system import SOCKET_PATH_BYTES_MAX
 
+# "$HOME/x", "${HOME}/x", "$(pwd)/x", "%HOME%/x", "{{ home }}/x": a shell's, or a template's.
+VARIABLE = re.compile(r"\$[A-Za-z_({]|%[A-Za-z_]+%|\{\{")
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory in it is ours alone (0700, ownership checked)
 
 
@@ -38,11 +41,10 @@ def parse_location(raw: object) -> Path:
         location = default_location()
     else:
         location = system_path(raw, "the path of a directory")
-        # Taken for paths, they would become directories named "~" or "redis:" in the project.
+        # Taken for paths, they would become directories named "~", "$HOME" or "redis:" in the project.
         if isinstance(raw, str) and "://" in raw:
             raise ValueError("the path of a directory, no URL: the other hosts belong in HA_HOSTS")
-        if isinstance(raw, str) and raw.startswith("~"):
-            raise ValueError("a path that does not begin with '~': write the home directory out")
+        _ensure_written_out(str(location))
         if isinstance(raw, str) and not location.is_absolute() and _is_no_path(raw):
             raise ValueError(
                 "the path of a directory, such as '/dev/shm/mysite', where this host keeps its copy; what tells caches "
@@ -61,6 +63,15 @@ def parse_location(raw: object) -> Path:
             f"a Unix socket's path at most {SOCKET_PATH_BYTES_MAX}"
         )
     return location
+
+
+def _ensure_written_out(path: str) -> None:
+    if path.startswith("~"):
+        raise ValueError("a path that does not begin with '~': write the home directory out")
+    if VARIABLE.search(path):
+        raise ValueError("a path without variables, since nobody expands them: write out what they stand for")
+    if path != path.strip():
+        raise ValueError("a path with no blank at either end")
 
 
 def _is_no_path(raw: str) -> bool:

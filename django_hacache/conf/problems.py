@@ -35,6 +35,7 @@ class Id(enum.StrEnum):
     CONTRADICTING_LIMITS = "django_hacache.E017"
     BASE_PEER = "django_hacache.E018"
     SYSTEM = "django_hacache.E019"
+    UNFIT_LOCATION = "django_hacache.E020"
 
     SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
     GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier
@@ -49,6 +50,7 @@ class Id(enum.StrEnum):
     STANDALONE_HOSTS = "django_hacache.W011"
     ON_DISK = "django_hacache.W012"
     LARGE_VALUES = "django_hacache.W013"
+    ANOTHER_USERS = "django_hacache.W014"
 
     @property
     def level(self) -> int:

@@ -6,6 +6,7 @@ Adds the rules that need the cluster and the aliases together.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from django_hacache.conf.cluster import ClusterConfig, read_cluster
 from django_hacache.conf.location import default_location, project_directory
 from django_hacache.conf.options import CacheOptions, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
+from django_hacache.replica.directory import flaw_of, owner_of
 from django_hacache.system import file_system_of, refusal
 
 if TYPE_CHECKING:
@@ -32,6 +34,27 @@ def problems() -> list[Problem]:
     if refusal() is None:
         _check_together(config, aliases.values(), findings)
     return findings.problems
+
+
+def _is_fit(location: Path, findings: Findings) -> bool:
+    """Whether somebody could have a replica there. It may be that it is another user than who runs the check."""
+    flaw = flaw_of(location)
+    if flaw:
+        findings.add(
+            Id.UNFIT_LOCATION,
+            f"The location {location} cannot be used: {flaw}.",
+            "Name a directory of the cache's own, such as '/dev/shm/mysite'; it is made where there is none.",
+        )
+        return False
+    owner = owner_of(location)
+    if owner not in (None, os.geteuid()):
+        findings.add(
+            Id.ANOTHER_USERS,
+            f"The location {location} belongs to user {owner}, and this process runs as user {os.geteuid()}: expected "
+            "the same, since only its owner can use the cache.",
+            "Run what uses the cache as one user, or give this one another LOCATION.",
+        )
+    return True
 
 
 def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:
@@ -60,6 +83,8 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
     if config.ha_mode:
         _check_large_values(config, aliases, findings)
     for location in locations:
+        if not _is_fit(Path(location), findings):
+            continue
         kind = file_system_of(Path(location))
         if kind is not None and kind not in MEMORY:
             findings.add(

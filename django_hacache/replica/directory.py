@@ -31,14 +31,29 @@ def ensure_private(directory: Path) -> None:
         raise ReplicaError(f"cannot create the replica's directory {directory}: {error.strerror}") from error
     check_private(directory)
     mode = stat.S_IMODE(directory.stat().st_mode)
-    if mode & OF_OTHERS and any(directory.iterdir()):
-        # Closing it would take from others what they use: the site's own files, or all of "/".
-        raise ReplicaError(
-            f"the replica's directory {directory} is open to other users (mode {mode:04o}) and not empty; a directory "
-            "of its own is expected, or mode 0700"
-        )
+    if flaw := _used_by_others(directory, mode):
+        raise ReplicaError(flaw)
     if mode != PRIVATE_DIRECTORY:
         directory.chmod(PRIVATE_DIRECTORY)
+
+
+def flaw_of(directory: Path) -> str:
+    """Why no user could have a replica there; empty where one could, and where nobody can tell. Changes nothing."""
+    try:
+        mode = directory.lstat().st_mode
+    except NotADirectoryError as error:
+        return f"the replica's directory {directory} cannot be created: {error.strerror}"
+    except OSError:
+        return ""  # it will be made, or is for another user to see
+    return _of_another_kind(directory, mode) or _writable(directory, mode) or _used_by_others(directory, mode)
+
+
+def owner_of(directory: Path) -> int | None:
+    """The user whose directory it is; None where there is none."""
+    try:
+        return directory.lstat().st_uid
+    except OSError:
+        return None
 
 
 def check_private(directory: Path) -> None:
@@ -47,19 +62,44 @@ def check_private(directory: Path) -> None:
         found = directory.lstat()
     except OSError as error:
         raise ReplicaError(f"the replica's directory {directory} cannot be used: {error.strerror}") from error
-    if stat.S_ISLNK(found.st_mode):
-        raise ReplicaError(
-            f"the replica's directory {directory} is a symbolic link; a real directory is expected"
-        )
-    if not stat.S_ISDIR(found.st_mode):
-        raise ReplicaError(f"the replica's directory {directory} is not a directory")
+    if flaw := _of_another_kind(directory, found.st_mode):
+        raise ReplicaError(flaw)
     if found.st_uid != os.geteuid():
         raise ReplicaError(
             f"the replica's directory {directory} belongs to user {found.st_uid}; "
             f"user {os.geteuid()} is expected"
         )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ReplicaError(
-            f"the replica's directory {directory} is writable by other users "
-            f"(mode {stat.S_IMODE(found.st_mode):04o}); mode 0700 is expected"
-        )
+    if flaw := _writable(directory, found.st_mode):
+        raise ReplicaError(flaw)
+
+
+def _of_another_kind(directory: Path, mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return f"the replica's directory {directory} is a symbolic link; a real directory is expected"
+    return "" if stat.S_ISDIR(mode) else f"the replica's directory {directory} is not a directory"
+
+
+def _writable(directory: Path, mode: int) -> str:
+    if not mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    return (
+        f"the replica's directory {directory} is writable by other users (mode {stat.S_IMODE(mode):04o}); mode 0700 is "
+        "expected"
+    )
+
+
+def _used_by_others(directory: Path, mode: int) -> str:
+    """Closing it would take from others what they use: the site's own files, or all of "/"."""
+    if not mode & OF_OTHERS or not _holds_something(directory):
+        return ""
+    return (
+        f"the replica's directory {directory} is open to other users (mode {stat.S_IMODE(mode):04o}) and not empty; a "
+        "directory of its own is expected, or mode 0700"
+    )
+
+
+def _holds_something(directory: Path) -> bool:
+    try:
+        return any(directory.iterdir())
+    except PermissionError:
+        return False  # another user's: only the check comes here

@@ -50,6 +50,18 @@ def test_what_is_quoted_in_a_path_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     assert parsed("hacache:///srv/my%20site", monkeypatch)["LOCATION"] == "/srv/my site"
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("$HOME/x", "without variables"), ("srv/$%7BSITE%7D", "without variables"), ("srv/site%20", "no blank")],
+)
+def test_what_is_no_path_in_a_url_is_none_of_a_location(
+    path: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = parsed(f"hacache:///{path}", monkeypatch)
+    with pytest.raises(ConfigurationError, match=expected):
+        cache_options("default", entry["LOCATION"], {})
+
+
 def test_a_subclass_may_be_named_in_place_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_URL", "hacache:///dev/shm/mysite")
     entry = Env().cache_url("CACHE_URL", backend="tests.conf.backends.ProjectCache")

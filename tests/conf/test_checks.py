@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import socket
 from pathlib import Path
@@ -149,6 +150,58 @@ def test_values_that_keep_a_leader_longer_than_an_election_takes_are_warned(
     assert "CACHE_ELECTION_TIMEOUT to 4" in found.hint
     cluster(CACHE_ELECTION_TIMEOUT="4")
     assert ids() == []
+
+
+def unfit(tmp_path: Path, kind: str) -> Path:
+    location = tmp_path / "location"
+    match kind:
+        case "/":
+            return Path("/")
+        case "used by others":
+            (location / "static").mkdir(parents=True)
+            location.chmod(0o755)
+        case "writable by others":
+            location.mkdir()
+            location.chmod(0o777)
+        case "a link":
+            location.symlink_to(tmp_path)
+        case "a file":
+            location.touch()
+        case _:
+            location.touch()
+            location /= "below"
+    return location
+
+
+@pytest.mark.parametrize(
+    "kind", ["/", "used by others", "writable by others", "a link", "a file", "below a file"]
+)
+def test_a_directory_that_no_process_could_use_is_an_error(kind: str, settings: Any, tmp_path: Path) -> None:
+    location = unfit(tmp_path, kind)
+    settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(location)}}
+    [found] = problems()
+    assert found.id == "django_hacache.E020"
+    assert f"The location {location} cannot be used: " in found.message
+
+
+def test_a_directory_that_will_be_made_or_closed_is_no_problem(settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir(mode=0o755)
+    for name in ("none", "empty"):
+        settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(tmp_path / name)}}
+        assert ids() == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_directory_of_another_user_is_warned(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who deploys may be another user than who serves: that stops no deployment."""
+    settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(tmp_path)}}
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    [found] = problems()
+    assert found.id == "django_hacache.W014"
+    assert f"{tmp_path} belongs to user {owner}, and this process runs as user 12345" in found.message
 
 
 def test_a_cluster_that_no_alias_uses_is_warned(cluster: Any, settings: Any) -> None:

@@ -245,6 +245,25 @@ def test_a_location_that_begins_with_a_tilde_is_an_error(location: str) -> None:
 
 def test_a_tilde_elsewhere_is_a_letter_like_others() -> None:
     assert options("/srv/~site").location == Path("/srv/~site")
+    assert options("/srv/5$/100%/a b{c}").location == Path("/srv/5$/100%/a b{c}")
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["$HOME/cache", "/srv/${SITE}/cache", "$(pwd)/cache", "/dev/shm/$USER", "%HOME%/x", "/srv/{{ site }}"],
+)
+def test_a_location_with_a_variable_that_nobody_expands_is_an_error(location: str) -> None:
+    for given in (location, Path(location)):
+        message = error_of(given)
+        assert f"LOCATION is {location!r}" in message
+        assert "expected a path without variables" in message
+
+
+@pytest.mark.parametrize("location", [" /dev/shm/site", "/dev/shm/site ", "/dev/shm/site\n", "\t./cache"])
+def test_a_location_with_a_blank_at_an_end_is_an_error(location: str) -> None:
+    message = error_of(location)
+    assert f"LOCATION is {location!r}" in message
+    assert "expected a path with no blank at either end" in message
 
 
 def test_a_location_is_as_long_as_a_unix_socket_allows() -> None:
