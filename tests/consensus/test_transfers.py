@@ -13,13 +13,14 @@ from django_hacache.consensus.messages import (
     AppendAck,
     LeaderReq,
     LeaderReqAck,
+    LeaderSwitch,
     Ping,
     Refusal,
 )
 from django_hacache.consensus.progress import Progress
 from django_hacache.consensus.replication import Replication
 from django_hacache.consensus.requests import RequestTable
-from django_hacache.consensus.state import Installing, NodeState
+from django_hacache.consensus.state import Installing, NodeState, Role
 from django_hacache.consensus.transfer import QUEUEING_MS, Next, Outgoing, Part, Window
 from tests.simulation.kv import Command
 
@@ -270,6 +271,20 @@ def test_an_incomplete_replica_never_asks_for_votes(stage):
     cluster.restart(leader)
     cluster.restart(other)
     assert_equal(cluster)
+
+
+def test_an_incomplete_replica_takes_neither_a_lease_nor_the_leadership(stage):
+    """A leader that has just been elected does not know yet who is incomplete."""
+    cluster, leader, late, _ = left_behind(stage, part_time=500.0)
+    cluster.restart(late)
+    in_the_middle(cluster, late)
+    term, now = leader.core.hard.term, late.clock()
+    late.receive(
+        leader.core.sender(), Ping(term, 1, now, late.disk.applied, echo=now, lease=cluster.plan.lease)
+    )
+    assert not late.may_read()
+    late.receive(leader.core.sender(), LeaderSwitch(late.addr, 1, term))
+    assert (late.core.role, late.core.hard.term) == (Role.FOLLOWER, term)
 
 
 def test_a_vote_of_an_incomplete_replica_is_for_who_has_all_it_applied(stage):
