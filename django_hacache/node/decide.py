@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_hacache.consensus.messages import NeverOrdered
 from django_hacache.node.answers import CODES, change_of
+from django_hacache.node.complaints import Complaints
 from django_hacache.node.effects import expires_at, left_ms, version_of
 from django_hacache.node.validation import (
     SHOWN_CHARACTERS,
@@ -75,6 +76,7 @@ class Decider:
         self._replica = replica
         self._gate = gate
         self._catalogue = catalogue
+        self._complaints = Complaints(logger)
         self._entry_bytes_max = entry_bytes_max
         # The caches that have entries, or will have: there is room for so many.
         self._names: set[str] = set()
@@ -164,7 +166,9 @@ class Decider:
                 f"no room for cache {shown!r}: the hosts serve {len(self._names)} others, all that a cluster can hold",
             )
         least = min(unused, key=lambda name: (stored.get(name, 0), name))
-        logger.warning("cache %r is in the settings of no host: it makes room for %r", least, shown)
+        self._complaints.say(
+            "room", f"cache {least!r} is in the settings of no host: it makes room for {shown!r}"
+        )
         self._clear_all(least)
         self._names.discard(least)
 

@@ -54,7 +54,7 @@ class Roster:
             f"{EXTENSION_VERSION}"
         )
         self._complaints.say(
-            f"{addr} {version}",
+            f"{addr} {version}" if addr in self.hosts else "version",
             f"{addr[:80]} takes no part: it speaks version {version} of the protocol between nodes, and this node "
             f"version {EXTENSION_VERSION}, as while a release goes from host to host. Give all hosts the "
             "same release of django_hacache; a majority that has one works",
@@ -74,7 +74,7 @@ class Roster:
             [f"it has {more[:400]} besides"] * bool(more) + [f"it has not {fewer[:400]}"] * bool(fewer)
         )
         self._complaints.say(
-            f"{addr} {theirs}",
+            f"{addr} {theirs}" if addr in self.hosts else "list",
             f"{addr[:80]} takes no part: its HA_HOSTS is another one than here, {differs}. With two lists two sides "
             "could decide apart: stop all nodes, give all the same HA_HOSTS, start them",
             level=logging.ERROR,

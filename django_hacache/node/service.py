@@ -221,7 +221,7 @@ class Service(grpc.GenericRpcHandler):
         async for raw in requests:
             if stream.budget is not None and (pause_s := stream.budget.spend(len(raw))):
                 self._complaints.say(
-                    f"{stream.host} floods",
+                    "floods",
                     f"a client at {stream.host} sends more than {REQUESTS_PER_S} requests a second, or large ones: "
                     "it is read more slowly",
                 )

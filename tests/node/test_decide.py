@@ -448,6 +448,14 @@ def test_a_cache_that_no_host_serves_any_more_makes_room_for_one_that_is_new(lea
     assert leader.decide(insert=in_cache("c1", 2)) == TAKEN
 
 
+def test_caches_that_make_room_for_each_other_again_and_again_are_told_of_once(leader, caplog):
+    full_of_names(leader, Catalogue(["new"], []))
+    for number in range(10):
+        assert leader.decide(insert=in_cache(f"another{number}")) == TAKEN
+        leader.apply()
+    assert sum("makes room" in message for message in caplog.messages) == 1
+
+
 def test_while_a_host_has_not_said_what_it_serves_no_cache_makes_room(leader):
     full_of_names(leader, Catalogue(["new"], ["10.0.0.12:7001"]))
     with pytest.raises(NeverOrdered, match=r"10\.0\.0\.12:7001 has not said"):

@@ -50,6 +50,15 @@ def test_what_differs_is_said_loudly_and_once(caplog):
     assert roster.others == {"b:7001": ("a:7001", "b:7001", "d:7001")}
 
 
+def test_strangers_with_names_and_lists_of_their_own_are_told_of_once(caplog):
+    """There is no end of those: whoever has the token can call itself anything."""
+    roster = roster_of(A, B, C)
+    for number in range(100):
+        assert roster.refusal_of(f"x{number}:1", ("a:7001", f"x{number}:1"), EXTENSION_VERSION)
+        assert roster.refusal_of(f"x{number}:1", roster.hosts, EXTENSION_VERSION + 1 + number)
+    assert len(caplog.messages) == 2
+
+
 def test_a_node_that_has_the_same_list_now_or_is_gone_is_shown_no_more():
     time = [0.0]
     roster = roster_of(A, B, C, now=lambda: time[0])

@@ -8,7 +8,7 @@ import grpc
 
 from django_hacache.conf import ClusterConfig, Host
 from django_hacache.node import credentials
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.service import InboundStream, Service, start_server
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.streams import METHOD
 from tests.node_process import TOKEN, free_port
@@ -83,3 +83,23 @@ def test_nodes_that_the_hosts_do_not_list_are_told_of_once(caplog):
 
     asyncio.run(knock())
     assert caplog.messages == ["a node that calls itself 10.9.9.8:1 connected; HA_HOSTS does not list it"]
+
+
+def test_clients_that_flood_are_told_of_once_wherever_they_are(caplog, monkeypatch):
+    class Spent:
+        def spend(self, size):
+            return 1e-9
+
+    async def requests():
+        yield pb.CacheRequest().SerializeToString()
+
+    async def flood():
+        monkeypatch.setattr(EagerEvents, "stream_request", lambda _, stream, request: stream.reply(pb.Ack()))
+        service = Service(config_of(1), frozenset(), EagerEvents(), max_request_bytes=1 << 20)
+        for number in range(100):
+            stream = InboundStream("", host=f"10.0.0.{number}", budget=Spent(), limit=1 << 20, unanswered=1)
+            await service._read(stream, requests())
+
+    asyncio.run(flood())
+    [message] = caplog.messages
+    assert message.startswith("a client at 10.0.0.0 sends more than")
