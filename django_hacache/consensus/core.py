@@ -464,7 +464,7 @@ class Core(Campaigner):
         progress = self._current(sender, ack.term, now)
         if progress is not None:
             matched = progress.match_index
-            self._replication.on_append_ack(progress, ack)
+            self._replication.on_append_ack(progress, ack, now)
             if progress.match_index > matched:
                 progress.moved_at = now
 

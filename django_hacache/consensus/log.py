@@ -50,14 +50,14 @@ class Log:
         """Entries with first <= index <= last."""
         return self._entries[max(first - self.base_index - 1, 0) : max(last - self.base_index, 0)]
 
-    def batch_from(self, first: int, limit: int) -> tuple[Entry, ...]:
-        """Entries from `first` on, up to `limit` bytes, at least one where there is one."""
+    def batch_from(self, first: int, limit: int, least: int = 1) -> tuple[Entry, ...]:
+        """Entries from `first` on, up to `limit` bytes, at least so many where there are."""
         batch: list[Entry] = []
         size = 0
         position = first - self.base_index - 1
         for entry in self._entries[position : position + BATCH_ENTRIES_MAX]:
             size += entry.size
-            if batch and size > limit:
+            if len(batch) >= least and size > limit:
                 break
             batch.append(entry)
         return tuple(batch)

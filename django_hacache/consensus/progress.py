@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from .state import NEVER
+
+if TYPE_CHECKING:
+    from .window import Window
 
 
 class Mode(Enum):
@@ -24,6 +28,8 @@ class Progress:
     # Every entry from here on was put into the order after this leader had heard of the incarnation.
     met_before: int
     next_index: int
+    # How many bytes of entries an Append to it carries.
+    window: Window
     fresh: bool = True
     mode: Mode = Mode.PROBE
     match_index: int = 0
@@ -33,6 +39,8 @@ class Progress:
     sent_at: int = NEVER
     # How long that Append may stay without an answer before it is sent again.
     patience: int = 0
+    # Its bytes; None where it is there a second time, and an answer does not tell which one was how quick.
+    sent_bytes: int | None = None
     sent_commit: int = 0
     # When it last took something: entries that it acknowledged, or a part of what is on its way.
     moved_at: int = NEVER
@@ -68,6 +76,15 @@ class Progress:
         self.in_flight = None
         self.mode = Mode.PROBE
         self.sent_at = NEVER
+        self.window.begin_anew()
+
+    def append_answered(self, now: int) -> None:
+        """The Append in flight was answered: the next one may be larger, or has to be smaller."""
+        self.in_flight = None
+        if self.sent_bytes is not None:
+            # That a small one was quick says nothing of a larger one.
+            full = 2 * self.sent_bytes >= self.window.size
+            self.window.acknowledged(self.sent_bytes if full else 0, now - self.sent_at)
 
     def acknowledged(self, index: int) -> None:
         self.match_index = max(self.match_index, index)

@@ -12,6 +12,7 @@ from .messages import Append, AppendAck, Entry, Sender
 from .progress import Mode, Progress
 from .quorum import reached_by
 from .state import ALWAYS_LATER, NodeState, Role
+from .window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 # So many committed entries are not left waiting by a follower.
 APPLY_AT_ONCE = 256
+# While an Append is on its way nothing else of the log is, and other things stand behind it: over a link of a Mbit/s it
+# is as large as takes a fraction of a second. It ends then long before it would be sent again.
+LEAST_APPEND_BYTES = 32 << 10
+APPEND_MS = 400
+# One that may be refused, or sent twice since a connection is just coming up, carries nothing heavy.
+PROBE_BYTES = 4 << 10
 
 
 class Replication:
@@ -31,8 +38,8 @@ class Replication:
         self.tail_bytes = 0
         # Other incarnations of a peer than the one in `progress`, and when this leader first heard of them.
         self._newcomers: dict[str, tuple[str, int]] = {}
-        # The Appends of this turn, by their place and the limit of their size.
-        self._sent: dict[tuple[int, int], Append] = {}
+        # The Appends of this turn, by their place and what limits their size.
+        self._sent: dict[tuple[int, int, int], Append] = {}
         # When a follower applies at the latest what is committed.
         self.apply_due_at = ALWAYS_LATER
         # The last index that surely equals the log of the leader of that term.
@@ -50,10 +57,12 @@ class Replication:
         self._newcomers.clear()
 
     def _progress_of(self, sender: Sender) -> Progress:
+        most = self._config.append_bytes
         return Progress(
             incarnation=sender.incarnation,
             met_before=self._state.log.last_index + 1,
             next_index=self._state.log.last_index + 1,
+            window=Window(min(LEAST_APPEND_BYTES, most), most, APPEND_MS),
             fresh=sender.fresh,
         )
 
@@ -139,11 +148,13 @@ class Replication:
                 # Lost, or stuck: go back to what it surely has, and knows.
                 progress.next_index = max(progress.match_index + 1, self._state.log.base_index + 1)
                 progress.sent_commit = 0
+                progress.window.shrink()
             self._replicate_to(peer, progress, now)
         self._sent.clear()
 
     def _replicate_to(self, peer: str, progress: Progress, now: int) -> None:
         state, config = self._state, self._config
+        again = progress.in_flight is not None
         behind = progress.next_index <= state.log.last_index
         commit_due = progress.sent_commit < state.commit and now - progress.sent_at >= config.commit_delay
         if not (behind or commit_due or progress.mode is Mode.PROBE):
@@ -158,15 +169,16 @@ class Replication:
             progress.begins_at = append.prev_index
             progress.installing = progress.transferring = False
         else:
-            # A probe that may be refused carries nothing heavy.
-            limit = config.append_bytes if progress.mode is Mode.REPLICATE else 1
-            append = self._append_after(prev_index, prev_term, limit, now)
+            probing = progress.mode is Mode.PROBE
+            limit = min(PROBE_BYTES, config.append_bytes) if probing else progress.window.size
+            append = self._append_after(prev_index, prev_term, limit, now, least=0 if probing else 1)
         state.send(peer, append)
         prev_index = append.prev_index
         progress.in_flight = prev_index
         progress.sent_at = now
         # Only one that is alone in its message may be large: see append_bytes.
         progress.patience = config.patience(append.entries[0].size if len(append.entries) == 1 else 0)
+        progress.sent_bytes = None if again else sum(entry.size for entry in append.entries)
         progress.sent_commit = append.commit_index
         progress.next_index = prev_index + 1 + len(append.entries)
 
@@ -195,15 +207,15 @@ class Replication:
         quick.sort(key=lambda peer: (peer in awaited, self.progress[peer].match_index), reverse=True)
         return [peer for peer in quick[needed:] if peer not in awaited]
 
-    def _append_after(self, prev_index: int, prev_term: int, limit: int, now: int) -> Append:
+    def _append_after(self, prev_index: int, prev_term: int, limit: int, now: int, *, least: int) -> Append:
         """What follows `prev_index`: one message for all peers that are at the same place."""
-        append = self._sent.get((prev_index, limit))
+        append = self._sent.get((prev_index, limit, least))
         if append is None:
             state = self._state
-            entries = state.log.batch_from(prev_index + 1, limit)
+            entries = state.log.batch_from(prev_index + 1, limit, least)
             ages = tuple(max(now - entry.born, 0) for entry in entries)
             append = Append(state.term, prev_index, prev_term, state.commit, entries, ages)
-            self._sent[prev_index, limit] = append
+            self._sent[prev_index, limit, least] = append
         return append
 
     def on_applied(self, progress: Progress, index: int) -> None:
@@ -227,13 +239,13 @@ class Replication:
             progress.transferring = False
             progress.installing = progress.installing and not complete
 
-    def on_append_ack(self, progress: Progress, ack: AppendAck) -> None:
+    def on_append_ack(self, progress: Progress, ack: AppendAck, now: int) -> None:
         state = self._state
         self.on_applied(progress, ack.applied_index)
         # A refusal counts only for the Append in flight: a late one must not empty a replica that is level.
         current = progress.in_flight == ack.prev_index
         if current:
-            progress.in_flight = None
+            progress.append_answered(now)
         if ack.success:
             # What it said before it began anew was of less, or a refusal.
             if ack.match_index >= max(progress.match_index, progress.begins_at):

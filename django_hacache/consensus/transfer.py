@@ -20,6 +20,8 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from .window import Window
+
 if TYPE_CHECKING:
     from .state import Installing
 
@@ -29,8 +31,6 @@ ASK_AGAIN_MS = 1000
 LOOK_AGAIN_MS = 50
 # A peer of which nothing comes for so long is asked anew how far it is.
 SILENCE_MS = 30_000
-# More than this in a queue before a part is of no use to it, and in the way of the log.
-QUEUEING_MS = 200
 
 
 class Part(NamedTuple):
@@ -55,27 +55,6 @@ class Next(Enum):
     READ = "read"  # the part after `position`, and send it
     WAIT = "wait"
     END = "end"
-
-
-class Window:
-    """How many bytes may be on their way: as many as need not wait for each other.
-
-    What is sent beyond that waits in a queue of the network, and the log with it. So it grows while acknowledgements
-    come as soon as ever, and shrinks where they take longer.
-    """
-
-    def __init__(self, least: int, most: int) -> None:
-        self._least, self._most = least, most
-        self.size = least
-        self._soonest: int | None = None
-
-    def acknowledged(self, size: int, after_ms: int) -> None:
-        """`size` bytes were acknowledged `after_ms` after they were sent."""
-        self._soonest = after_ms if self._soonest is None else min(self._soonest, after_ms)
-        if after_ms - self._soonest <= QUEUEING_MS:
-            self.size = min(self.size + size, self._most)
-        else:
-            self.size = max(self.size // 2, self._least)
 
 
 class Outgoing:

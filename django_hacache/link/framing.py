@@ -50,6 +50,11 @@ class FrameReader:
         self._skip = 0
         self._skipped = 0
 
+    @property
+    def begun(self) -> int:
+        """The length of a payload of which some has arrived and some is to come; 0 where there is none."""
+        return payload_length(self._buffer) if len(self._buffer) >= HEADER_BYTES else 0
+
     def feed(self, data: bytes) -> Iterable[bytes | Oversize]:
         """Take the bytes that arrived and return the payloads that are complete now.
 

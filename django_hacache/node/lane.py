@@ -48,6 +48,10 @@ KEEPALIVE_S = 0.25
 LIVELY_S = 0.3
 # A lane on which nothing came for so long is of no use, whatever the reason: the stream takes over.
 SILENCE_S = 1.0
+# In the middle of a message that costs so many bytes a second time it is given longer: TCP that has lost much at once
+# pauses for twice as long each time.
+STALLED_S = 5.0
+COSTLY_BYTES = 64 << 10
 RETRY_S_MAX = 5.0
 
 
@@ -149,8 +153,9 @@ class _Pipe(asyncio.Protocol):
     def _keep_alive(self) -> None:
         if self._transport is None:
             return
-        if self._loop.time() - self._heard_at > SILENCE_S:
-            self._give_up("silence", f"nothing came from {self.peer()} for {SILENCE_S:.1f} s", logging.INFO)
+        patience_s = STALLED_S if self._frames.begun >= COSTLY_BYTES else SILENCE_S
+        if self._loop.time() - self._heard_at > patience_s:
+            self._give_up("silence", f"nothing came from {self.peer()} for {patience_s:.1f} s", logging.INFO)
             return
         if not self._said:
             self._transport.write(frame(b""))
@@ -379,6 +384,8 @@ class Lane:
         self._complaints = Complaints(logger)
         self._port = 0
         self._announced = asyncio.Event()
+        # It was told a moment ago: the peer is there, and there is nothing to wait for.
+        self._is_there = asyncio.Event()
         self._pipe: _OutboundPipe | None = None
         self._passage = Passage()
         self._task: asyncio.Task[None] | None = None
@@ -403,6 +410,7 @@ class Lane:
         self._port = port
         if port:
             self._announced.set()
+            self._is_there.set()
         else:
             self._announced.clear()
 
@@ -439,15 +447,26 @@ class Lane:
         wait = KEEPALIVE_S
         while True:
             await self._announced.wait()
+            self._is_there.clear()
             pipe = self._pipe = await self._connect()
             if pipe is not None:
                 await pipe.closed
                 self._passage.lost()
                 if pipe.was_up:
                     wait = KEEPALIVE_S
+                    self._is_there.clear()
                     self._events.lane_lost(self.addr)
-            await asyncio.sleep(wait * self._rng.uniform(0.5, 1.5))
-            wait = min(wait * 2, RETRY_S_MAX)
+            told = await self._is_told_within(wait * self._rng.uniform(0.5, 1.5))
+            wait = KEEPALIVE_S if told else min(wait * 2, RETRY_S_MAX)
+
+    async def _is_told_within(self, seconds: float) -> bool:
+        """Whether the peer says that it is there; it may have come back long before the next try."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._is_there.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _connect(self) -> _OutboundPipe | None:
         tls, limit = self._config.tls, self._config.buf_client << 20

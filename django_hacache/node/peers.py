@@ -32,6 +32,8 @@ METHOD = "/cache.Cache/StreamValues"
 PROBE_S = 0.5
 # A link of a Mbit/s is the slowest that is worth waiting for.
 SLOWEST_BYTES_S = 125_000
+# What an Append may have of that, beside parts of a replica and what is sent again by TCP.
+SLOWEST_APPEND_BYTES_S = SLOWEST_BYTES_S // 2
 # When to look whether a peer still listens that was connected until now.
 PROBES_S = (0.0, 0.02, 0.08)
 
@@ -75,6 +77,8 @@ class PeerStream:
         self._task: asyncio.Task[None] | None = None
         # The message that is being written: since when, and how many bytes.
         self._writing: tuple[float, int] | None = None
+        # The latest Append: its term and place, its bytes, and until when it may be on its way.
+        self._append: tuple[tuple[int, int], int, float] | None = None
         self._complaints = Complaints(logger)
         # Whether it is a program of the base schema: no node, and no vote.
         self.is_base = False
@@ -102,12 +106,32 @@ class PeerStream:
         """Queue a request; False where the stream is down or full. The protocol sends again what matters."""
         return self._outbox is not None and self._outbox.put(request, urgent=urgent)
 
-    def writes_large(self) -> bool:
-        """Whether it is at a message that may take so long. gRPC does not say how much of it is gone."""
+    def send_append(self, place: tuple[int, int], request: pb.CacheRequest, size: int) -> bool:
+        """The same for an Append of `size` bytes: it is known until when it is not late."""
+        if not self.send(request):
+            return False
+        # Not again for what is sent again: one that is never taken must not be on its way for ever.
+        if self._append is None or self._append[0] != place or self._append[1] < size:
+            until = asyncio.get_running_loop().time() + size / SLOWEST_APPEND_BYTES_S
+            self._append = (place, size, until)
+        return True
+
+    def forget_append(self) -> None:
+        """A later one goes another way."""
+        self._append = None
+
+    def append_moves(self) -> bool:
+        """Whether an Append may be on its way still, or in the queue behind a message that may take so long.
+
+        gRPC does not say how much of a message is gone, and takes for written what the kernel has yet to send.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._append is not None and self.connected and now < self._append[2]:
+            return True
         if self._writing is None:
             return False
         since, size = self._writing
-        return asyncio.get_running_loop().time() - since < size / SLOWEST_BYTES_S
+        return now - since < size / SLOWEST_BYTES_S
 
     async def _run(self) -> None:
         while True:
@@ -169,7 +193,7 @@ class PeerStream:
             try:
                 await self._read(call)
             finally:
-                self._outbox = self._writing = None
+                self._outbox = self._writing = self._append = None
                 writer.cancel()
                 # To await the writer could not tell its cancellation from this task's own.
                 await asyncio.wait({writer})

@@ -115,12 +115,15 @@ class Routes:
             assert request is not None, "an Append travels as a request"
             self._appended = (append, sender, request, request.SerializeToString())
         _, _, request, encoded = self._appended
-        if not self._lanes[peer].send_append((append.term, append.prev_index), encoded):
-            self._streams[peer].send(request)
+        place = (append.term, append.prev_index)
+        if self._lanes[peer].send_append(place, encoded):
+            self._streams[peer].forget_append()
+        else:
+            self._streams[peer].send_append(place, request, len(encoded))
 
     def append_moves(self, peer: str) -> bool:
         """Whether a connection to the peer has taken more of an Append since this was asked last."""
-        return self._lanes[peer].append_moves() or self._streams[peer].writes_large()
+        return self._lanes[peer].append_moves() or self._streams[peer].append_moves()
 
     def _send_heartbeat(self, peer: str, message: core_messages.Message) -> None:
         """Over two connections, the lanes where both work; over both streams, too, where one is down or silent."""

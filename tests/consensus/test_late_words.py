@@ -172,10 +172,10 @@ def test_a_late_refusal_that_counts_makes_nobody_begin_anew(monkeypatch, stage):
     what the follower has acknowledged, and a follower with that place in its log keeps what it has."""
     on_append_ack = Replication.on_append_ack
 
-    def careless(self, progress, ack):
+    def careless(self, progress, ack, now):
         if not ack.success:
             progress.in_flight = ack.prev_index
-        on_append_ack(self, progress, ack)
+        on_append_ack(self, progress, ack, now)
 
     monkeypatch.setattr(Replication, "on_append_ack", careless)
     for seed in SEEDS:

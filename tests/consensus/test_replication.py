@@ -375,3 +375,27 @@ def test_what_is_large_gets_the_time_to_be_taken_before_it_is_sent_again(stage, 
     assert cluster.run_while(lambda: len({at for at, _ in sent}) < 2, at_most=6000)
     first, second = sorted({at for at, target in sent if target == sent[0][1]})[:2]
     assert second - first >= host.config.patience(size) > host.config.resend + 1000
+
+
+def test_a_peer_whose_log_is_not_known_is_sent_nothing_heavy(stage):
+    """It may refuse that, and its connections are just coming up: it could travel twice."""
+    cluster = stage()
+    leader = cluster.settle()
+    late, other = cluster.followers()
+    cluster.cut([late], [leader, other])
+    cluster.submit(leader.addr, Command("set", "k", 1, padding=100_000), AckLevel.QUORUM, timeout=1000)
+    cluster.run(500)
+    sent = []
+
+    def note(_source, target, message):
+        if isinstance(message, Append) and target == late.addr:
+            sent.append((message.prev_index, sum(len(entry.effect) for entry in message.entries)))
+        return True
+
+    cluster.filters.append(note)
+    cluster.network.heal()
+    leader.core.peer_connected(late.addr, leader.clock())
+    cluster.run(2000)
+    (heavy,) = [number for number, (_, size) in enumerate(sent) if size > 100_000]
+    assert sent[heavy][0] in [place for place, _ in sent[:heavy]]
+    assert cluster.value(late, "k") == 1

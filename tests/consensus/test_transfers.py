@@ -21,7 +21,8 @@ from django_hacache.consensus.progress import Progress
 from django_hacache.consensus.replication import Replication
 from django_hacache.consensus.requests import RequestTable
 from django_hacache.consensus.state import Installing, NodeState, Role
-from django_hacache.consensus.transfer import QUEUEING_MS, Next, Outgoing, Part, Window
+from django_hacache.consensus.transfer import Next, Outgoing, Part
+from django_hacache.consensus.window import QUEUEING_MS, Window
 from tests.simulation.kv import Command
 
 KEYS = 40
@@ -739,8 +740,8 @@ def count_an_incomplete_replica(monkeypatch):
 def believe_a_late_acknowledgement(monkeypatch):
     on_append_ack = Replication.on_append_ack
 
-    def trusting(self, progress, ack):
-        on_append_ack(self, progress, ack)
+    def trusting(self, progress, ack, now):
+        on_append_ack(self, progress, ack, now)
         progress.installing = ack.installing
 
     monkeypatch.setattr(Replication, "on_append_ack", trusting)

@@ -39,3 +39,12 @@ def test_an_oversize_payload_is_never_buffered():
 def test_an_announced_length_that_nobody_sends_is_an_error():
     with pytest.raises(LinkError, match=str(FRAME_BYTES_MAX + 1)):
         list(FrameReader(LIMIT).feed(HEADER.pack(FRAME_BYTES_MAX + 1)))
+
+
+def test_what_has_begun_is_known_with_its_length():
+    reader = FrameReader(LIMIT)
+    seen = []
+    for byte in frame(bytes(3)):
+        list(reader.feed(bytes([byte])))
+        seen.append(reader.begun)
+    assert seen == [0, 0, 0, 3, 3, 3, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import socket
@@ -277,6 +278,54 @@ def test_a_lane_on_which_nothing_comes_is_given_up():
             await until(lambda: ends.lane.up)
             await until(lambda: ends.events.lost)
             assert ends.events.lost == [PEER.addr]
+
+    run(scenario)
+
+
+def test_in_the_middle_of_a_message_that_would_cost_much_again_a_lane_is_given_longer(monkeypatch):
+    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(lane_module, "SILENCE_S", 0.2)
+
+    async def is_lost(begun):
+        peers = []
+
+        async def greet_and_stall(reader, writer):
+            peers.append(asyncio.current_task())
+            writer.write(frame(Events().greeting().SerializeToString()) + begun)
+            await ended(reader)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+        server = await asyncio.start_server(greet_and_stall, "127.0.0.1", 0)
+        async with server:
+            async with Ends() as ends:
+                ends.lane.announced(server.sockets[0].getsockname()[1])
+                await until(lambda: ends.lane.up)
+                await asyncio.sleep(0.5)
+                lost = bool(ends.events.lost)
+            await asyncio.gather(*peers)
+        return lost
+
+    async def scenario():
+        size = lane_module.COSTLY_BYTES
+        assert not await is_lost(frame(bytes(size))[:-1])
+        assert await is_lost(frame(bytes(size - 1))[:-1])
+
+    run(scenario)
+
+
+def test_a_peer_that_says_that_it_is_there_gets_its_lane_at_once(monkeypatch):
+    """However long the next try was put off while it was not."""
+    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 1000.0)
+
+    async def scenario():
+        async with Ends() as ends:
+            ends.lane.announced(free_port())
+            await until(lambda: not ends.lane._is_there.is_set())
+            await asyncio.sleep(0.1)  # nobody listens there
+            assert not ends.lane.up
+            await ends.up()
 
     run(scenario)
 

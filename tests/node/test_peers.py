@@ -11,6 +11,7 @@ import pytest
 
 from django_hacache.conf import TLS, Host
 from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.outbox import Outbox
 from django_hacache.node.peers import PeerStream
 from django_hacache.node.service import Service, start_server
 from django_hacache.wire import cache_pb2 as pb
@@ -145,3 +146,26 @@ def test_a_tls_file_that_cannot_be_read_is_told_of_once(caplog, tmp_path):
 
     asyncio.run(scenario())
     assert [str(missing) in message for message in caplog.messages] == [True]
+
+
+def test_an_append_that_a_slow_link_may_still_be_at_is_on_its_way():
+    """What gRPC has taken the kernel may have yet to send. But nothing is on its way for ever."""
+
+    async def scenario():
+        config = config_of(free_port())
+        stream = PeerStream(config, config.hosts[0], config.hosts[0], Events("peer"), random.Random(1))
+        request, place = pb.CacheRequest(append=pb.Append()), (1, 7)
+        assert not stream.send_append(place, request, 10_000_000)
+        assert not stream.append_moves()
+        stream._outbox = Outbox(pb.CacheRequest, limit=1000, bundles=True)
+        # The first one asks where the logs meet, at the same place.
+        for size in (0, 10_000_000):
+            assert stream.send_append(place, request, size)
+        assert stream.append_moves()
+        until = stream._append
+        assert stream.send_append(place, request, 10_000_000)
+        assert stream._append == until
+        stream.forget_append()
+        assert not stream.append_moves()
+
+    asyncio.run(scenario())
