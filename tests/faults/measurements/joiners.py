@@ -19,6 +19,8 @@ MBIT = 125_000  # bytes a second
 FACTOR, SECONDS = 1.5, 5.0
 # What the leader's file may grow by meanwhile, however long it takes: twice its log.
 GROWTH = 32 * MIB
+LOG_BYTES = 16 * MIB
+TURN_BYTES = 64 << 10
 WRITTEN_SHARE = 4
 MOST_WRITES = 300  # a second, of each of the two hosts that write
 WARM_UP_S = 10
@@ -33,6 +35,7 @@ def joining(mbit: int, state_bytes: int) -> Measure:
         joiner, other = cluster.others(leader)
         lose_everything(joiner)
         other.worker.store("state", count, VALUE_BYTES)
+        drop_from_the_log(other)
         size = count * VALUE_BYTES
         bound = size / (mbit * MBIT) * FACTOR + SECONDS
         each = mbit * MBIT / WRITTEN_SHARE / 2
@@ -58,6 +61,12 @@ def joining(mbit: int, state_bytes: int) -> Measure:
         ]
 
     return measure
+
+
+def drop_from_the_log(host: Host) -> None:
+    """Write one entry again and again, until the log holds nothing of what was written before."""
+    for number in range(2 * LOG_BYTES // TURN_BYTES):
+        host.worker.set("turn", f"{number:>{TURN_BYTES}}")
 
 
 def file_bytes(host: Host) -> int:
