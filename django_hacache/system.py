@@ -62,6 +62,16 @@ monotonic: Callable[[], float] = (
 """What time.monotonic() tells. Libraries that freeze time for tests replace that one: a deadline would never come."""
 
 
+def address_space() -> str:
+    """The sentence for a process that was refused address space: what bounds it."""
+    import resource  # noqa: PLC0415 - Windows has none, and never comes here
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return "The system has refused it (vm.overcommit_memory)"
+    return f"This process may have {limit} (RLIMIT_AS, `ulimit -v`)"
+
+
 @cache
 def boot_id() -> bytes:
     """The kernel's random name (16 bytes) of the current boot: boot-time instants of another are void."""

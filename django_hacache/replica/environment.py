@@ -21,7 +21,7 @@ from django_hacache.replica.directory import PRIVATE_FILE
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, ensure_pair, pair_at
 from django_hacache.replica.soundness import damage
-from django_hacache.system import allocate, monotonic
+from django_hacache.system import address_space, allocate, monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,15 +59,6 @@ def _of_this_package(error: OSError) -> bool:
         trace = trace.tb_next
     where = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
     return where.startswith("django_hacache.replica.") or where == "django_hacache.system"
-
-
-def _address_space() -> str:
-    import resource  # noqa: PLC0415 - Windows has none, and never comes here
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return "The system has refused it (vm.overcommit_memory)"
-    return f"This process may have {limit} (RLIMIT_AS, `ulimit -v`)"
 
 
 class FixedDatabases(NamedTuple):
@@ -243,7 +234,7 @@ class Environment:
         if isinstance(error, lmdb.MemoryError):
             return ReplicaError(
                 f"the replica {self.path} cannot be mapped: that takes {self._map_bytes} bytes of address space, "
-                f"and of memory what is in use. {_address_space()}; expected more, or a smaller SIZE_LIMIT"
+                f"and of memory what is in use. {address_space()}; expected more, or a smaller SIZE_LIMIT"
             )
         if isinstance(error, lmdb.MapFullError):
             return ReplicaFull(f"the replica in {self.directory} has reached its map size: {error}")
