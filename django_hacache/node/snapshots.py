@@ -46,7 +46,7 @@ PROGRESS_EVERY_S = 2.0
 LOOK_S = 0.05
 # How much longer the loop is left to others than a transfer has taken it. Measured: it moves 100 MB/s and more all the
 # same, and beside it the slowest writes take about twice their time.
-RESTS = 4
+RESTS = 3
 SHORTEST_REST_S = 0.002
 # After a transfer that broke off: what broke it rarely passes at once.
 PAUSE_S = 0.5
@@ -180,7 +180,8 @@ class SnapshotSender:
                 await running.wait()
                 pace.begin()
             elif following is Next.ASK:
-                await self._put(running, pb.SnapshotChunk(number=outgoing.asked(now_ms())))
+                question = pb.SnapshotChunk(number=outgoing.asked(now_ms()))
+                await self._put(running, pb.CacheRequest(snapshot_chunk=question))
             else:
                 await self._send_part(running, pace)
             if time.monotonic() - shown >= PROGRESS_EVERY_S:
@@ -198,15 +199,15 @@ class SnapshotSender:
         assert outgoing.position is not None, "what to read is known once the peer has answered"
         limit = min(max(outgoing.window_bytes // 2, LEAST_PART_BYTES), PART_BYTES)
         read = self._read(outgoing.position, moved, limit)
-        for chunk, size in _chunks_of(read, limit):
+        for request, size in _requests_with(read, limit):
             while not outgoing.has_room():
                 await running.wait()
                 pace.begin()
                 if outgoing.next(now_ms()) is Next.END:
                     return
-            chunk.number = outgoing.sent(size, now_ms())
-            chunk.total_items = moved.total_entries
-            await self._put(running, chunk)
+            request.snapshot_chunk.number = outgoing.sent(size, now_ms())
+            request.snapshot_chunk.total_items = moved.total_entries
+            await self._put(running, request)
             moved.bytes += size
             pace.stop()
             await pace.rest()
@@ -227,9 +228,9 @@ class SnapshotSender:
             table = self._table
             return parts.read(reading, index, after, table.items, table.floor, limit)
 
-    async def _put(self, running: Running, chunk: pb.SnapshotChunk) -> None:
+    async def _put(self, running: Running, request: pb.CacheRequest) -> None:
+        chunk = request.snapshot_chunk
         chunk.term, chunk.transfer = running.term, running.name
-        request = pb.CacheRequest(snapshot_chunk=chunk)
         while not self._send(running.peer, request):
             # The queue of the stream is full, or there is no stream for the moment.
             await running.wait()
@@ -265,28 +266,24 @@ class Pace:
         self._owed = max(self._owed - (self._began - self._stopped), 0.0)
 
 
-def _chunks_of(read: parts.Read, limit: int) -> Iterator[tuple[pb.SnapshotChunk, int]]:
+def _requests_with(read: parts.Read, limit: int) -> Iterator[tuple[pb.CacheRequest, int]]:
     """The messages for a part, each with the bytes in it: one, or as many as a large value takes."""
     part, large = read.part, b""
     if len(read.items) == 1 and len(read.items[0].value) > 2 * limit:
         large = read.items[0].value
     for offset in range(0, len(large) or 1, limit):
-        chunk = pb.SnapshotChunk(
-            index=part.index,
-            after=part.after,
-            upto=part.upto,
-            done=part.last,
-            floor=part.floor,
-            items=read.items if not large else (),
-            requests=read.requests,
-            offset=offset,
-            more=offset + limit < len(large),
-        )
+        # Filled in its place: a chunk that is put into a request is copied, and its values with it.
+        request = pb.CacheRequest()
+        chunk = request.snapshot_chunk
+        chunk.index, chunk.after, chunk.upto = part.index, part.after, part.upto
+        chunk.done, chunk.floor = part.last, part.floor
+        chunk.offset, chunk.more = offset, offset + limit < len(large)
+        chunk.requests.extend(read.requests)
         if large:
             piece = large[offset : offset + limit]
             read.items[0].value = piece
-            chunk.items.append(read.items[0])
-        yield chunk, len(piece) if large else read.size
+        chunk.items.extend(read.items)
+        yield request, len(piece) if large else read.size
 
 
 def _installing_of(ack: pb.SnapshotAck) -> Installing | None:
