@@ -261,11 +261,17 @@ class Core(Campaigner):
             self._submissions.connection_lost(now)
         self._unsettled = now
 
-    def entries_move(self, peer: str, now: int) -> None:
-        """`peer` has taken a part of a snapshot: slow is not stuck."""
-        progress = self._replication.progress.get(peer)
-        if progress is not None:
-            progress.moved_at = now
+    def part_answered(self, sender: Sender, now: int) -> bool:
+        """A peer has answered a part of a snapshot, or a question: slow is not stuck.
+
+        False where its word says nothing of the replica that the transfer is for: that one is gone, and a host that
+        has begun with nothing since would seem to lack nothing.
+        """
+        progress = self._replication.progress_of(sender)
+        if progress is None:
+            return False
+        progress.moved_at = now
+        return True
 
     def append_moves(self, peer: str, now: int) -> None:
         """The connection to `peer` has taken more of the Append in flight: slow is not lost."""

@@ -372,7 +372,7 @@ class Node:
             case "status_ack":
                 self.report_view.answered(addr, ack.status_ack)
             case "snapshot_ack":
-                self._part_taken(addr, ack.snapshot_ack)
+                self._part_answered(ack.sender, ack.snapshot_ack)
             case _:
                 self._to_core(ack.sender, codec.from_ack(ack))
 
@@ -426,7 +426,7 @@ class Node:
                 ack = self._receiver.on_chunk(sender, request.snapshot_chunk)
                 self._routes.send_ack(addr, pb.Ack(snapshot_ack=ack))
             case "snapshot_ack":
-                self._part_taken(addr, request.snapshot_ack)
+                self._part_answered(request.sender, request.snapshot_ack)
             case "status":
                 self._routes.send_ack(addr, pb.Ack(status_ack=self.report_view.local()))
             case _:
@@ -450,9 +450,9 @@ class Node:
         self.core.transfer_ended(peer, now_ms(), complete=complete)
         self._kick()
 
-    def _part_taken(self, peer: str, ack: pb.SnapshotAck) -> None:
-        self._snapshots.on_ack(peer, ack)
-        self.core.entries_move(peer, now_ms())
+    def _part_answered(self, sender: pb.Sender, ack: pb.SnapshotAck) -> None:
+        if self.core.part_answered(codec.sender_from_wire(sender), now_ms()):
+            self._snapshots.on_ack(sender.addr, ack)
 
     @property
     def installing(self) -> Installing | None:

@@ -34,6 +34,7 @@ PLANS = {
         "log_bytes": 3000,
         "pauses": True,
     },
+    late_words.a_host_that_lost_half_a_replica_is_asked_how_far_it_is: {"log_bytes": 3000},
 }
 SEEDS = range(3)
 by_name = pytest.mark.parametrize("script", PLANS, ids=lambda script: script.__name__)
@@ -144,6 +145,10 @@ def campaign_with_half_a_replica(monkeypatch):
     monkeypatch.setattr(Core, "_tick_follower", careless)
 
 
+def take_any_word_about_a_replica(monkeypatch):
+    monkeypatch.setattr(Core, "part_answered", lambda self, sender, now: True)
+
+
 BUGS = [
     (admit_who_is_level_once_a_majority_has_answered, late_words.a_vote_outlives_its_voter),
     (deal_with_whoever_speaks, late_words.an_acknowledgement_outlives_its_host),
@@ -155,6 +160,7 @@ BUGS = [
     (join_another_generation_beside_a_live_leader, late_words.a_generation_that_is_gone_speaks_late),
     (form_a_generation_without_waiting, late_words.a_majority_is_lost_beside_a_leader_that_reads),
     (campaign_with_half_a_replica, late_words.a_leader_is_lost_while_a_follower_has_half_a_replica),
+    (take_any_word_about_a_replica, late_words.a_host_that_lost_half_a_replica_is_asked_how_far_it_is),
 ]
 
 

@@ -229,5 +229,5 @@ def test_an_append_that_was_lost_is_sent_again_while_parts_of_a_snapshot_move(st
     cluster.put(leader, "k", 1, timeout=60_000)
     for _ in range(30):
         cluster.run(100)
-        leader.core.entries_move(other.addr, leader.clock())
+        leader.core.part_answered(other.core.sender(), leader.clock())
     assert sent.count(other.addr) > 1

@@ -488,14 +488,12 @@ class Host:
         if self.core is None:
             return
         source = self.cluster.hosts[sender.addr]
-        self.cluster.deliver(
-            self.addr, source.addr, source.part_taken, transfer, number, self.core.hard.installing, not taken
-        )
+        word = (self.core.sender(), number, self.core.hard.installing, not taken)
+        self.cluster.deliver(self.addr, source.addr, source.part_answered, transfer, *word)
 
-    def part_taken(
-        self, transfer: Transfer, number: int, installing: Installing | None, refused: bool
+    def part_answered(
+        self, transfer: Transfer, sender: Sender, number: int, installing: Installing | None, refused: bool
     ) -> None:
-        if self._leads_it(transfer):
+        if self._leads_it(transfer) and self.core.part_answered(sender, self.clock()):
             transfer.outgoing.acknowledged(number, installing, self.clock(), refused=refused)
-            self.core.entries_move(transfer.target, self.clock())
             self._go_on(transfer)
