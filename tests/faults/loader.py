@@ -9,7 +9,6 @@ import json
 import random
 import sys
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 import django
@@ -35,7 +34,7 @@ class Told:
     """What a loader tells: `errors` by their names and first words, `wrong`: values of another key."""
 
     seconds: list[Second]
-    errors: Counter[str] = field(default_factory=Counter)
+    errors: dict[str, int] = field(default_factory=dict)  # no Counter: asdict() would count its items
     wrong: int = 0
     slowest_s: float = 0.0
 
@@ -74,7 +73,8 @@ class Loader:
             self._cache.set(key, self._data[:size], random.Random(f"ttl of {key}").choice(TTLS))
         except Exception as error:  # noqa: BLE001 - whether it was a clear one is judged by who asked
             second.failed += 1
-            self.told.errors[f"{type(error).__name__}: {str(error)[:40]}"] += 1
+            what = f"{type(error).__name__}: {str(error)[:40]}"
+            self.told.errors[what] = self.told.errors.get(what, 0) + 1
         else:
             second.stored += 1
         self.told.slowest_s = max(self.told.slowest_s, time.monotonic() - begin)
