@@ -125,8 +125,8 @@ class Submissions:
         return False
 
     def on_forward(self, sender: str, forward: Forward, now: int) -> None:
-        """Take a change that another node forwarded; only the leader does."""
-        if not self._leads():
+        """Take a change that another node forwarded; only the leader does, and one that is about to accept."""
+        if not self._will_accept():
             self._reply(
                 sender, ForwardReply(forward.req_id, refusal=Refusal.NOT_LEADER, command=forward.command)
             )
@@ -134,7 +134,7 @@ class Submissions:
         deadline = now + (forward.timeout or self._config.resend)
         submission = Submission(forward.req_id, forward.command, forward.level, deadline, origin=sender)
         submission.since = forward.since
-        if forward.since and self._may_be_forgotten(submission):
+        if forward.since and self._leads() and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
             return
         self.submit(submission, now)
@@ -151,12 +151,16 @@ class Submissions:
         accepts = self.accepts_from
         return self._state.role is Role.LEADER and accepts is not None and self._state.applied >= accepts
 
+    def _will_accept(self) -> bool:
+        """Whether this node leads and accepts what comes, now or once its first entry is applied."""
+        return self._state.role is Role.LEADER and self.accepts_from is not None
+
     def _advance(self, submission: Submission, now: int) -> None:
         """Order it here or send it to the leader, whichever is possible now."""
         if self._leads():
             self._first_sent(submission)
             self._order_or_hold(submission, now)
-        elif submission.origin is not None:
+        elif submission.origin is not None and not self._will_accept():
             self._refuse(submission, Refusal.NOT_LEADER)
         elif self._state.role is Role.FOLLOWER and self._state.leader is not None:
             self._first_sent(submission)
@@ -176,7 +180,9 @@ class Submissions:
             submission.since = max(self._state.commit, self._state.heard_commit, 1)
 
     def _order_or_hold(self, submission: Submission, now: int) -> None:
-        if submission.maybe and self._may_be_forgotten(submission):
+        # What another node forwarded may be in the order since it came, if it had to wait for the first entry.
+        sent_before = submission.maybe or submission.origin is not None
+        if sent_before and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
         elif (not self._held and self._fits(submission)) or self._table.find(submission.req_id) is not None:
             self._order(submission, now)

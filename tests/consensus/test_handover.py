@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache.consensus.messages import LeaderReq, LeaderSwitch
+from django_hacache.consensus.messages import AppendAck, LeaderReq, LeaderSwitch
 
 
 def test_a_frozen_host_is_not_the_one_that_takes_over(stage):
@@ -43,6 +43,31 @@ def test_a_successor_is_told_again_where_the_news_gets_lost(stage, lost):
     assert operation.ended.refusal is None
     assert cluster.leader().core.hard.term == term + 1
     assert len({message.vote_host for message in told}) == 1
+
+
+def test_what_comes_before_a_new_leader_accepts_is_ordered_the_moment_it_does(stage):
+    """It is not sent back, to come again a heartbeat later."""
+    cluster = stage()
+    old = cluster.settle()
+    term = old.core.hard.term
+    accepted = []
+
+    def slowly(source, target, message):
+        if not isinstance(message, AppendAck) or message.term == term:
+            return True
+        receiver = cluster.hosts[target]
+        accepted.append(cluster.now)
+        cluster.after(20, receiver.arrive, receiver.receive, cluster.hosts[source].core.sender(), message)
+        return False
+
+    cluster.filters.append(slowly)
+    assert old.hand_over()
+    operations = [cluster.put(host, "k", 1) for host in cluster.hosts.values()]
+    assert cluster.run_while(lambda: not accepted, at_most=1000)
+    assert cluster.run_while(
+        lambda: any(each.ended is None for each in operations), at_most=cluster.plan.heartbeat
+    )
+    assert [each.ended.refusal for each in operations] == [None] * 3
 
 
 def test_changes_that_wait_for_a_handover_do_not_keep_the_processor_busy(stage):
