@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from django_hacache.link.asynchronous import AsyncNodeClient
     from django_hacache.link.blocking import NodeClient
+    from django_hacache.replica.control import ControlPage
 
 T = TypeVar("T")
 
@@ -166,7 +167,9 @@ class ClusterSite:
             from django_hacache.link.blocking import NodeClient  # noqa: PLC0415 - see the module's docstring
 
             # Two threads may both come here: then the connections of one are closed after its first request.
-            client = self._client = NodeClient(self._directory / SOCKET_NAME, self._node_is_gone)
+            client = self._client = NodeClient(
+                self._directory / SOCKET_NAME, self._node_is_gone, self._node_alive_at
+            )
         return client
 
     def async_client(self) -> AsyncNodeClient:
@@ -184,22 +187,30 @@ class ClusterSite:
             # async_to_sync and asyncio.run bring a new loop each time; their ends are noticed here.
             for ended in [known for known in self._of_loop if known.is_closed()]:
                 self._of_loop.pop(ended).abandon()
-            client = self._of_loop[loop] = AsyncNodeClient(self._directory / SOCKET_NAME, self._node_is_gone)
+            client = self._of_loop[loop] = AsyncNodeClient(
+                self._directory / SOCKET_NAME, self._node_is_gone, self._node_alive_at
+            )
             return client
 
-    def _writable_until(self) -> int:
+    def _page(self) -> ControlPage | None:
         page = self.reader.control
-        if page is None:
-            return 0
-        if page.stale():
+        if page is not None and page.stale():
             # The directory was wiped: the next look finds the page of the node that serves it now.
             self.reader.forget()
-            return 0
-        return page.writable_until_ns if page.writable() else 0
+            return None
+        return page
+
+    def _writable_until(self) -> int:
+        page = self._page()
+        return page.writable_until_ns if page is not None and page.writable() else 0
 
     def _node_is_gone(self) -> bool:
-        page = self.reader.control
-        return page is not None and page.abandoned()
+        page = self._page()
+        return page is not None and not page.expected()
+
+    def _node_alive_at(self) -> int:
+        page = self._page()
+        return page.alive_at_ns if page is not None else 0
 
     def applied_index(self) -> int:
         """The log index that this host had applied a moment ago, at least 1."""

@@ -18,6 +18,7 @@ from django_hacache.link.blocking import NOBODY, PAUSE_MAX_S, PAUSE_MIN_S
 from django_hacache.link.connection import RECEIVE_BYTES
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
 from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
+from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
@@ -32,15 +33,15 @@ IN_FLIGHT_MAX = 4096
 class AsyncNodeClient:
     """A connection to the node of this host, made when it is first needed. For one event loop."""
 
-    __slots__ = ("_address", "_connection", "_gone")
+    __slots__ = ("_address", "_alive_at", "_connection", "_gone")
 
-    def __init__(self, path: Path, gone: Callable[[], bool] = lambda: False) -> None:
-        """Take the path of the node's socket. Raises ConfigurationError where it is too long.
-
-        gone: asked where nobody listens there; whether nobody is to be expected until the deadline.
-        """
+    def __init__(
+        self, path: Path, gone: Callable[[], bool] = lambda: False, alive_at: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Take the path of the node's socket, and what NodeClient takes. Raises as that does."""
         self._address = socket_address(path)
         self._gone = gone
+        self._alive_at = alive_at
         self._connection: _Connection | None = None
 
     async def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
@@ -74,7 +75,8 @@ class AsyncNodeClient:
                 remaining = deadline - monotonic()
                 # That the time is over says less than what went wrong before.
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
-                if remaining <= 0 or (isinstance(error, NOBODY) and self._gone()):
+                useless = isinstance(error, Hung) or (isinstance(error, NOBODY) and self._gone())
+                if remaining <= 0 or useless:
                     where = f"The node at {self._address}"
                     if sent:
                         raise OutcomeUnknown(f"{where} did not answer in time ({cause}).") from cause
@@ -98,11 +100,11 @@ class AsyncNodeClient:
 
     def _connected(self) -> _Connection:
         connection = self._connection
-        if connection is None or connection.lost:
-            connection = self._connection = _Connection(self._address)
+        if connection is None or connection.lost or connection.takes_no_more:
+            connection = self._connection = _Connection(self._address, self._alive_at)
         elif len(connection.in_flight) >= IN_FLIGHT_MAX:
             connection.lose(ConnectionResetError(f"{IN_FLIGHT_MAX} requests have no answer."))
-            connection = self._connection = _Connection(self._address)
+            connection = self._connection = _Connection(self._address, self._alive_at)
         return connection
 
 
@@ -115,15 +117,29 @@ class _InFlight:
 
 
 class _Connection:
-    __slots__ = ("_frames", "_loop", "_sending", "in_flight", "lost", "socket")
+    __slots__ = (
+        "_frames",
+        "_look",
+        "_loop",
+        "_sending",
+        "_watch",
+        "in_flight",
+        "lost",
+        "socket",
+        "takes_no_more",
+    )
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, alive_at: Callable[[], int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(FRAME_BYTES_MAX)
         self._sending = asyncio.Lock()
+        self._watch = Watch(alive_at)
+        self._look: asyncio.TimerHandle | None = None
         # A request that was given up stays here until its answer comes: see _answer().
         self.in_flight: dict[str, _InFlight] = {}
         self.lost = False
+        # The node stops: it answers what it has, and nothing that would come now.
+        self.takes_no_more = False
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.setblocking(False)
         try:
@@ -141,8 +157,14 @@ class _Connection:
                 raise ConnectionResetError("The connection was lost.")
             answer: asyncio.Future[pb.Ack] = self._loop.create_future()
             self.in_flight[req_id] = _InFlight(answer, len(data))
+            if self._look is None:
+                self._look = self._loop.call_later(LOOK_S, self._looks)
             try:
                 await self._send_all(data)
+            except BrokenPipeError:
+                self.takes_no_more = True
+                self.in_flight.pop(req_id, None)
+                raise
             except BaseException as error:
                 # Half a frame may be out: nothing can follow it. The connection may be lost already, and the
                 # request be gone with it.
@@ -163,10 +185,22 @@ class _Connection:
         if count < len(data):
             await self._loop.sock_sendall(self.socket, memoryview(data)[count:])
 
+    def _looks(self) -> None:
+        """While answers are due, and for one look beyond."""
+        self._look = None
+        if not self.in_flight:
+            return
+        if self._watch.hung():
+            self.lose(Hung())
+        else:
+            self._look = self._loop.call_later(LOOK_S, self._looks)
+
     def lose(self, error: OSError) -> None:
         if self.lost:
             return
         self.lost = True
+        if self._look is not None:
+            self._look.cancel()
         self._loop.remove_reader(self.socket)
         self.socket.close()
         waiting, self.in_flight = self.in_flight, {}

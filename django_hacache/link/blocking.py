@@ -12,6 +12,7 @@ from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknow
 from django_hacache.link.address import socket_address
 from django_hacache.link.connection import Connection, Lost
 from django_hacache.link.matching import answers, certain, req_id_of_request
+from django_hacache.link.watch import Hung
 from django_hacache.system import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
@@ -37,15 +38,19 @@ class NodeClient:
     request and its answer: no other thread or greenlet, no signal handler, no request that was given up.
     """
 
-    __slots__ = ("_address", "_gone", "_idle")
+    __slots__ = ("_address", "_alive_at", "_gone", "_idle")
 
-    def __init__(self, path: Path, gone: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, path: Path, gone: Callable[[], bool] = lambda: False, alive_at: Callable[[], int] = lambda: 0
+    ) -> None:
         """Take the path of the node's socket. Raises ConfigurationError where it is too long.
 
         gone: asked where nobody listens there; whether nobody is to be expected until the deadline.
+        alive_at: asked where no answer comes; when the node showed its last sign of life, see Watch.
         """
         self._address = socket_address(path)
         self._gone = gone
+        self._alive_at = alive_at
         self._idle: list[Connection] = []
 
     def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
@@ -59,7 +64,7 @@ class NodeClient:
         where it may have forgotten since then what became of the first.
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
         answer came, or the answer to a later one is that it did not happen: at the deadline, or as soon as the node is
-        gone. Whatever else arrives meanwhile, as a
+        gone, or found to hang. Whatever else arrives meanwhile, as a
         time limit does, is raised as it is.
         """
         payload = request.SerializeToString()
@@ -87,7 +92,8 @@ class NodeClient:
                 # That the time is over says less than what went wrong before.
                 error = lost.__cause__
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
-                if remaining <= 0 or (isinstance(error, NOBODY) and self._gone()):
+                useless = isinstance(error, Hung) or (isinstance(error, NOBODY) and self._gone())
+                if remaining <= 0 or useless:
                     raise _given_up(self._address, cause, sent=sent) from cause
             except BaseException:
                 if connection is not None:
@@ -121,7 +127,7 @@ class NodeClient:
                 self.close()
             else:
                 return connection
-        connection = Connection(self._address)
+        connection = Connection(self._address, self._alive_at)
         connection.send(payload, deadline)
         return connection
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
 from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
+from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system import monotonic
 
 if TYPE_CHECKING:
@@ -35,10 +36,14 @@ class Lost(Exception):
 class Connection:
     """Connects at once. Whoever has it makes one exchange at a time, and closes it where that did not end well."""
 
-    __slots__ = ("_buffer", "_descriptor", "_socket", "_view", "_wait_readable", "selects_by")
+    __slots__ = ("_buffer", "_descriptor", "_socket", "_view", "_wait_readable", "_watch", "selects_by")
 
-    def __init__(self, address: str) -> None:
-        """Raises Lost where nobody listens on the Unix socket `address`, or too many are waiting there."""
+    def __init__(self, address: str, alive_at: Callable[[], int]) -> None:
+        """Raises Lost where nobody listens on the Unix socket `address`, or too many are waiting there.
+
+        alive_at: as Watch has it. Where the node hangs, what waits for it raises Lost before the deadline.
+        """
+        self._watch = Watch(alive_at)
         self._socket = _connected(address)
         self._descriptor = self._socket.fileno()
         self._buffer = bytearray(RECEIVE_BYTES)
@@ -54,7 +59,7 @@ class Connection:
         for part in (frame(payload),) if small else (HEADER.pack(len(payload)), payload):
             count = self._send_some(part)
             while count < len(part):
-                _wait(_waits_for(self._descriptor, writable=True), deadline)
+                _wait(_waits_for(self._descriptor, writable=True), deadline, self._watch)
                 part = memoryview(part)[count:]  # noqa: PLW2901 - what is left of it
                 count = self._send_some(part)
 
@@ -71,7 +76,7 @@ class Connection:
 
     def receive(self, deadline: float) -> bytes:
         """Return the payload of the one frame that the node sends. Raises Lost."""
-        _wait(self._wait_readable, deadline)
+        _wait(self._wait_readable, deadline, self._watch)
         view = self._view
         received = self._receive_some(view)
         while received < HEADER_BYTES:
@@ -88,7 +93,7 @@ class Connection:
         return bytes(view[HEADER_BYTES:end])
 
     def _receive_more(self, view: memoryview, deadline: float) -> int:
-        _wait(self._wait_readable, deadline)
+        _wait(self._wait_readable, deadline, self._watch)
         return self._receive_some(view)
 
     def _receive_some(self, view: memoryview) -> int:
@@ -145,11 +150,16 @@ def _length_in(header: bytearray) -> int:
         raise Lost from error
 
 
-def _wait(wait: Callable[[int], object], deadline: float) -> None:
-    remaining = deadline - monotonic()
-    # Whole milliseconds: a fraction takes poll a microsecond to round.
-    if remaining <= 0 or not wait(int(remaining * 1000) + 1):
-        raise Lost from TimeoutError("timed out")
+def _wait(wait: Callable[[int], object], deadline: float, watch: Watch) -> None:
+    while True:
+        remaining = deadline - monotonic()
+        if remaining <= 0:
+            raise Lost from TimeoutError("timed out")
+        # Whole milliseconds: a fraction takes poll a microsecond to round.
+        if wait(int(min(remaining, LOOK_S) * 1000) + 1):
+            return
+        if watch.hung():
+            raise Lost from Hung()
 
 
 def _waits_for(descriptor: int, *, writable: bool) -> Callable[[int], object]:

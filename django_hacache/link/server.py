@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -59,6 +60,8 @@ class LinkServer:
         self._max_request_bytes = min(max_request_bytes, FRAME_BYTES_MAX)
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._left = asyncio.Event()
+        self._finishing = False
         self._inode = 0
 
     async def start(self) -> None:
@@ -74,7 +77,9 @@ class LinkServer:
             self._path.chmod(0o600)
             self._inode = self._path.stat().st_ino
             self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: _Connection(self._handle, self._complain, self._max_request_bytes, self._connections),
+                lambda: _Connection(
+                    self._handle, self._complain, self._max_request_bytes, self._made, self._lost
+                ),
                 sock=listener,
                 backlog=BACKLOG,
             )
@@ -93,19 +98,45 @@ class LinkServer:
         except OSError:
             return False  # that it cannot be looked at says nothing of it
 
-    async def close(self) -> None:
-        """Stop listening, end all connections and remove the socket file."""
+    async def close(self, *, patience_s: float = 0.0) -> None:
+        """Stop listening, end all connections and remove the socket file.
+
+        What was sent before is answered first, for at most `patience_s`. Nothing is read that is sent from now on: the
+        worker's system call fails, and so it knows that nobody has seen the request.
+        """
         if self._server is None:
             return
         own, self._inode = self._inode, 0
         if self._path.exists() and self._path.stat().st_ino == own:
             self._path.unlink()
+        if patience_s:
+            self._finishing = True
+            await asyncio.sleep(0)  # those who have connected already are let in
         self._server.close()
+        if patience_s:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_answered(), patience_s)
         for connection in tuple(self._connections):
             # Not close(): that would wait for a worker that does not read its answers.
             connection.abort()
         await self._server.wait_closed()
         self._server = None
+
+    async def _all_answered(self) -> None:
+        for connection in tuple(self._connections):
+            connection.finish()
+        while self._connections:
+            self._left.clear()
+            await self._left.wait()
+
+    def _made(self, connection: _Connection) -> None:
+        self._connections.add(connection)
+        if self._finishing:
+            connection.finish()
+
+    def _lost(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+        self._left.set()
 
     def _remove_stale_file(self) -> None:
         try:
@@ -133,15 +164,19 @@ class _Connection(asyncio.Protocol):
         handle: Handler,
         complain: Complain,
         max_request_bytes: int,
-        connections: set[_Connection],
+        made: Callable[[_Connection], None],
+        lost: Callable[[_Connection], None],
     ) -> None:
         self._handle = handle
         self._complain = complain
         self._frames = FrameReader(max_request_bytes)
         self._max_request_bytes = max_request_bytes
-        self._connections = connections
+        self._made = made
+        self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._reply_callable = self.reply
+        self._unanswered = 0
+        self._finishing = self._read_all = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         uid = peer_uid(transport.get_extra_info("socket"))
@@ -150,17 +185,18 @@ class _Connection(asyncio.Protocol):
             transport.abort()
             return
         self._transport = transport
-        self._connections.add(self)
+        self._made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._transport = None
-        self._connections.discard(self)
+        self._lost(self)
 
     def data_received(self, data: bytes) -> None:
         try:
             for payload in self._frames.feed(data):
                 if self._transport is None:
                     return
+                self._unanswered += 1
                 if isinstance(payload, Oversize):
                     self.reply(too_large(payload, self._max_request_bytes))
                 else:
@@ -169,10 +205,32 @@ class _Connection(asyncio.Protocol):
             self._complain("bytes", f"A worker sent bytes that are no request and was disconnected: {error}")
             self.abort()
 
-    def reply(self, ack: pb.Ack | None) -> None:
-        transport = self._transport
-        if transport is None or ack is None:
+    def finish(self) -> None:
+        """Read what was sent before this moment, answer it and close."""
+        if self._transport is None:
             return
+        self._finishing = True
+        # A second descriptor of the same socket: event loops do not let theirs be shut down for reading.
+        descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+        with socket.socket(fileno=descriptor) as same:
+            same.shutdown(socket.SHUT_RD)
+
+    def eof_received(self) -> bool:
+        """Keep a connection that is to be finished for the answers that are due."""
+        self._read_all = self._finishing
+        return self._finishing and self._unanswered > 0
+
+    def reply(self, ack: pb.Ack | None) -> None:
+        self._unanswered -= 1
+        transport = self._transport
+        if transport is None:
+            return
+        if ack is not None:
+            self._write(transport, ack)
+        if self._read_all and not self._unanswered:
+            transport.close()
+
+    def _write(self, transport: asyncio.Transport, ack: pb.Ack) -> None:
         if transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
             self._complain("unread", "A worker does not read its answers and was disconnected.")
             self.abort()

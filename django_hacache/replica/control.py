@@ -21,12 +21,20 @@ FILE_NAME = "control"
 PAGE_BYTES = 4096
 MAGIC = int.from_bytes(b"hacache1", "little")
 
-_MAGIC, _BOOT_LOW, _BOOT_HIGH, _EPOCH, _DEADLINE, _WRITABLE_UNTIL, _APPLIED, _STOPPED_AT = range(8)
+(
+    _MAGIC,
+    _BOOT_LOW,
+    _BOOT_HIGH,
+    _EPOCH,
+    _DEADLINE,
+    _WRITABLE_UNTIL,
+    _APPLIED,
+    _EXPECTED_UNTIL,
+    _ALIVE_AT,
+) = range(9)
 
-# How long a node that was stopped may take to be started again, and one that ended without a word (ns). Past that
-# nobody who finds its socket closed waits for it.
-RESTART_NS = 5_000_000_000
-RECOVERY_NS = 1_000_000_000
+# How long a node may take from here until its socket is open (ns).
+START_NS = 5_000_000_000
 
 
 class ControlPage:
@@ -62,7 +70,8 @@ class ControlPage:
             raise ReplicaError(f"cannot create the control page {path}: {error.strerror}") from error
         words = page._words
         page.revoke()
-        words[_WRITABLE_UNTIL] = words[_STOPPED_AT] = 0
+        words[_WRITABLE_UNTIL] = words[_ALIVE_AT] = 0
+        words[_EXPECTED_UNTIL] = boottime_ns() + START_NS
         words[_BOOT_LOW], words[_BOOT_HIGH] = _words_of(boot or boot_id())
         words[_MAGIC] = MAGIC
         return page
@@ -152,20 +161,27 @@ class ControlPage:
         """Whether the node knew a live leader a moment ago: otherwise a write need not be tried."""
         return self._words[_WRITABLE_UNTIL] > boottime_ns()
 
-    def note_stopped(self) -> None:
-        """Note that the node stops because it was told to: most are started again."""
+    def note_serving(self) -> None:
+        """Note that the socket is open: where it is found closed, this node has ended without a word."""
+        self._words[_EXPECTED_UNTIL] = 0
+
+    def note_stopped(self, back_within_ns: int) -> None:
+        """Note that the node stops because it was told to. Most are started again, and take so long at most."""
         self._words[_WRITABLE_UNTIL] = 0
-        self._words[_STOPPED_AT] = boottime_ns()
+        self._words[_EXPECTED_UNTIL] = boottime_ns() + back_within_ns
 
-    def abandoned(self) -> bool:
-        """Whether no node is to be expected soon, where its socket is closed: it ended some time ago.
+    def expected(self) -> bool:
+        """Whether to wait for a node where the socket is closed: it begins, or was stopped a moment ago."""
+        return self._words[_EXPECTED_UNTIL] > boottime_ns()
 
-        A node that begins, or knows no leader, is none of these.
-        """
-        stopped, until, now = self._words[_STOPPED_AT], self._words[_WRITABLE_UNTIL], boottime_ns()
-        if stopped:
-            return stopped + RESTART_NS <= now
-        return 0 < until <= now - RECOVERY_NS
+    def note_alive(self, now_ns: int) -> None:
+        """Note that the node's event loop turns, at this instant of boot time; several times a second."""
+        self._words[_ALIVE_AT] = now_ns
+
+    @property
+    def alive_at_ns(self) -> int:
+        """When the node's event loop turned last, in boot time; 0 where it has not yet."""
+        return self._words[_ALIVE_AT]
 
     def stale(self) -> bool:
         """Whether the file at the path is another one than the mapped one: the directory was wiped."""

@@ -45,8 +45,10 @@ class SmallNode:
 
     async def serve(self) -> None:
         await self.server.start()
+        self.page.note_serving()
         while True:
             now = boottime_ns()
+            self.page.note_alive(now)
             self.page.grant(now + LEASE_NS)
             self.page.set_writable_until(now + LEASE_NS)
             await asyncio.sleep(0.05)

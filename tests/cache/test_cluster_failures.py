@@ -18,9 +18,12 @@ from django_hacache.exceptions import (
     UnknownCache,
     ValueTooLarge,
 )
-from django_hacache.replica import control
+from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.control import ControlPage
 from tests.cache.conftest import eventually
 from tests.node_process import serves
+
+HOUR_NS = 3600 * 10**9
 
 DECISIONS = {
     "add": lambda cache: cache.add("key", 1),
@@ -107,29 +110,64 @@ def test_after_one_failure_writes_fail_at_once_until_the_node_is_back(no_node, s
     eventually(lambda: cache.get("key") == 2)
 
 
-def test_nobody_waits_for_a_node_that_is_known_to_be_gone(no_node, style, monkeypatch):
+def test_nobody_waits_for_a_node_that_is_known_to_be_gone(no_node, style):
     cache = style(caches["patient"])
-    monkeypatch.setattr(control, "RECOVERY_NS", 0)
+    with pytest.raises(CacheUnavailable, match="could not be reached") as failure:
+        cache.set("key", 1)
+    assert type(failure.value) is CacheUnavailable  # it did not happen
+
+
+def test_nobody_waits_for_the_answer_of_a_node_that_is_known_to_be_gone(small_node, style):
+    cache = style(caches["patient"])
+    cache.set("key", 1)
+    os.kill(small_node.process.pid, signal.SIGSTOP)
+    killing = threading.Timer(0.05, small_node.kill)
+    killing.start()
+    with pytest.raises(OutcomeUnknown):
+        cache.set("key", 2)
+    killing.join()
+
+
+def test_a_node_that_was_stopped_is_waited_for_while_it_is_expected_back(small_node, style):
+    cache = style(caches["patient"])
+    small_node.kill()
+    ControlPage.create(small_node.location).note_stopped(HOUR_NS)
+    starting = threading.Timer(0.05, small_node.start)
+    starting.start()
+    cache.set("key", 1)
+    starting.join()
+
+
+def test_nobody_waits_longer_than_a_stopped_node_is_expected_back(small_node, style):
+    cache = style(caches["patient"])
+    small_node.kill()
+    ControlPage.create(small_node.location).note_stopped(50_000_000)
     with pytest.raises(CacheUnavailable, match="could not be reached"):
         cache.set("key", 1)
 
 
-def test_nobody_waits_for_the_answer_of_a_node_that_is_known_to_be_gone(small_node, style, monkeypatch):
+@pytest.mark.parametrize("hung_for", [0.0, 1.0], ids=["now", "a second ago"])
+def test_nobody_waits_for_write_timeout_where_the_node_hangs(small_node, style, hung_for):
     cache = style(caches["patient"])
     cache.set("key", 1)
     os.kill(small_node.process.pid, signal.SIGSTOP)
-    monkeypatch.setattr(control, "RECOVERY_NS", 0)
-    killing = threading.Timer(0.05, small_node.kill)
-    killing.start()
-    with pytest.raises(CacheUnavailable):
+    page = ControlPage.open(small_node.location)
+    eventually(lambda: boottime_ns() - page.alive_at_ns >= hung_for * 1e9)
+    with pytest.raises(OutcomeUnknown, match="it hangs"):
         cache.set("key", 2)
-    killing.join()
+    with pytest.raises(CacheUnavailable, match="not tried again"):
+        cache.set("key", 3)
+    os.kill(small_node.process.pid, signal.SIGCONT)
+    eventually(lambda: serves(small_node.location))
+    cache.set("key", 4)
+    assert cache.get("key") == 4
 
 
 def test_a_restarted_node_is_used_without_an_error(small_node, style):
     cache = style(caches["default"])
     cache.set("key", 1)
     small_node.kill()
+    eventually(lambda: not serves(small_node.location))
     small_node.start()
     cache.set("key", 2)
     eventually(lambda: cache.get("key") == 2)

@@ -14,7 +14,6 @@ from django.views.decorators.cache import cache_page
 
 from django_hacache import process
 from django_hacache.exceptions import CacheUnavailable
-from django_hacache.replica import control
 from tests.cache.conftest import eventually
 from tests.node_process import cluster_settings, serves
 
@@ -48,10 +47,8 @@ def deployed(small_node, settings, monkeypatch):
 
 
 @pytest.fixture
-def gone(deployed, monkeypatch):
+def gone(deployed):
     deployed.kill()
-    eventually(lambda: not serves(deployed.location))
-    monkeypatch.setattr(control, "RECOVERY_NS", 0)
 
 
 def session(settings, key=None):
@@ -64,13 +61,12 @@ def view():
 
 
 @pytest.mark.django_db
-def test_sessions_come_from_the_database_and_are_written(deployed, settings, monkeypatch):
+def test_sessions_come_from_the_database_and_are_written(deployed, settings):
     visitor = session(settings)
     visitor["user"] = 1
     visitor.save()
     deployed.kill()
     eventually(lambda: not serves(deployed.location))
-    monkeypatch.setattr(control, "RECOVERY_NS", 0)
     found = session(settings, visitor.session_key)
     assert found["user"] == 1
     found["user"] = 2

@@ -244,6 +244,20 @@ def test_sigterm_hands_the_leadership_over_and_no_write_fails(new_cluster, tmp_p
     assert "Traceback" not in log
 
 
+def test_no_write_of_a_host_fails_while_its_node_is_restarted(new_cluster, tmp_path):
+    (host,) = new_cluster(1).hosts
+    stop, filling = tmp_path / "stop", Worker(host.environment)
+    filling.begin("fill", "key", str(stop))
+    eventually(lambda: host.worker.get("key100") == 100)
+    assert host.signal(signal.SIGTERM) == 0
+    host.start()
+    eventually(host.serves)
+    host.worker.set("after", 1)
+    stop.touch()
+    assert filling.end()["failed"] == []
+    filling.stop()
+
+
 def test_sigint_ends_a_node_cleanly(new_cluster):
     (host,) = new_cluster(1).hosts
     assert host.signal(signal.SIGINT) == 0

@@ -9,6 +9,7 @@ import pytest
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.link.asynchronous import AsyncNodeClient
 from django_hacache.link.framing import HEADER, frame
+from django_hacache.link.server import LinkServer
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
 from tests.link.scripted import ScriptedNode
@@ -128,6 +129,28 @@ def test_a_frozen_node_that_takes_no_more_bytes_has_not_seen_the_request(node, r
         assert not isinstance(failure.value, OutcomeUnknown)
         os.kill(node.pid, signal.SIGCONT)
         assert (await client.request(insert(), deadline=soon())).put_ack.mod_res
+
+    run(scenario)
+
+
+def test_a_node_that_stops_answers_what_it_has_while_others_learn_that_nobody_takes_theirs(path, run):
+    async def scenario(client):
+        replies = []
+        server = LinkServer(path, lambda _, reply: replies.append(reply), max_request_bytes=1000)
+        await server.start()
+        request = insert()
+        first = asyncio.create_task(client.request(request, deadline=soon()))
+        while not replies:  # noqa: ASYNC110 - a handler is no coroutine
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(server.close(patience_s=3600))
+        for _ in range(10):
+            await asyncio.sleep(0)  # now its end of the connection is shut
+        with pytest.raises(CacheUnavailable) as failure:
+            await client.request(insert(), deadline=soon(0.05))
+        assert not isinstance(failure.value, OutcomeUnknown)
+        replies.pop()(pb.Ack(put_ack=pb.PutAck(req_id=request.insert.req_id)))
+        assert (await first).put_ack.req_id == request.insert.req_id
+        await closing
 
     run(scenario)
 

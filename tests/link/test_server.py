@@ -11,7 +11,7 @@ import pytest
 
 from django_hacache.exceptions import ConfigurationError, LinkError
 from django_hacache.link.blocking import NodeClient
-from django_hacache.link.framing import FRAME_BYTES_MAX, HEADER, frame
+from django_hacache.link.framing import FRAME_BYTES_MAX, HEADER, FrameReader, frame
 from django_hacache.link.server import LinkServer
 from django_hacache.wire import cache_pb2 as pb
 from tests.link.requests import insert, soon
@@ -166,6 +166,63 @@ def test_closing_removes_the_socket_and_ends_the_connections(path):
         replies[0](pb.Ack())
 
     asyncio.run(scenario())
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    """Runs a coroutine in one of the two event loops that a node may have."""
+    return asyncio.run if request.param == "asyncio" else pytest.importorskip("uvloop").run
+
+
+def test_what_was_sent_before_it_closes_is_answered_and_nothing_else_is_taken(path, run):
+    replies = []
+
+    async def scenario():
+        asked = asyncio.Event()
+
+        def handle(request, reply):
+            replies.append((request.insert.req_id, reply))
+            asked.set()
+
+        server = LinkServer(path, handle, max_request_bytes=1000)
+        await server.start()
+        with connect(path) as idle, connect(path) as busy:
+            first, second, third = insert(), insert(), insert()
+            busy.sendall(frame(first.SerializeToString()))
+            await asked.wait()
+            busy.sendall(frame(second.SerializeToString()))
+            closing = asyncio.ensure_future(server.close(patience_s=3600))
+            assert await asyncio.to_thread(hung_up, idle, answers=False)
+            with pytest.raises(BrokenPipeError):
+                busy.sendall(frame(third.SerializeToString()))
+            assert not path.exists()
+            while len(replies) < 2:  # noqa: ASYNC110 - a handler is no coroutine
+                await asyncio.sleep(0)
+            assert not closing.done()
+            for req_id, reply in replies:
+                reply(pb.Ack(put_ack=pb.PutAck(req_id=req_id)))
+            await closing
+            answers = FrameReader(1000)
+            found = []
+            while data := busy.recv(65536):
+                found += [pb.Ack.FromString(payload).put_ack.req_id for payload in answers.feed(data)]
+        assert found == [first.insert.req_id, second.insert.req_id]
+
+    run(asyncio.wait_for(scenario(), 20))
+
+
+def test_closing_waits_no_longer_for_answers_than_it_is_told_to(path, run):
+    async def scenario():
+        asked = asyncio.Event()
+        server = LinkServer(path, lambda request, reply: asked.set(), max_request_bytes=1000)
+        await server.start()
+        with connect(path) as connection:
+            connection.sendall(frame(insert().SerializeToString()))
+            await asked.wait()
+            await server.close(patience_s=0.05)
+            assert await asyncio.to_thread(hung_up, connection)
+
+    run(asyncio.wait_for(scenario(), 20))
 
 
 def test_what_a_connection_does_wrong_is_told_with_its_reason_alone(path, caplog):

@@ -83,40 +83,40 @@ def test_writable_lasts_until_its_deadline(directory):
     assert not worker.writable()
 
 
-def test_a_node_that_ended_without_a_word_is_waited_for_a_moment_only(directory, monkeypatch):
+def test_a_node_is_expected_from_its_beginning_until_it_serves(directory, monkeypatch):
     node, worker = pages(directory)
-    assert not worker.abandoned()  # it begins
-    until = boottime_ns() + HOUR
-    node.set_writable_until(until)
-    assert not worker.abandoned()
-    monkeypatch.setattr(control, "boottime_ns", lambda: until + control.RECOVERY_NS - 1)
-    assert not worker.abandoned()
-    monkeypatch.setattr(control, "boottime_ns", lambda: until + control.RECOVERY_NS)
-    assert worker.abandoned()
-    # The next one begins.
+    begun = boottime_ns()
+    assert worker.expected()
+    node.note_serving()
+    # Where its socket is closed now, it has ended without a word.
+    assert not worker.expected()
     ControlPage.create(directory)
-    assert not worker.abandoned()
+    assert worker.expected()
+    monkeypatch.setattr(control, "boottime_ns", lambda: begun + control.START_NS + HOUR)
+    assert not worker.expected()
 
 
-def test_a_node_that_was_stopped_is_waited_for_as_long_as_a_restart_takes(directory, monkeypatch):
+def test_a_node_that_was_stopped_is_expected_for_as_long_as_it_says(directory, monkeypatch):
     node, worker = pages(directory)
     node.set_writable_until(boottime_ns() + HOUR)
+    node.note_serving()
     now = boottime_ns()
     monkeypatch.setattr(control, "boottime_ns", lambda: now)
-    node.note_stopped()
+    node.note_stopped(7)
     assert not worker.writable()
-    monkeypatch.setattr(control, "boottime_ns", lambda: now + control.RESTART_NS - 1)
-    assert not worker.abandoned()
-    monkeypatch.setattr(control, "boottime_ns", lambda: now + control.RESTART_NS)
-    assert worker.abandoned()
-    ControlPage.create(directory)
-    assert not worker.abandoned()
+    monkeypatch.setattr(control, "boottime_ns", lambda: now + 6)
+    assert worker.expected()
+    monkeypatch.setattr(control, "boottime_ns", lambda: now + 7)
+    assert not worker.expected()
 
 
-def test_a_node_that_knows_no_leader_is_not_gone(directory):
+def test_a_worker_sees_when_the_node_was_alive_and_nothing_of_the_one_before(directory):
     node, worker = pages(directory)
-    node.set_writable_until(0)
-    assert not worker.abandoned()
+    assert worker.alive_at_ns == 0
+    node.note_alive(7)
+    assert worker.alive_at_ns == 7
+    ControlPage.create(directory)
+    assert worker.alive_at_ns == 0
 
 
 def test_a_page_from_before_a_reboot_is_void(directory):
