@@ -51,6 +51,7 @@ class Id(enum.StrEnum):
     ON_DISK = "django_hacache.W012"
     LARGE_VALUES = "django_hacache.W013"
     ANOTHER_USERS = "django_hacache.W014"
+    PAGES_RAISE = "django_hacache.W020"
 
     @property
     def level(self) -> int:

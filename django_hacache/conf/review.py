@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 from django_hacache.conf.cluster import ClusterConfig, read_cluster
 from django_hacache.conf.location import default_location, project_directory
 from django_hacache.conf.options import CacheOptions, read_aliases
@@ -18,11 +20,14 @@ from django_hacache.replica.directory import flaw_of, owner_of
 from django_hacache.system import file_system_of, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 MEMORY = ("tmpfs", "ramfs")
 VALUE_BYTES_A_SECOND = 16 << 20
 """What a leader on a busy machine of two cores takes without standing still for a second."""
+# What Django itself writes to a cache while it makes a page, and does not expect to raise.
+CACHED_SESSIONS = "django.contrib.sessions.backends.cached_db"
+CACHED_PAGES = "django.middleware.cache.UpdateCacheMiddleware"
 MAX_CACHES = 64  # what a replica holds, see replica/layout.py
 
 
@@ -33,6 +38,8 @@ def problems() -> list[Problem]:
     aliases = read_aliases(findings)
     if refusal() is None:
         _check_together(config, aliases.values(), findings)
+        if config.ha_mode:
+            _check_pages(aliases, findings)
     return findings.problems
 
 
@@ -100,6 +107,23 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
             "nor a settings module: every such project of this user shares it.",
             "Set BASE_DIR or LOCATION.",
         )
+
+
+def _check_pages(aliases: Mapping[str, CacheOptions], findings: Findings) -> None:
+    writers = []
+    if settings.SESSION_ENGINE == CACHED_SESSIONS:
+        writers.append((f"SESSION_ENGINE is {CACHED_SESSIONS!r}", settings.SESSION_CACHE_ALIAS))
+    if CACHED_PAGES in settings.MIDDLEWARE:
+        writers.append((f"MIDDLEWARE has {CACHED_PAGES!r}", settings.CACHE_MIDDLEWARE_ALIAS))
+    for who, alias in writers:
+        options = aliases.get(alias)
+        if options is not None and not options.ignore_exceptions:
+            findings.add(
+                Id.PAGES_RAISE,
+                f"{who}, and the writes of its cache, the alias {alias!r}, raise where the cluster cannot answer: "
+                "every page is an error then.",
+                "Set IGNORE_EXCEPTIONS in its OPTIONS. Code that has to know takes another alias with its CACHE_NAME.",
+            )
 
 
 def _check_large_values(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:

@@ -32,6 +32,31 @@ def test_a_right_configuration_has_no_problem(cluster: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "pages",
+    [
+        {"SESSION_ENGINE": review.CACHED_SESSIONS, "SESSION_CACHE_ALIAS": "pages"},
+        {"MIDDLEWARE": [review.CACHED_PAGES], "CACHE_MIDDLEWARE_ALIAS": "pages"},
+    ],
+    ids=["sessions", "pages"],
+)
+def test_pages_that_a_cluster_without_a_node_would_break_are_a_warning(
+    pages: dict[str, Any], cluster: Any, settings: Any, tmp_path: Path
+) -> None:
+    def configure(**options: object) -> None:
+        entry = {"BACKEND": BACKEND, "LOCATION": str(tmp_path / "location")}
+        settings.CACHES = {"default": entry, "pages": {**entry, "OPTIONS": options}}
+
+    for name, value in pages.items():
+        setattr(settings, name, value)
+    configure()
+    assert ids() == []  # a standalone cache needs no node
+    cluster()
+    assert ids() == ["W020"]
+    configure(IGNORE_EXCEPTIONS=True)
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"HA_MOD": True}, "E001"),
