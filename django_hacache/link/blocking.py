@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Pauses between attempts to connect, doubling (seconds).
 PAUSE_MIN_S = 0.01
-PAUSE_MAX_S = 0.2
+PAUSE_MAX_S = 0.05
 
 # What the system says where nobody listens on a Unix socket.
 NOBODY = (ConnectionRefusedError, FileNotFoundError)
