@@ -66,10 +66,10 @@ class Replication:
             fresh=sender.fresh,
         )
 
-    def meet(self, sender: Sender, now: int) -> None:
-        """Note who sent a message: another incarnation of its host than the one known does not count by that.
+    def meet(self, sender: Sender, now: int) -> bool:
+        """Note who sent a message; True where it is another incarnation of its host than those known.
 
-        The message may be late, and its sender gone.
+        It does not count by that: the message may be late, and its sender gone. Its answer to a heartbeat will tell.
         """
         known = self.progress.get(sender.addr)
         if known is None:
@@ -79,6 +79,8 @@ class Replication:
                 self._became_member(sender, known)
         elif self._newcomers.get(sender.addr, ("", 0))[0] != sender.incarnation:
             self._newcomers[sender.addr] = (sender.incarnation, now)
+            return True
+        return False
 
     def _became_member(self, sender: Sender, known: Progress) -> None:
         if known.admitted:

@@ -70,6 +70,32 @@ def test_what_comes_before_a_new_leader_accepts_is_ordered_the_moment_it_does(st
     assert [each.ended.refusal for each in operations] == [None] * 3
 
 
+def test_a_new_leader_does_not_wait_a_heartbeat_for_a_host_that_it_knew_as_it_was_before(stage):
+    """Followers hear little of each other: one that lost its state since is another one to the new leader."""
+    cluster = stage()
+    old = cluster.settle()
+    other, successor = sorted(cluster.followers(), key=lambda host: host.addr)  # it is the last of equals
+    # What the successor hears of the other one is not from after its loss.
+    cluster.filters.append(lambda source, target, _: (source, target) != (other.addr, successor.addr))
+    other.crash(wipe=True)
+    cluster.restart(other)
+    cluster.settle()
+    cluster.filters.clear()
+    known = successor.core.state.peers[other.addr].sender.incarnation
+    assert known != other.core.hard.incarnation
+    term = old.core.hard.term
+    # The majority is these two.
+    cluster.filters.append(
+        lambda source, _, message: not (source == old.addr and isinstance(message, AppendAck))
+    )
+    assert old.hand_over()
+    operation = cluster.put(other, "k", 1)
+    assert cluster.run_while(lambda: operation.ended is None, at_most=cluster.plan.heartbeat - 20)
+    assert operation.ended.refusal is None
+    assert successor.core.hard.term == term + 1
+    assert successor.core.accepts
+
+
 def test_changes_that_wait_for_a_handover_do_not_keep_the_processor_busy(stage):
     cluster = stage()
     leader = cluster.settle()
