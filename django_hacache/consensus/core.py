@@ -191,10 +191,10 @@ class Core(Campaigner):
         self._formation.met(sender)
         if not self._belongs(sender, message, now):
             return
-        if self.role is Role.LEADER and sender.generation == self.hard.generation:
+        leads = self.role is Role.LEADER and sender.generation == self.hard.generation
+        if leads and self._replication.meet(sender, now):
             # It counts once it has answered a heartbeat, and may be the one that a majority lacks.
-            if self._replication.meet(sender, now):
-                self._leases.ping_soon(now)
+            self._leases.ping_soon(now)
         self._handlers[type(message)](sender, message, now)
         self._unsettled = now
 

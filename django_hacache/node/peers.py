@@ -80,6 +80,9 @@ class PeerStream:
         # The latest Append: its term and place, its bytes, and until when it may be on its way.
         self._append: tuple[tuple[int, int], int, float] | None = None
         self._complaints = Complaints(logger)
+        # Set where the peer was seen to be there, and whether that counts: once for each time that there was a stream.
+        self._there = asyncio.Event()
+        self._may_hurry = True
         # Whether it is a program of the base schema: no node, and no vote.
         self.is_base = False
 
@@ -133,6 +136,10 @@ class PeerStream:
         since, size = self._writing
         return now - since < size / SLOWEST_BYTES_S
 
+    def is_there(self) -> None:
+        """The peer has opened a stream to this node: whoever waits to try again need not."""
+        self._there.set()
+
     async def _run(self) -> None:
         while True:
             was_connected = False
@@ -157,7 +164,17 @@ class PeerStream:
             lower, upper = self._config.reconnect_lower_ms, self._config.reconnect_upper_ms
             # The first try after a loss comes soon: most losses are a restart.
             wait_ms = lower if was_connected else self._rng.uniform(lower, upper)
-            await asyncio.sleep(wait_ms / 1000)
+            await self._pause(wait_ms / 1000)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not for a peer that was restarted and is there. Two that refuse each other do not hurry."""
+        if not self._may_hurry:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._there.wait()
+                self._may_hurry = False
 
     async def _connect_and_read(self) -> bool:
         async with self._channel() as channel:
@@ -187,6 +204,8 @@ class PeerStream:
             greeting = info.mgmt_ack.leader_info
             if self._roster.refusal_of(self.addr, greeting.hosts, greeting.extension_version):
                 return False
+            self._there.clear()
+            self._may_hurry = True
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
             self._events.peer_connected(self.addr, greeting.lane_port, greeting.caches)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))

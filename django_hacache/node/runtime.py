@@ -399,6 +399,7 @@ class Node:
     def stream_opened(self, stream: InboundStream) -> None:
         if stream.is_node:
             self._routes.stream_opened(stream)
+            self._peers[stream.addr].is_there()
 
     def stream_closed(self, stream: InboundStream) -> None:
         if stream.is_node:

@@ -169,3 +169,35 @@ def test_an_append_that_a_slow_link_may_still_be_at_is_on_its_way():
         assert not stream.append_moves()
 
     asyncio.run(scenario())
+
+
+def test_a_peer_that_is_seen_to_be_there_is_not_waited_for_but_once_after_each_stream():
+    """It opens its own stream first. Two that refuse each other would try again and again without a pause."""
+    port = free_port()
+    config = replace(config_of(port), reconnect_lower_ms=60_000, reconnect_upper_ms=60_000)
+    events = Events(f"127.0.0.1:{port}")
+    service = Service(config, frozenset({"127.0.0.1:1"}), events, max_request_bytes=1 << 20)
+
+    async def scenario():
+        stream = PeerStream(
+            config, Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", port), events, random.Random(1)
+        )
+        stream.start()
+        try:
+            await until(lambda: len(events.lost) == 1)
+            for times in (1, 2):
+                server = await start_server(config, service)
+                stream.is_there()
+                await until(lambda times=times: len(events.connected) == times)
+                await server.stop(None)
+                await until(lambda times=times: len(events.lost) == 1 + times)
+            for _ in range(2):
+                stream.is_there()
+                await until(lambda: len(events.lost) == 4)
+            assert not stream.connected
+            await asyncio.sleep(0.05)  # another try would have failed by now
+            assert len(events.lost) == 4
+        finally:
+            await stream.close()
+
+    asyncio.run(scenario())
