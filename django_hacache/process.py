@@ -22,6 +22,7 @@ from django_hacache.breaker import CircuitBreaker
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.forks import new_mark
 from django_hacache.link.address import SOCKET_NAME
+from django_hacache.replica.directory import is_there
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
@@ -113,7 +114,7 @@ class StandaloneSite:
     @property
     def unreachable(self) -> bool:
         """Whether nobody is likely to come back to what is open."""
-        return self._replica is not None and (self.former or not self._directory.exists())
+        return self._replica is not None and (self.former or not is_there(self._directory))
 
     def release(self) -> None:
         """Leave what is open to the reads that are under way: it closes itself with the last one."""
@@ -234,7 +235,7 @@ class ClusterSite:
     def unreachable(self) -> bool:
         """Whether nobody is likely to come back to what is open."""
         opened = self._reader is not None or self._client is not None or bool(self._of_loop)
-        return opened and (self.former or not self._directory.exists())
+        return opened and (self.former or not is_there(self._directory))
 
     def release(self) -> None:
         """Leave what is open to whoever is using it, and close the rest."""

@@ -16,6 +16,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django_hacache.interruption import ensure_own
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,7 +73,8 @@ def process_age_ns() -> int:
     try:
         # The name of the program comes before, in parentheses, and may have blanks.
         after_name = STAT.read_text().rpartition(")")[2].split()
-    except OSError:
+    except OSError as error:
+        ensure_own(error)
         return boottime_ns() - _IMPORTED_AT_NS
     began_ns = int(after_name[STARTTIME]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     return max(boottime_ns() - began_ns, 0)
@@ -166,7 +169,8 @@ def file_system_of(path: Path) -> str | None:
     """The type of the file system ("tmpfs", "ext4") that `path` is on or would be on, None where nobody says."""
     try:
         lines = MOUNTS.read_text().splitlines()
-    except OSError:
+    except OSError as error:
+        ensure_own(error)
         return None
     target = Path(os.path.realpath(path))
     found, depth = None, 0

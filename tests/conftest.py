@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import gc
+import random
 import signal
+import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -8,6 +13,9 @@ import pytest
 from tests.hang_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: F401 - hooks
 
 SetTimer = Callable[..., None]
+Interrupted = Callable[[type[BaseException], Callable[[], object]], BaseException]
+
+PATIENCE_S = 30
 
 
 @pytest.fixture
@@ -24,3 +32,50 @@ def timer() -> Iterator[SetTimer]:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
     signal.setitimer(signal.ITIMER_REAL, *left)
+
+
+def swallowed(error: BaseException) -> str:
+    return "what a signal handler raised never arrived:\n" + "".join(traceback.format_exception(error))
+
+
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException | None]]:
+    """The exceptions that Python itself has dropped: they came into a __del__, or into the garbage collector.
+
+    Among them are the warnings of sockets that were interrupted before they were anybody's.
+    """
+    found: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: found.append(lost.exc_value))
+    yield found
+    gc.collect()
+
+
+@pytest.fixture
+def interrupted(timer: SetTimer, dropped: list[BaseException | None]) -> Interrupted:
+    """Calls a function until what a signal handler raises there has arrived, and returns that."""
+
+    def call(kind: type[BaseException], function: Callable[[], object]) -> BaseException:
+        raised: list[BaseException] = []
+
+        def handler(*_: object) -> None:
+            raised.append(kind("the caller's own"))
+            raise raised[-1]
+
+        def again() -> None:
+            timer(handler, after=random.uniform(0.0001, 0.001))
+
+        deadline = time.monotonic() + PATIENCE_S
+        try:
+            again()
+            while time.monotonic() < deadline:
+                function()
+                if raised:
+                    if raised[-1] not in dropped:
+                        pytest.fail(swallowed(raised[-1]))
+                    again()
+        except kind as error:
+            assert error is raised[-1]
+            return error
+        pytest.fail("the signal handler was not called")
+
+    return call

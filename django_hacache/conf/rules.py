@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from django_hacache.conf.problems import Findings, Id
+from django_hacache.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,6 +247,7 @@ def _flaw_of_pem(path: Path) -> str | None:
     try:
         content = path.read_bytes()
     except OSError as error:
+        ensure_own(error)
         return f"but: {error.strerror}"
     return None if b"-----BEGIN " in content else "but it has no PEM block"
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
+from django_hacache.interruption import ensure_own
 from django_hacache.link.address import socket_address
 from django_hacache.link.blocking import NOBODY, PAUSE_MAX_S, PAUSE_MIN_S
-from django_hacache.link.connection import RECEIVE_BYTES
+from django_hacache.link.connection import RECEIVE_BYTES, Lost
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
 from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
 from django_hacache.link.watch import LOOK_S, Hung, Watch
@@ -50,7 +51,8 @@ class AsyncNodeClient:
         deadline: when to give up, as system.monotonic() tells the time (seconds).
         since: as NodeClient.request has it.
         Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
-        answer came; LinkError where the request carries no req_id to match the answer by.
+        answer came; LinkError where the request carries no req_id to match the answer by. Whatever else arrives
+        meanwhile, as a signal handler raises it, is raised as it is.
         """
         req_id = req_id_of_request(request)
         if not req_id:
@@ -66,14 +68,17 @@ class AsyncNodeClient:
                 request.since_index = since
                 data = frame(request.SerializeToString())
             try:
-                async with asyncio.timeout(deadline - monotonic()):
+                async with asyncio.timeout(deadline - monotonic()) as limit:
                     connection = self._connected()
                     answer = await connection.send(req_id, data)
                     sent = True
                     ack = await answer
-            except OSError as error:  # TimeoutError is one
+            except (Lost, TimeoutError) as lost:
+                if isinstance(lost, TimeoutError) and not _is_over(limit, lost):
+                    raise
                 remaining = deadline - monotonic()
                 # That the time is over says less than what went wrong before.
+                error = lost.__cause__ if isinstance(lost, Lost) else lost
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
                 useless = isinstance(error, Hung) or (isinstance(error, NOBODY) and self._gone())
                 if remaining <= 0 or useless:
@@ -89,7 +94,7 @@ class AsyncNodeClient:
     def close(self) -> None:
         """Close the connection; requests in flight on it are sent again on a new one."""
         if self._connection is not None:
-            self._connection.lose(ConnectionResetError("The connection was closed."))
+            self._connection.lose(_lost("The connection was closed."))
             self._connection = None
 
     def abandon(self) -> None:
@@ -103,9 +108,20 @@ class AsyncNodeClient:
         if connection is None or connection.lost or connection.takes_no_more:
             connection = self._connection = _Connection(self._address, self._alive_at)
         elif len(connection.in_flight) >= IN_FLIGHT_MAX:
-            connection.lose(ConnectionResetError(f"{IN_FLIGHT_MAX} requests have no answer."))
+            connection.lose(_lost(f"{IN_FLIGHT_MAX} requests have no answer."))
             connection = self._connection = _Connection(self._address, self._alive_at)
         return connection
+
+
+def _is_over(limit: asyncio.Timeout, error: TimeoutError) -> bool:
+    """Whether it is the end of `limit` that came, and no other TimeoutError."""
+    return limit.expired() and isinstance(error.__cause__, asyncio.CancelledError)
+
+
+def _lost(reason: str | Hung) -> Lost:
+    lost = Lost()
+    lost.__cause__ = ConnectionResetError(reason) if isinstance(reason, str) else reason
+    return lost
 
 
 class _InFlight:
@@ -145,57 +161,70 @@ class _Connection:
         try:
             # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
             self.socket.connect(address)
-        except OSError:
+            self._loop.add_reader(self.socket, self._readable)
+        except BaseException as error:
+            self._loop.remove_reader(self.socket)
             self.socket.close()
+            if isinstance(error, OSError):
+                ensure_own(error)
+                raise Lost from error
             raise
-        self._loop.add_reader(self.socket, self._readable)
 
     async def send(self, req_id: str, data: bytes) -> asyncio.Future[pb.Ack]:
         """Send a frame and return the future of its answer; waits while earlier frames are on their way."""
         async with self._sending:
             if self.lost:
-                raise ConnectionResetError("The connection was lost.")
+                raise _lost("The connection was lost.")
             answer: asyncio.Future[pb.Ack] = self._loop.create_future()
             self.in_flight[req_id] = _InFlight(answer, len(data))
             if self._look is None:
                 self._look = self._loop.call_later(LOOK_S, self._looks)
             try:
                 await self._send_all(data)
-            except BrokenPipeError:
-                self.takes_no_more = True
-                self.in_flight.pop(req_id, None)
-                raise
             except BaseException as error:
-                # Half a frame may be out: nothing can follow it. The connection may be lost already, and the
-                # request be gone with it.
+                # The connection may be lost already, and the request be gone with it.
                 self.in_flight.pop(req_id, None)
+                if isinstance(error, Lost) and isinstance(error.__cause__, BrokenPipeError):
+                    self.takes_no_more = True
+                    raise
+                # Half a frame may be out: nothing can follow it.
                 if not answer.cancel():
                     answer.exception()
-                self.lose(
-                    error if isinstance(error, OSError) else ConnectionResetError("A send was cut off.")
-                )
+                self.lose(error if isinstance(error, Lost) else _lost("A send was cut off."))
                 raise
             return answer
 
     async def _send_all(self, data: bytes) -> None:
         try:
-            count = self.socket.send(data)
-        except BlockingIOError:
-            count = 0
-        if count < len(data):
-            await self._loop.sock_sendall(self.socket, memoryview(data)[count:])
+            count = self._send_some(data)
+            if count < len(data):
+                await self._loop.sock_sendall(self.socket, memoryview(data)[count:])
+        except OSError as error:
+            ensure_own(error)
+            raise Lost from error
+
+    def _send_some(self, data: bytes) -> int:
+        """Return how many bytes the socket takes now."""
+        try:
+            return self.socket.send(data)
+        except BlockingIOError as error:
+            ensure_own(error)
+            return 0
 
     def _looks(self) -> None:
         """While answers are due, and for one look beyond."""
         self._look = None
         if not self.in_flight:
             return
-        if self._watch.hung():
-            self.lose(Hung())
-        else:
-            self._look = self._loop.call_later(LOOK_S, self._looks)
+        try:
+            if self._watch.hung():
+                self.lose(_lost(Hung()))
+            else:
+                self._look = self._loop.call_later(LOOK_S, self._looks)
+        except BaseException as error:  # noqa: BLE001 - it is handed on
+            self._interrupted(error)
 
-    def lose(self, error: OSError) -> None:
+    def lose(self, error: Lost) -> None:
         if self.lost:
             return
         self.lost = True
@@ -210,24 +239,48 @@ class _Connection:
 
     def _readable(self) -> None:
         try:
+            self._receive()
+        except Lost as lost:
+            self.lose(lost)
+        except BaseException as error:  # noqa: BLE001 - it is handed on
+            self._interrupted(error)
+
+    def _receive(self) -> None:
+        try:
             data = self.socket.recv(RECEIVE_BYTES)
-            if not data:
-                raise ConnectionResetError("The node closed the connection.")
+        except OSError as error:
+            ensure_own(error)
+            if isinstance(error, BlockingIOError):
+                return
+            raise Lost from error
+        if not data:
+            raise _lost("The node closed the connection.")
+        try:
             for payload in self._frames.feed(data):
                 assert isinstance(payload, bytes)
                 self._answer(pb.Ack.FromString(payload))
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.lose(error)
         except (LinkError, DecodeError) as error:
-            self.lose(ConnectionResetError(f"The node's answer does not parse: {error}"))
+            raise _lost(f"The node's answer does not parse: {error}") from None
+
+    def _interrupted(self, error: BaseException) -> None:
+        """A signal handler has raised `error` in a callback, where no caller is: a loop would log it and go on.
+
+        The one who has waited longest gets it. An answer may be gone with it: the others send again.
+        """
+        waiting = next((one.answer for one in self.in_flight.values() if not one.answer.done()), None)
+        if waiting is not None and isinstance(error, Exception):
+            waiting.set_exception(error)
+        self.lose(_lost("A signal handler has interrupted an answer."))
+        if waiting is None or not isinstance(error, Exception):
+            raise error
 
     def _answer(self, ack: pb.Ack) -> None:
         req_id = req_id_of_ack(ack)
         if unnamed_refusal(ack) and self.in_flight:
             # At least one in flight is over the limit, hence the largest one is.
             req_id = max(self.in_flight, key=lambda name: self.in_flight[name].size)
-        request = self.in_flight.pop(req_id, None)
-        if request is not None and not request.answer.done():
-            request.answer.set_result(ack)
+        request = self.in_flight.get(req_id)
+        if request is not None:
+            if not request.answer.done():
+                request.answer.set_result(ack)
+            del self.in_flight[req_id]  # last: see _interrupted

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
+from django_hacache.interruption import ensure_own
 from django_hacache.link.address import socket_address
 from django_hacache.link.connection import Connection, Lost
 from django_hacache.link.matching import answers, certain, req_id_of_request
@@ -135,7 +136,8 @@ class NodeClient:
         while True:
             try:
                 connection = self._idle.pop()
-            except IndexError:
+            except IndexError as error:
+                ensure_own(error)
                 return None
             if connection.selects_by is select.select:
                 return connection

@@ -13,6 +13,7 @@ import select
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
+from django_hacache.interruption import ensure_own
 from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
 from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system import monotonic
@@ -68,8 +69,7 @@ class Connection:
         try:
             return self._socket.send(data)
         except OSError as error:
-            if not _of_system_call(error):
-                raise
+            ensure_own(error)
             if isinstance(error, BlockingIOError):
                 return 0
             raise Lost from error
@@ -101,8 +101,7 @@ class Connection:
         try:
             count = self._socket.recv_into(view)
         except OSError as error:
-            if not _of_system_call(error):
-                raise
+            ensure_own(error)
             if isinstance(error, BlockingIOError):
                 return 0
             raise Lost from error
@@ -129,18 +128,11 @@ def _connected(address: str) -> _socket.socket:
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, OSError) and _of_system_call(error):
+        if isinstance(error, OSError):
+            ensure_own(error)
             raise Lost from error
         raise
     return connection
-
-
-def _of_system_call(error: OSError) -> bool:
-    """Called where `error` was caught: False where a signal handler raised it, just before or after the call.
-
-    The traceback goes on into the handler then. That of a call ends where it was called.
-    """
-    return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
 
 def _length_in(header: bytearray) -> int:

@@ -10,8 +10,9 @@ import os
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ReplicaError
+from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boot_id, boottime_ns
-from django_hacache.replica.directory import PRIVATE_FILE, check_private, ensure_private
+from django_hacache.replica.directory import ABSENT, PRIVATE_FILE, check_private, ensure_private
 from django_hacache.system import allocate
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class ControlPage:
             finally:
                 os.close(descriptor)
         except OSError as error:
+            ensure_own(error)
             raise ReplicaError(f"cannot create the control page {path}: {error.strerror}") from error
         words = page._words
         page.revoke()
@@ -85,9 +87,10 @@ class ControlPage:
         path = directory / FILE_NAME
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
+            ensure_own(error)
+            if isinstance(error, ABSENT):
+                return None
             raise ReplicaError(f"cannot open the control page {path}: {error.strerror}") from error
         try:
             check_private(directory)
@@ -187,10 +190,9 @@ class ControlPage:
         """Whether the file at the path is another one than the mapped one: the directory was wiped."""
         try:
             found = self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:
-            return False  # that it cannot be looked at says nothing of it
+        except OSError as error:
+            ensure_own(error)
+            return isinstance(error, ABSENT)  # that it cannot be looked at says nothing of it
         return (found.st_dev, found.st_ino) != self._identity
 
     def close(self) -> None:

@@ -7,12 +7,15 @@ import stat
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ReplicaError
+from django_hacache.interruption import ensure_own
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
+# What the system says where there is nothing at a path.
+ABSENT = (FileNotFoundError, NotADirectoryError)
 OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -22,13 +25,8 @@ def ensure_private(directory: Path) -> None:
     Raises ReplicaError naming the path: a symbolic link, no directory, not this user's, writable by others, or
     in use for something that others read.
     """
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-    except FileExistsError:
-        pass  # something else is at the path: check_private says what
-    except OSError as error:
-        raise ReplicaError(f"cannot create the replica's directory {directory}: {error.strerror}") from error
+    if not is_there(directory):
+        _create(directory)
     check_private(directory)
     mode = stat.S_IMODE(directory.stat().st_mode)
     if flaw := _used_by_others(directory, mode):
@@ -37,13 +35,37 @@ def ensure_private(directory: Path) -> None:
         directory.chmod(PRIVATE_DIRECTORY)
 
 
+def is_there(path: Path) -> bool:
+    """Whether anything is at the path, or nobody can tell. Those of the standard library swallow interruptions."""
+    try:
+        path.lstat()
+    except OSError as error:
+        ensure_own(error)
+        return not isinstance(error, ABSENT)
+    return True
+
+
+def _create(directory: Path) -> None:
+    try:
+        if not is_there(directory.parent):
+            directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=PRIVATE_DIRECTORY)
+    except OSError as error:
+        ensure_own(error)
+        if not isinstance(error, FileExistsError):  # another process was faster, with whatever it is
+            raise ReplicaError(
+                f"cannot create the replica's directory {directory}: {error.strerror}"
+            ) from error
+
+
 def flaw_of(directory: Path) -> str:
     """Why no user could have a replica there; empty where one could, and where nobody can tell. Changes nothing."""
     try:
         mode = directory.lstat().st_mode
-    except NotADirectoryError as error:
-        return f"the replica's directory {directory} cannot be created: {error.strerror}"
-    except OSError:
+    except OSError as error:
+        ensure_own(error)
+        if isinstance(error, NotADirectoryError):
+            return f"the replica's directory {directory} cannot be created: {error.strerror}"
         return ""  # it will be made, or is for another user to see
     return _of_another_kind(directory, mode) or _writable(directory, mode) or _used_by_others(directory, mode)
 
@@ -52,7 +74,8 @@ def owner_of(directory: Path) -> int | None:
     """The user whose directory it is; None where there is none."""
     try:
         return directory.lstat().st_uid
-    except OSError:
+    except OSError as error:
+        ensure_own(error)
         return None
 
 
@@ -61,6 +84,7 @@ def check_private(directory: Path) -> None:
     try:
         found = directory.lstat()
     except OSError as error:
+        ensure_own(error)
         raise ReplicaError(f"the replica's directory {directory} cannot be used: {error.strerror}") from error
     if flaw := _of_another_kind(directory, found.st_mode):
         raise ReplicaError(flaw)
@@ -101,5 +125,6 @@ def _used_by_others(directory: Path, mode: int) -> str:
 def _holds_something(directory: Path) -> bool:
     try:
         return any(directory.iterdir())
-    except PermissionError:
+    except PermissionError as error:
+        ensure_own(error)
         return False  # another user's: only the check comes here

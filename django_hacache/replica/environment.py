@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import lmdb
 
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
-from django_hacache.replica.directory import PRIVATE_FILE
+from django_hacache.interruption import ensure_own
+from django_hacache.replica.directory import PRIVATE_FILE, is_there
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, ensure_pair, pair_at
 from django_hacache.replica.soundness import damage
@@ -52,15 +53,6 @@ _SUSPECT = (
 )
 
 
-def _of_this_package(error: OSError) -> bool:
-    """Whether a system call failed that was made here; what a signal handler or a caller raises ends elsewhere."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
-    return where.startswith("django_hacache.replica.") or where == "django_hacache.system"
-
-
 class FixedDatabases(NamedTuple):
     """The databases that every replica has, whatever caches it holds."""
 
@@ -83,31 +75,39 @@ class Environment:
         self._opening = threading.Lock()
         self._remapping = threading.Lock()
         self._map_bytes = rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
-        if membership is not None:
+        try:
+            self._open_files(membership, rounded)
+            self._look()
+        except BaseException:
+            if hasattr(self, "lmdb"):
+                self.lmdb.close()  # or this process could not open it again
+            raise
+
+    def _open_files(self, membership: Membership | None, map_size: int) -> None:
+        if membership is None:
+            self._files = pair_at(self.directory)
+            self._files.ensure_readable(self.path)
+            with self.errors():
+                self.lmdb = self._open(map_size)
+        else:
             with self.errors(), membership.opening():
                 membership.join()
                 ensure_pair(self.directory)
-                self.lmdb = self._open(rounded)
+                self.lmdb = self._open(map_size)
                 self._restrict_modes()
-                self._files = pair_at(directory)
-        else:
-            self._files = pair_at(directory)
-            self._files.ensure_readable(self.path)
-            with self.errors():
-                self.lmdb = self._open(rounded)
+                self._files = pair_at(self.directory)
         self.begin = self.lmdb.begin
         self.identity = self._files.data
-        try:
-            if not self.writable and self.replaced():
-                raise ReplicaError(f"the replica {self.path} was replaced while it was being opened")
-            self._check_length()
-            if self.writable:
-                self.lmdb.reader_check()
-            with self.proven():
-                self.fixed = self._open_fixed()
-        except BaseException:
-            self.lmdb.close()  # or this process could not open it again
-            raise
+
+    def _look(self) -> None:
+        """Make sure that what was opened is what is there, and whole."""
+        if not self.writable and self.replaced():
+            raise ReplicaError(f"the replica {self.path} was replaced while it was being opened")
+        self._check_length()
+        if self.writable:
+            self.lmdb.reader_check()
+        with self.proven():
+            self.fixed = self._open_fixed()
 
     def _open(self, map_size: int) -> lmdb.Environment:
         if self.writable:
@@ -143,7 +143,7 @@ class Environment:
         """
         path = self.path.with_name(LOCKS_NAME)
         # Not even opened where that is done: another sub-interpreter may have it open.
-        if path.exists() and path.stat().st_blocks * 512 >= LOCK_FILE_BYTES:
+        if is_there(path) and path.stat().st_blocks * 512 >= LOCK_FILE_BYTES:
             return
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
         try:
@@ -155,7 +155,7 @@ class Environment:
         """Reading beyond the file's end would kill the process by SIGBUS."""
         # In this order: a file that another process makes longer meanwhile is no shorter than it was.
         taken = self.file_bytes()
-        size = os.stat(self.path).st_size  # noqa: PTH116 - see _of_this_package
+        size = self.path.stat().st_size
         if size < taken:  # the last pages may be free ones that were never written
             self.prove(ReplicaBroken(f"the replica {self.path} has {size} bytes, and should have {taken}"))
 
@@ -183,7 +183,7 @@ class Environment:
     def _restrict_modes(self) -> None:
         # By path: opening and closing the lock file would drop LMDB's own locks on it (POSIX).
         for name in (FILE_NAME, LOCKS_NAME):
-            os.chmod(self.path.with_name(name), PRIVATE_FILE)  # noqa: PTH101 - see _of_this_package
+            self.path.with_name(name).chmod(PRIVATE_FILE)
 
     def _open_fixed(self) -> FixedDatabases:
         with self.errors():
@@ -220,8 +220,7 @@ class Environment:
         except lmdb.Error as error:
             raise self.error(error) from error
         except OSError as error:
-            if not _of_this_package(error):
-                raise
+            ensure_own(error)
             raise self.error(error) from error
 
     def error(self, error: Exception) -> ReplicaError | ConfigurationError:
@@ -262,7 +261,8 @@ class Environment:
         """How much the file system lets the file still grow."""
         try:
             found = os.statvfs(self.directory)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            ensure_own(error)
             return self.lmdb.info()["map_size"]  # wiped: the next look at the path opens it anew
         return found.f_bavail * found.f_frsize
 

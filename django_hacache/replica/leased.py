@@ -46,7 +46,11 @@ class LeasedReader:
         self.trouble = ""
         """Why reads are misses although the node may vouch for them; empty where nothing is wrong."""
         self._refusal = ""
-        self._check()
+        try:
+            self._check()
+        except BaseException:
+            self.close()  # whoever asks next could not open it again
+            raise
 
     @property
     def control(self) -> ControlPage | None:

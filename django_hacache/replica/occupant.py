@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ReplicaError
+from django_hacache.interruption import ensure_own
 from django_hacache.replica.directory import PRIVATE_FILE
 from django_hacache.system import lock_byte, lock_for_open_file
 
@@ -41,8 +42,10 @@ def occupying(directory: Path) -> Iterator[None]:
     try:
         _lock(descriptor, lambda: lock_for_open_file(descriptor), tries=LOOKS_MAX)
         os.ftruncate(descriptor, 0)
-        with suppress(OSError):  # on a full file system people are not told who it is
+        try:
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            ensure_own(error)  # else the file system is full, and people are not told who it is
         yield
     finally:
         os.close(descriptor)
@@ -52,9 +55,10 @@ def ensure_unoccupied(directory: Path) -> None:
     """Raise Occupied where a node serves the directory at this moment."""
     try:
         descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # no node has ever been here
     except OSError as error:
+        ensure_own(error)
+        if isinstance(error, FileNotFoundError):
+            return  # no node has ever been here
         raise ReplicaError(f"cannot see whether a node serves {directory}: {error.strerror}") from error
     try:
         _lock(descriptor, lambda: lock_byte(descriptor, 0, shared=True, wait=False))
@@ -66,7 +70,8 @@ def _lock(descriptor: int, lock: Callable[[], object], tries: int = 1) -> None:
     for left in reversed(range(tries)):
         try:
             lock()
-        except (BlockingIOError, PermissionError):  # POSIX allows both
+        except (BlockingIOError, PermissionError) as error:  # POSIX allows both
+            ensure_own(error)
             if left == 0:
                 pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 raise Occupied(pid) from None

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError, ReplicaError
+from django_hacache.interruption import ensure_own
 from django_hacache.replica.directory import PRIVATE_FILE
 from django_hacache.system import lock_byte, unlock_byte
 
@@ -33,7 +34,8 @@ def pid_namespace() -> str:
     """Names the PID namespace of this process; empty where it has no name."""
     try:
         found = os.stat(NAMESPACE)  # noqa: PTH116 - the link's target is no path
-    except OSError:
+    except OSError as error:
+        ensure_own(error)
         return ""
     return f"{found.st_dev}:{found.st_ino}"
 
@@ -42,7 +44,8 @@ def ensure_same_namespace(directory: Path) -> None:
     """Raise ConfigurationError where whoever wrote to the directory last lives in another PID namespace."""
     try:
         there = (directory / NAME).read_text()
-    except OSError:
+    except OSError as error:
+        ensure_own(error)
         return  # nobody ever has, or what is wrong is told by whoever opens the replica
     own = pid_namespace()
     if there and own and there != own:
@@ -62,13 +65,14 @@ class Membership:
         try:
             self._descriptor = os.open(directory / NAME, flags, PRIVATE_FILE)
         except OSError as error:
+            ensure_own(error)
             raise ReplicaError(f"cannot open {directory / NAME}: {error.strerror}") from error
 
     @contextmanager
     def opening(self) -> Iterator[None]:
         """Be the only process that opens."""
-        lock_byte(self._descriptor, _OPENING)
         try:
+            lock_byte(self._descriptor, _OPENING)
             yield
         finally:
             unlock_byte(self._descriptor, _OPENING)
@@ -78,7 +82,8 @@ class Membership:
         own = pid_namespace()
         try:
             lock_byte(self._descriptor, _MEMBERS, wait=False)
-        except OSError:
+        except OSError as error:
+            ensure_own(error)
             ensure_same_namespace(self._directory)
         else:
             # There is nobody else: where this process lives is where the others have to be.
@@ -90,7 +95,8 @@ class Membership:
         """Whether the file at the path is another one: the directory was wiped."""
         try:
             found = (self._directory / NAME).stat()
-        except OSError:
+        except OSError as error:
+            ensure_own(error)
             return True
         own = os.fstat(self._descriptor)
         return (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino)

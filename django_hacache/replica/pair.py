@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.exceptions import ReplicaError
-from django_hacache.replica.directory import check_private
+from django_hacache.interruption import ensure_own
+from django_hacache.replica.directory import ABSENT, check_private, is_there
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,9 +31,10 @@ def identity_of(path: Path) -> Identity | None:
     """The file at the path; None where there is none. Raises ReplicaError where that cannot be found out."""
     try:
         found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
+        ensure_own(error)
+        if isinstance(error, ABSENT):
+            return None
         raise ReplicaError(f"cannot look at the replica {path}: {error.strerror}") from error
     return Identity(found.st_dev, found.st_ino)
 
@@ -74,7 +74,7 @@ def ensure_pair(directory: Path) -> None:
 
 def has_replica(directory: Path) -> bool:
     """Whether there is a replica to open; only looks. Raises ReplicaError where the directory is not fit for one."""
-    if not os.path.lexists(directory):
+    if not is_there(directory):
         return False
     check_private(directory)
     return identity_of(directory / FILE_NAME) is not None
@@ -93,9 +93,11 @@ def set_aside(membership: Membership, directory: Path, broken: Identity | None, 
 def _move_aside(path: Path, reason: object) -> None:
     aside = path.with_name(f"{FILE_NAME}.broken-1")
     log.warning("%s: moved to %s, starting empty", reason, aside)
-    os.replace(path, aside)  # noqa: PTH105 - not in pathlib: it is this package's call that fails
+    path.replace(aside)
 
 
 def _remove(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108 - as above
+    try:
+        path.unlink()
+    except FileNotFoundError as error:
+        ensure_own(error)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import lmdb
 
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
+from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.directory import check_private, ensure_private
 from django_hacache.replica.environment import Environment
@@ -221,6 +222,8 @@ class Replica:
             return None  # another process has dropped the cache: it was empty
         if isinstance(error, lmdb.Error):
             environment.recover(error)
+        else:
+            ensure_own(error)
         database = environment.database(cache)
         if database is None:
             return None

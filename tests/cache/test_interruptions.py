@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import random
+import asyncio
+import signal
+import sys
 import threading
 
 import pytest
 
+from django_hacache import process
 from django_hacache.exceptions import ReplicaError
+from tests.cache.conftest import eventually
+from tests.conftest import swallowed
 
 ROUNDS = 150
-
-# A socket that was made and is nobody's yet is closed with a warning.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+INSTANTS_MAX = 5000
 
 
 class TimeLimit(Exception):
@@ -31,44 +34,130 @@ def others_can_write(cache) -> bool:
 
 
 @pytest.mark.parametrize("kind", [TimeLimit, Disguised, KeyboardInterrupt])
-def test_an_exception_that_comes_anywhere_in_a_write_arrives_and_leaves_nothing_open(caches, timer, kind):
+def test_an_exception_that_comes_anywhere_in_a_write_arrives_and_leaves_nothing_open(
+    caches, interrupted, kind
+):
     cache = caches["default"]
-    limits = []
 
-    def handler(*_):
-        limits.append(kind("the caller's own"))
-        raise limits[-1]
+    def use():
+        cache.set("key", "value" * 20)
+        cache.get("key")
 
     for _ in range(ROUNDS):
-        try:
-            timer(handler, after=random.uniform(0.0001, 0.001))
-            while True:
-                cache.set("key", "value" * 20)
-                cache.get("key")
-        except kind as error:  # its traceback still holds whatever was open
-            assert error is limits[-1]
-            cache.delete("lock")
-            assert others_can_write(cache)
-    assert len(limits) == ROUNDS
+        error = interrupted(kind, use)  # its traceback holds whatever was open
+        cache.delete("lock")
+        assert others_can_write(cache)
+        del error
 
 
-def test_what_an_interrupted_write_does_happens_once_or_not_at_all(caches, timer):
+def test_what_an_interrupted_write_does_happens_once_or_not_at_all(caches, interrupted):
     cache = caches["default"]
     cache.set("key", 0)
-    done = interrupted = 0
+    done = 0
+
+    def increment():
+        nonlocal done
+        cache.incr("key")
+        done += 1
+
+    for _ in range(ROUNDS):
+        interrupted(Disguised, increment)
+    assert done <= cache.incr("key", 0) <= done + ROUNDS
+
+
+PROFILED = ("django_hacache.", "pathlib", "contextlib")
+
+
+def reaches(instant, error, function) -> bool:
+    """Whether `function` has so many instants at which Python calls signal handlers; one raises `error` there.
+
+    They are the beginning of each function and the return from each call of C.
+    """
 
     def handler(*_):
-        raise Disguised
+        raise error
 
-    while interrupted < ROUNDS:
+    def profile(frame, event, _):
+        nonlocal instant
+        if event not in {"call", "c_return"} or not frame.f_globals["__name__"].startswith(PROFILED):
+            return
+        instant -= 1
+        if instant == 0:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGUSR1)
+
+    profiled, handled = sys.getprofile(), signal.signal(signal.SIGUSR1, handler)
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(profiled)
+        signal.signal(signal.SIGUSR1, handled)
+    return instant <= 0
+
+
+def everything_is_looked_at_again(site):
+    """As once a second, and in a cluster whenever a lease was lost."""
+    if isinstance(site, process.StandaloneSite):
+        site.reader._next_maintenance = 0
+    else:
+        site.reader._verified, site.reader._next_check = -1, 0
+        site.breaker._is_open = True
+
+
+def everything_is_opened_again(site):
+    if isinstance(site, process.ClusterSite):
+        for client in site._of_loop.values():
+            client.close()
+    site.close()
+
+
+def used_by(cache, runner, dropped):
+    """Reads and writes, plainly or in a coroutine."""
+
+    def use():
+        cache.get("key")
+        cache.incr("key")
+
+    async def use_in_a_loop():
+        # An event loop drops what comes just before it runs a callback, and says so.
+        told = asyncio.get_running_loop().set_exception_handler
+        told(lambda _, context: dropped.append(context["exception"]))
+        await cache.aget("key")
+        await cache.aincr("key")
+
+    return use if runner is None else lambda: runner.run(use_in_a_loop())
+
+
+@pytest.fixture(params=["sync", "async"])
+def runner(request, dropped):
+    if request.param == "sync":
+        yield None
+        return
+    with asyncio.Runner() as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", [Disguised, KeyError, IndexError])
+@pytest.mark.parametrize("before", [everything_is_looked_at_again, everything_is_opened_again])
+def test_an_exception_at_any_instant_of_a_call_arrives(caches, runner, dropped, kind, before):
+    """Where the package looks at a file, an OSError may be the file's or the caller's."""
+    cache = caches["default"]
+    use = used_by(cache, runner, dropped)
+    cache.set("key", 1)
+
+    for instant in range(1, INSTANTS_MAX):
+        before(cache._site)
+        error = kind("the caller's own")
         try:
-            timer(handler, after=random.uniform(0.0001, 0.001))
-            while True:
-                cache.incr("key")
-                done += 1
-        except Disguised:
-            interrupted += 1
-    assert done <= cache.incr("key", 0) <= done + interrupted
+            if not reaches(instant, error, use):
+                break
+        except kind as arrived:
+            assert arrived is error
+        else:
+            if error not in dropped:
+                pytest.fail(swallowed(error))
+    assert 100 < instant < INSTANTS_MAX - 1
 
 
 def test_a_signal_handler_and_what_it_interrupts_each_get_their_own_answers(served, caches, timer):
@@ -85,10 +174,15 @@ def test_a_signal_handler_and_what_it_interrupts_each_get_their_own_answers(serv
 
     timer(handler, every=0.0007)
     number = 0
-    while len(answers) + len(refused) < ROUNDS:
+
+    def enough():
+        nonlocal number
         cache.set("key", number)
         assert cache.incr("key") == number + 1
         number += 1
+        return len(answers) + len(refused) >= ROUNDS
+
+    eventually(enough, 30)
     timer(lambda *_: None)
     # A handler may be interrupted by the next one.
     assert sorted(answers) == list(range(1, len(answers) + 1))

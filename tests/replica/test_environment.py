@@ -20,6 +20,7 @@ from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME
 from django_hacache.replica.replica import Replica
 from tests.replica.conftest import MAP_SIZE
 from tests.replica.writing import put
+from tests.system_call import failing
 
 MEBIBYTE = 1024 * 1024
 
@@ -271,11 +272,8 @@ def test_an_error_of_a_reader_alone_moves_no_file_that_is_whole(replica, directo
 
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EINTR])
 def test_a_file_that_cannot_be_looked_at_for_a_moment_counts_as_the_same(replica, monkeypatch, error):
-    def failing(path):
-        raise OSError(error, os.strerror(error))
-
     put(replica, "k")
-    monkeypatch.setattr(Path, "stat", failing)
+    monkeypatch.setattr(Path, "stat", failing(OSError(error, os.strerror(error))))
     assert not replica.replaced()
     put(replica, "k2")
     assert replica.get("default", "k2") == b"value"
