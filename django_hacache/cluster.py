@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_hacache.changes import DONE, Insert, Move, When
-from django_hacache.exceptions import CacheUnavailable, HACacheError, OutcomeUnknown, UnknownCache
+from django_hacache.exceptions import CacheBusy, CacheUnavailable, HACacheError, OutcomeUnknown, UnknownCache
 from django_hacache.requests import outcome_of, request_of
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class ClusterWriter:
         try:
             client, since = self._site.client(), self._site.applied_index()
             return outcome_of(client.request(request, deadline=deadline, since=since))
-        except UnknownCache:
-            raise  # the node works, and knows other caches
+        except (UnknownCache, CacheBusy):
+            raise  # the node works: it knows other caches, or has room for others, or will have it in a moment
         except CacheUnavailable:
             breaker.open()
             raise
@@ -76,8 +76,8 @@ class AsyncClusterWriter:
         try:
             client, since = self._site.async_client(), self._site.applied_index()
             return outcome_of(await client.request(request, deadline=deadline, since=since))
-        except UnknownCache:
-            raise  # the node works, and knows other caches
+        except (UnknownCache, CacheBusy):
+            raise  # the node works: it knows other caches, or has room for others, or will have it in a moment
         except CacheUnavailable:
             breaker.open()
             raise

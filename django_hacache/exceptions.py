@@ -2,6 +2,7 @@
 
 HACacheError
 ├── CacheUnavailable      (also a ConnectionError)
+│   ├── CacheBusy
 │   ├── OutcomeUnknown
 │   └── UnknownCache
 ├── ConfigurationError    (also Django's ImproperlyConfigured)
@@ -24,6 +25,10 @@ class HACacheError(Exception):
 
 class CacheUnavailable(HACacheError, ConnectionError):
     """The cluster cannot answer now: no node, no leader or no majority. The change did not happen."""
+
+
+class CacheBusy(CacheUnavailable):
+    """More is written than the cluster has room for just now. The change did not happen; it may be tried again."""
 
 
 class OutcomeUnknown(CacheUnavailable):

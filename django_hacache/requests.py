@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from django_hacache.changes import Batch, Clear, Increment, Insert, Outcome, Remove, Touch, When, Why
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import (
+    CacheBusy,
     CacheUnavailable,
     OutcomeUnknown,
     RequestRefused,
@@ -43,7 +44,7 @@ _ERRORS: dict[int, type[Exception]] = {
     pb.ERROR_TOO_LARGE: ValueTooLarge,
     pb.ERROR_NO_QUORUM: CacheUnavailable,
     pb.ERROR_NOT_LEADER: CacheUnavailable,
-    pb.ERROR_BUSY: CacheUnavailable,
+    pb.ERROR_BUSY: CacheBusy,
     pb.ERROR_OUTCOME_UNKNOWN: OutcomeUnknown,
 }
 
@@ -114,7 +115,8 @@ def _remove(change: Remove, cache: str, req_id: str, level: pb.AckLevel | None) 
 def outcome_of(ack: pb.Ack) -> Outcome:
     """Return what the node's answer says.
 
-    Raises ValueTooLarge, CacheUnavailable (OutcomeUnknown, UnknownCache) or RequestRefused where it is an error.
+    Raises ValueTooLarge, CacheUnavailable (CacheBusy, OutcomeUnknown, UnknownCache) or RequestRefused where it is an
+    error.
     """
     match ack.WhichOneof("method"):
         case "put_ack":

@@ -189,7 +189,7 @@ class Submissions:
         else:
             # It is not in the order, and nobody but this leader puts it there: what the table forgets while it waits
             # is not this one.
-            submission.stage = Stage.HELD
+            submission.stage, submission.sent_at = Stage.HELD, now
             self._held[submission.origin, submission.req_id] = submission
 
     def _fits(self, submission: Submission) -> bool:
@@ -359,10 +359,23 @@ class Submissions:
                 full = submission.stage is Stage.HELD and self._replication.has_room()
                 why = Refusal.BUSY if full else Refusal.NO_QUORUM
                 self._refuse(submission, Refusal.OUTCOME_UNKNOWN if unknown else why)
-            elif now >= self._stalls_at(submission):
-                self._advance(submission, now)
-            else:
+            elif now < self._stalls_at(submission):
                 self._watch(submission)
+            elif submission.stage is Stage.HELD:
+                self._give_up_holding(submission, now)
+            else:
+                self._advance(submission, now)
+
+    def _give_up_holding(self, submission: Submission, now: int) -> None:
+        """The replicas have no room for it: say so early. Where it is the order that has none, that may be a moment.
+
+        This copy of it is gone with that, and was never ordered. Who has sent another one knows that, see on_reply.
+        """
+        if self._replication.has_room():
+            self._refuse(submission, Refusal.OUTCOME_UNKNOWN if submission.maybe else Refusal.BUSY)
+        else:
+            submission.sent_at = now
+            self._watch(submission)
 
     def _watch(self, submission: Submission) -> None:
         self.due_at = min(self.due_at, submission.deadline, self._stalls_at(submission))
@@ -374,8 +387,15 @@ class Submissions:
                 return submission.sent_at + self._config.heartbeat
             case Stage.FORWARDED:
                 return submission.sent_at + self._config.patience(submission.size)
+            case Stage.HELD:
+                return submission.sent_at + self._holds_for(submission)
             case _:
                 return ALWAYS_LATER
+
+    def _holds_for(self, submission: Submission) -> int:
+        """How long it may wait for room: there is time to try again, and a node does not send it twice meanwhile."""
+        left = submission.deadline - submission.sent_at
+        return (left if submission.origin is None else min(left, self._config.resend)) // 2
 
     # the ends
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from django_hacache.replica.eviction import Limits
     from django_hacache.replica.room import Room
+    from django_hacache.replica.transaction import Usage
 
 # A cache may be beyond its SIZE_LIMIT by a share of it and this many bytes; then its writers wait.
 MARGIN_SHARE = 4
@@ -25,13 +26,15 @@ SMALL_COST, PAGE_COST = 64, 4096
 TIMES_STORED = 2
 # Waiting begins where so much of the headroom is used up; removals may take half of what is left then.
 WAIT_SHARE = 2
+# Entries and bytes of a cache that nobody has written to.
+NOTHING = (0, 0)
 
 
 class Look(NamedTuple):
-    """What a replica holds: the room of its file, and the bytes that each cache takes."""
+    """What a replica holds: the room of its file, and what each cache takes."""
 
     room: Room
-    used: Mapping[str, int]
+    used: Mapping[str, Usage]
 
 
 def cost_of(size: int) -> int:
@@ -87,9 +90,12 @@ class Gate:
             return self._cost_ahead + cost_of(size) <= room.free - kept // 2
         if self._cost_ahead + cost_of(size) > room.free - kept:
             return False
-        limit, taken, ahead = self._limit_of(cache), used.get(cache, 0), self._ahead_of[cache]
-        # One alone may be larger than the margin.
-        return taken + ahead + size <= most_of(limit) or (taken <= limit and ahead == 0)
+        entries, taken = used.get(cache, NOTHING)
+        limit, ahead = self._limit_of(cache), self._ahead_of[cache]
+        if taken + ahead + size <= most_of(limit):
+            return True
+        # One alone may be larger than the margin. The one that a cache has left does not go before there is another.
+        return ahead == 0 and not self._stale and (taken <= limit or entries <= 1)
 
     def _limit_of(self, cache: str) -> int:
         return self._limits.get(cache, self._unknown).size_limit
@@ -124,7 +130,9 @@ class Gate:
         room, used = look
         spare = room.free - room.headroom // WAIT_SHARE - self._cost_ahead
         known = {*used, *self._limits, *self._ahead_of}
-        left = [most_of(self._limit_of(one)) - used.get(one, 0) - self._ahead_of[one] for one in known]
+        left = [
+            most_of(self._limit_of(one)) - used.get(one, NOTHING)[1] - self._ahead_of[one] for one in known
+        ]
         # At most, whatever it costs and whichever cache it is for, one that nobody knows yet included.
         self.plenty = min(spare // TIMES_STORED - PAGE_COST, most_of(self._unknown.size_limit), *left)
 

@@ -89,7 +89,7 @@ def _unknown(limits: Mapping[str, Limits]) -> Limits:
 
 
 def _seen(reading: ReadTransaction) -> Look:
-    return Look(reading.room(), {cache: reading.usage(cache).bytes for cache in reading.caches()})
+    return Look(reading.room(), {cache: reading.usage(cache) for cache in reading.caches()})
 
 
 class Upkeep:
@@ -158,9 +158,9 @@ class Upkeep:
             seen = _seen(reading)
             self._gate.seen(seen)
             lacking, self._gate.wanted = seen.room.lacking(self._gate.wanted), 0
-            total = max(sum(seen.used.values()), 1)
+            total = max(sum(used.bytes for used in seen.used.values()), 1)
             return {
-                cache: self._of_cache(reading, cache, now, looks, lacking * used // total, most)
+                cache: self._of_cache(reading, cache, now, looks, lacking * used.bytes // total, most)
                 for cache, used in seen.used.items()
                 if not self._is_removing(cache)
             }
@@ -178,6 +178,8 @@ class Upkeep:
         if wanted is None:
             self._unfinished.discard(cache)
             return [one.key for one in expired]
+        # For room that all of them lack the newest goes, too, where the others are not enough.
+        wanted = wanted._replace(newest_stays=lacking <= freed)
         self._unfinished.add(cache)
         # The hands may meet: what has expired is among the oldest, too.
         return list(dict.fromkeys([*(one.key for one in expired), *reading.oldest(cache, wanted)]))

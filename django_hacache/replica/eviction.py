@@ -68,6 +68,7 @@ class Surplus(NamedTuple):
     bound: int
     looks: int
     of_all: bool  # whether so many looks see the whole cache
+    newest_stays: bool = True  # of a cache that is seen as a whole
 
 
 def surplus(used: Usage, limits: Limits, size: int, most: int = MAX_SURPLUS_KEYS) -> Surplus | None:
@@ -99,16 +100,15 @@ def some_of(used: Usage, count: int) -> Surplus:
 def oldest(hand: Hand, wanted: Surplus) -> list[bytes]:
     """The replica keys of what is wanted, of the entries that the hand comes to next.
 
-    Of a cache that is seen as a whole the oldest, but never the newest. Of a larger one those that have expired or
+    Of a cache that is seen as a whole the oldest, the newest last or never. Of a larger one those that have expired or
     are old by the hand's horizon. Where there are too few of them, bytes have to wait for the next call, and entries
     are the oldest of those seen.
     """
     now_ns = boottime_ns()
     going = _Going(wanted)
     if wanted.of_all:
-        for one in sorted(hand.look(wanted.looks), key=lambda one: one.version * (not one.expired(now_ns)))[
-            :-1
-        ]:
+        seen = sorted(hand.look(wanted.looks), key=lambda one: one.version * (not one.expired(now_ns)))
+        for one in seen[:-1] if wanted.newest_stays else seen:
             if going.enough:
                 break
             going.take(one)

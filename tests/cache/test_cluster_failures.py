@@ -12,6 +12,7 @@ import pytest
 from django.core.cache import caches
 
 from django_hacache.exceptions import (
+    CacheBusy,
     CacheUnavailable,
     OutcomeUnknown,
     RequestRefused,
@@ -230,7 +231,7 @@ def test_a_task_that_is_cancelled_makes_the_next_writes_fail_at_once_where_the_n
     ("key", "error"),
     [
         ("no quorum", CacheUnavailable),
-        ("busy", CacheUnavailable),
+        ("busy", CacheBusy),
         ("outcome unknown", OutcomeUnknown),
         ("refused", RequestRefused),
         ("unknown cache", UnknownCache),
@@ -257,6 +258,15 @@ def test_a_cache_that_the_node_does_not_know_yet_stops_no_other_one(small_node, 
         style(caches["default"]).set("unknown cache", 1)
     # The breaker is closed: nothing has failed but this.
     style(caches["twin"]).set("key", 1)
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+def test_a_cache_that_has_no_room_just_now_stops_no_other_one(small_node, style):
+    for _ in range(2):
+        with pytest.raises(CacheBusy, match="as asked"):
+            style(caches["default"]).set("busy", 1)
+    style(caches["twin"]).set("key", 1)
+    style(caches["default"]).set("key", 1)
 
 
 @pytest.mark.parametrize("level", ["direct", "leader", "once", "quorum", "all"])

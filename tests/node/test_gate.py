@@ -9,6 +9,7 @@ import pytest
 from django_hacache.node.gate import Gate, Look, cost_of, most_of
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.room import Room
+from django_hacache.replica.transaction import Usage
 
 MIB = 1 << 20
 LIMIT = 8 * MIB
@@ -21,13 +22,14 @@ class Host:
     def __init__(self, limit=LIMIT):
         self.room = PLENTY
         self.used = {}
+        self.entries = 100
         self.looks = 0
         limits = Limits(limit, None, 3)
         self.gate = Gate({"c": limits}, limits, self.look)
 
     def look(self):
         self.looks += 1
-        return Look(self.room, dict(self.used))
+        return Look(self.room, {cache: Usage(self.entries, used) for cache, used in self.used.items()})
 
     def has_room(self, size, cache="c", *, removal=False):
         return self.gate.has_room(cache, size, removal=removal)
@@ -68,6 +70,17 @@ def test_a_change_that_is_larger_than_the_margin_goes_alone(host):
     host.used["c"] = LIMIT
     assert host.has_room(LIMIT)
     host.gate.ordered(1, "c", LIMIT)
+    assert not host.has_room(1)
+
+
+def test_nobody_waits_for_the_one_entry_that_a_cache_has_left(host):
+    """It does not go before there is another one, however large it is."""
+    host.used["c"], host.entries = 2 * LIMIT, 1
+    assert host.has_room(LIMIT)
+    host.gate.ordered(1, "c", LIMIT)
+    assert not host.has_room(1)
+    host.gate.applied(1)
+    host.used["c"], host.entries = 3 * LIMIT, 2
     assert not host.has_room(1)
 
 

@@ -21,6 +21,8 @@ from django_hacache.node.upkeep import (
 )
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.eviction import Limits
+from django_hacache.replica.room import Room
+from django_hacache.replica.transaction import ReadTransaction
 from django_hacache.wire import cache_pb2 as pb
 from tests.cache.site import cache_settings
 from tests.node.options import options_of
@@ -212,6 +214,33 @@ def test_eviction_keeps_pace_with_writes_between_two_ticks(leader, size):
         leader.insert(f"k{number}", bytes(size))
         assert leader.replica.usage("c").bytes <= most_of(limit)
     assert leader.stored()[-1] == f"k{number}"
+
+
+def test_values_larger_than_the_margin_wait_for_no_more_than_what_goes_before_them(leader):
+    """Each is nearly the whole cache, and beyond the limit with the pages that it takes."""
+    limit = 2 << 20
+    leader = leader(Limits(limit, None, 3))
+    for number in range(6):
+        leader.insert(str(number), bytes(limit))
+        leader.pass_time(100)
+        assert leader.stored()[-1] == str(number)
+    leader.pass_time(EVERY_IDLE_MS)
+    assert leader.stored() == ["5"]
+
+
+def test_for_room_that_all_caches_lack_the_last_entry_of_one_goes_too(leader, monkeypatch):
+    leader = leader(Limits(8 << 20, None, 3))
+    leader.insert("large", bytes(4 << 20))
+    full = Room(map=12 << 20, file=12 << 20, used=8 << 20, growth=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(ReadTransaction, "room", lambda _: full)
+        leader.pass_time(EVERY_IDLE_MS)
+        leader.insert("waits", bytes(2 << 20))
+        assert leader.stored() == ["large"]
+        leader.pass_time(100)
+        assert leader.stored() == []
+    leader.pass_time(100)
+    assert leader.stored() == ["waits"]
 
 
 def test_a_removal_of_many_keys_is_several_entries_of_a_bounded_size(leader):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
-from django_hacache.consensus.messages import AckLevel, Message, Refusal, Sender
+from django_hacache.consensus.messages import AckLevel, Forward, Message, Refusal, Sender
 from django_hacache.consensus.state import Completion, Role
 
 from .host import Host
@@ -112,7 +112,9 @@ class Cluster:
         for passes in self.filters:
             if not passes(source, target, message):
                 return
-        copies = self.network.duplicated()
+        # A change that found no room is refused, and must not happen. A copy that the network makes of it could, and no
+        # connection makes one.
+        copies = self.network.duplicated() and not (self.plan.limited and isinstance(message, Forward))
         if self._tracing:
             self.trace(self.hosts[source], "->", target, message)
         self.deliver(source, target, self.hosts[target].receive, sender, message)

@@ -8,6 +8,7 @@ from random import Random
 from .kv import ENTRY_BYTES, Contents
 
 RESEND = 500
+SIZE_LIMIT = 64 << 20
 
 
 @dataclass(slots=True)
@@ -52,11 +53,16 @@ class Plan:
     # Workers send again what they have no answer to, and this often while their node lives; mean, 0: never.
     ask_again_interval: float = 0.0
     max_entries: int = 1 << 20
-    size_limit: int = 64 << 20
+    size_limit: int = SIZE_LIMIT
     # Of the keys that clients write some live this long; 0: none does.
     ttl: int = 0
     keys: int = 4
     padding: int = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether writers may have to wait for eviction."""
+        return self.size_limit < SIZE_LIMIT
 
     @property
     def most_bytes(self) -> int:
@@ -119,7 +125,7 @@ def draw(rng: Random, duration: int, *, tails: bool = False) -> Plan:
     if rng.random() < 0.5:
         plan.keys = 40
         plan.max_entries = rng.choice((10, 20, 1 << 20))
-        plan.size_limit = rng.choice((800, 2000, 64 << 20))
+        plan.size_limit = rng.choice((800, 2000, SIZE_LIMIT))
     if rng.random() < 0.15 or tails:
         plan.tails = rng.choice((0.005, 0.02, 0.05))
         plan.longest_tail = election_timeout * rng.choice((1.5, 4.0))

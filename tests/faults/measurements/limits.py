@@ -28,7 +28,7 @@ SMALL_SHM = "64m"
 SMALL_LARGEST = 4 * MIB
 SAMPLE_S = 0.5
 # What a caller has to expect from a cache that is busy, and is told that the change did not happen.
-CLEAR = ("CacheUnavailable: busy",)
+CLEAR = ("CacheBusy: ",)
 GROWTH = 64 * MIB
 KEPT_RATE = 0.8
 
