@@ -20,13 +20,13 @@ PATIENCE_S = 30
 
 @pytest.fixture
 def timer() -> Iterator[SetTimer]:
-    """Makes SIGALRM call a handler once `after` some seconds, or again and again, `every` so many."""
+    """Makes SIGALRM call a handler once, `after` so many seconds; 0 takes the timer back."""
     # pytest-timeout's own are put back at the end.
     before, left = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
 
-    def start(handler: Callable[..., object], *, after: float = 0, every: float = 0) -> None:
+    def start(handler: Callable[..., object], *, after: float) -> None:
         signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, after or every, every)
+        signal.setitimer(signal.ITIMER_REAL, after)
 
     yield start
     signal.setitimer(signal.ITIMER_REAL, 0)
