@@ -37,7 +37,6 @@ from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
 from django_hacache.node.succession import Succession
 from django_hacache.node.upkeep import Upkeep, gate_of, limits_within, values_within
 from django_hacache.replica.clock import boottime_ns
-from django_hacache.system import process_age_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -59,8 +58,9 @@ REQUEST_SLACK_BYTES = 8 << 20
 HANDOVER_S = 3.0
 # What workers have sent before is answered before their connections end, but for those who would wait longer.
 ANSWERING_S = 1.0
-# A node that was stopped may be started again: how long that takes is known from this start.
-BACK_TIMES, BACK_MORE_NS, BACK_MAX_NS = 2, 1_000_000_000, 5_000_000_000
+# A node that was stopped may be started again. On a busy machine Python alone takes two seconds; whoever waited for
+# nothing has some of the default WRITE_TIMEOUT left.
+BACK_WITHIN_NS = 4_000_000_000
 # What is due may be done later by this: to find out when the next thing is due takes longer than many a step.
 SOON_MS = 10
 STREAMS_END_S = 0.5
@@ -103,7 +103,6 @@ class Node:
         self.starts_over = False
         self._handed_over = asyncio.Event()
         self._stopping = False
-        self._started_in_ns = 0
         # Waits and names come from it, no secrets; SystemRandom asks the kernel each time.
         rng = Random(SystemRandom().getrandbits(256))  # noqa: S311
         me = config.me()
@@ -208,7 +207,6 @@ class Node:
         for addr, peer in self._peers.items():
             peer.start()
             self._lanes[addr].start()
-        self._started_in_ns = process_age_ns()
         self._room.prepare()
         self.core.tick(now_ms())
         self._carry_out()
@@ -222,7 +220,7 @@ class Node:
             self._kick()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._handed_over.wait(), HANDOVER_S)
-        self._page.note_stopped(min(BACK_TIMES * self._started_in_ns + BACK_MORE_NS, BACK_MAX_NS))
+        self._page.note_stopped(BACK_WITHIN_NS)
         await self._link.close(patience_s=0 if self.failed.is_set() else ANSWERING_S)
         for addr, peer in self._peers.items():
             await peer.close()
