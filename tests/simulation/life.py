@@ -105,7 +105,8 @@ def _demand_recovery(cluster: Cluster, clients: Clients) -> None:
 
 def _states(hosts: list[Host]) -> str:
     return "; ".join(
-        f"{h.addr} {h.core.role.value} {h.disk.hard} applied {h.disk.applied} pending {h.core.pending}"
+        f"{h.addr} {h.core.role.value if h.core else 'is down'} {h.disk.hard} applied {h.disk.applied}"
+        f" pending {h.core.pending if h.core else 0}"
         for h in hosts
     )
 
@@ -127,6 +128,8 @@ def _settled(cluster: Cluster, readable: set[str]) -> bool:
     return (
         _all_serve(cluster, readable)
         and not cluster.operations
+        # One that was told to stop before the end is back only after it.
+        and all(host.core is not None for host in hosts)
         and all(host.core.pending == 0 and not host.disk.hard.fresh for host in hosts)
         and not any(cluster.plan.exceeded_by(leader.disk.contents) for leader in cluster.leaders)
         and cluster.invariants.equal(hosts)
