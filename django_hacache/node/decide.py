@@ -98,6 +98,8 @@ class Decider:
             pb.Clear: self._clear,
         }
         self._value: bytes | None = None
+        # What replicas write anew for the change beside its effects.
+        self._rewritten = 0
 
     # the interface that the core knows
 
@@ -124,7 +126,7 @@ class Decider:
             self._take_back()
             raise NeverOrdered(CODES[refused.code], str(refused)) from None
         if self._gate is not None and effect:
-            self._gate.ordered(index, parts[0].cache_name, len(effect))
+            self._gate.ordered(index, parts[0].cache_name, len(effect) + self._rewritten)
         return effect, outcome.SerializeToString()
 
     def _decided(self, changes: Iterable[Any]) -> pb.Outcome:
@@ -225,6 +227,7 @@ class Decider:
         self._index, self._now_ms = index, now
         self._effects = []
         self._value = None
+        self._rewritten = 0
         self._undo.clear()
 
     def _serialized(self) -> bytes:
@@ -318,6 +321,8 @@ class Decider:
         self._effects.append(pb.Effect(touch=effect))
         ends = expires_at(self._now_ms, ttl_ms)
         self._remember(cache, replica_key(entry), bytes(sight.value), ends)
+        # The time to live stands before the value, and a page that was committed is not changed in place.
+        self._rewritten += len(sight.value)
         return True, pb.REASON_NONE
 
     def _increment(self, change: pb.Increment) -> Answer:

@@ -406,6 +406,23 @@ def test_what_a_node_forwards_is_looked_at_as_what_a_client_asks_for(leader, cha
     assert caught.value.refusal is refusal
 
 
+def test_a_touch_counts_with_the_value_that_replicas_write_anew_for_it(leader):
+    """A handful of them would fill a small file system otherwise: replicas then drop what they hold."""
+    limit = 1 << 20
+    leader.decider._gate = gate_of(leader.replica, {"default": Limits(limit, None, 3)})
+    for number in range(3):
+        leader.decide(insert=change_to(bytes(limit // 4), f"key {number}"))
+    leader.apply()
+    request = pb.CacheRequest(touch=pb.Touch(cache_name="default", entry="key 0", ttl_ms=HOUR_MS))
+    touched = 0
+    while leader.decider.has_room(request, request.ByteSize()):
+        assert leader.decide(touch=request.touch) == TAKEN
+        touched += 1
+    assert 1 <= touched <= 7
+    leader.apply()
+    assert leader.decider.has_room(request, request.ByteSize())
+
+
 def test_a_cache_that_no_replica_has_room_for_is_refused_and_the_others_go_on(leader):
     for number in range(MAX_CACHES):
         leader.decide(insert=pb.Insert(cache_name=f"c{number}", entry="key", value=encode(1)))
