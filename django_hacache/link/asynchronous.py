@@ -67,8 +67,9 @@ class AsyncNodeClient:
             if again and not request.since_index:
                 request.since_index = since
                 data = frame(request.SerializeToString())
+            limit = asyncio.timeout(deadline - monotonic())
             try:
-                async with asyncio.timeout(deadline - monotonic()) as limit:
+                async with limit:
                     connection = self._connected()
                     answer = await connection.send(req_id, data)
                     sent = True
@@ -137,6 +138,7 @@ class _Connection:
         "_frames",
         "_look",
         "_loop",
+        "_room_comes",
         "_sending",
         "_watch",
         "in_flight",
@@ -151,6 +153,8 @@ class _Connection:
         self._sending = asyncio.Lock()
         self._watch = Watch(alive_at)
         self._look: asyncio.TimerHandle | None = None
+        # While a frame is sent that the socket does not take at once.
+        self._room_comes: asyncio.Future[None] | None = None
         # A request that was given up stays here until its answer comes: see _answer().
         self.in_flight: dict[str, _InFlight] = {}
         self.lost = False
@@ -197,13 +201,27 @@ class _Connection:
     async def _send_all(self, data: bytes) -> None:
         try:
             count = self._send_some(data)
-            if count < len(data):
-                await self._loop.sock_sendall(self.socket, memoryview(data)[count:])
+            left = memoryview(data)
+            while count < len(left):
+                left = left[count:]
+                await self._room()
+                count = self._send_some(left)
         except OSError as error:
             ensure_own(error)
             raise Lost from error
 
-    def _send_some(self, data: bytes) -> int:
+    async def _room(self) -> None:
+        """Wait until the socket takes more. Raises Lost where the connection is lost meanwhile, see lose()."""
+        self._room_comes = room = self._loop.create_future()
+        self._loop.add_writer(self.socket, self._writable, room)
+        try:
+            await room
+        finally:
+            self._room_comes = None
+            if not self.lost:
+                self._loop.remove_writer(self.socket)
+
+    def _send_some(self, data: bytes | memoryview) -> int:
         """Return how many bytes the socket takes now."""
         try:
             return self.socket.send(data)
@@ -231,7 +249,11 @@ class _Connection:
         if self._look is not None:
             self._look.cancel()
         self._loop.remove_reader(self.socket)
+        self._loop.remove_writer(self.socket)
         self.socket.close()
+        if self._room_comes is not None and not self._room_comes.done():
+            # Who is in the middle of a frame waits for the socket, and for no answer yet.
+            self._room_comes.set_exception(error)
         waiting, self.in_flight = self.in_flight, {}
         for request in waiting.values():
             if not request.answer.done():
@@ -242,6 +264,13 @@ class _Connection:
             self._receive()
         except Lost as lost:
             self.lose(lost)
+        except BaseException as error:  # noqa: BLE001 - it is handed on
+            self._interrupted(error)
+
+    def _writable(self, room: asyncio.Future[None]) -> None:
+        try:
+            if not room.done():
+                room.set_result(None)
         except BaseException as error:  # noqa: BLE001 - it is handed on
             self._interrupted(error)
 

@@ -164,6 +164,33 @@ def test_nobody_waits_for_write_timeout_where_the_node_hangs(small_node, style, 
     assert cache.get("key") == 4
 
 
+def test_a_value_that_the_socket_of_a_hanging_node_does_not_take_is_certainly_not_stored(small_node, style):
+    cache = style(caches["patient"])
+    cache.set("key", 1)
+    os.kill(small_node.process.pid, signal.SIGSTOP)
+    with pytest.raises(CacheUnavailable, match="it hangs") as failure:
+        cache.set("key", bytes(4_000_000))
+    assert not isinstance(failure.value, OutcomeUnknown)
+    os.kill(small_node.process.pid, signal.SIGCONT)
+    eventually(lambda: serves(small_node.location))
+    assert cache.get("key") == 1
+
+
+def test_whoever_waits_behind_a_large_value_waits_no_longer_than_it_where_the_node_hangs(small_node):
+    cache = caches["patient"]
+
+    async def scenario():
+        await cache.aset("key", 1)
+        os.kill(small_node.process.pid, signal.SIGSTOP)
+        large, small = cache.aset("large", bytes(4_000_000)), cache.aset("key", 2)
+        for failure in await asyncio.gather(large, small, return_exceptions=True):
+            assert isinstance(failure, CacheUnavailable)
+            assert "it hangs" in str(failure)
+        os.kill(small_node.process.pid, signal.SIGCONT)
+
+    asyncio.run(scenario())
+
+
 def test_a_restarted_node_is_used_without_an_error(small_node, style):
     cache = style(caches["default"])
     cache.set("key", 1)

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
+from django_hacache.link import asynchronous
 from django_hacache.link.asynchronous import AsyncNodeClient
 from django_hacache.link.framing import HEADER, frame
 from django_hacache.link.server import LinkServer
@@ -105,6 +106,22 @@ def test_without_a_node_the_change_certainly_did_not_happen(run):
         with pytest.raises(CacheUnavailable) as failure:
             await client.request(insert(), deadline=soon(0.05))
         assert not isinstance(failure.value, OutcomeUnknown)
+
+    run(scenario)
+
+
+def test_a_time_limit_that_strikes_before_anything_is_sent_arrives(run, monkeypatch):
+    limit = TimeoutError("of the caller")
+
+    def struck():
+        raise limit
+
+    async def scenario(client):
+        deadline = soon()
+        monkeypatch.setattr(asynchronous, "monotonic", struck)
+        with pytest.raises(TimeoutError) as failure:
+            await client.request(insert(), deadline=deadline)
+        assert failure.value is limit
 
     run(scenario)
 
