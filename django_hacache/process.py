@@ -22,11 +22,12 @@ from django_hacache.breaker import CircuitBreaker
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.forks import new_mark
 from django_hacache.link.address import SOCKET_NAME
+from django_hacache.replica.control import START_NS
 from django_hacache.replica.directory import is_there
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
-from django_hacache.system import after_fork_in_child, monotonic
+from django_hacache.system import after_fork_in_child, monotonic, process_age_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,7 +208,10 @@ class ClusterSite:
 
     def _node_is_gone(self) -> bool:
         page = self._page()
-        return page is not None and not page.expected()
+        if page is None:
+            # None has been here yet, or its directory was wiped: it may begin at the same time as this process.
+            return process_age_ns() > START_NS
+        return not page.expected()
 
     def _node_alive_at(self) -> int:
         page = self._page()

@@ -28,6 +28,8 @@ SOCKET_PATH_BYTES_MAX = 103 if sys.platform == "darwin" else 107
 
 MOUNTS = Path("/proc/self/mountinfo")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+STAT = Path("/proc/self/stat")
+STARTTIME = 19  # of what follows the name: in ticks since the boot
 ESCAPED = re.compile(r"\\([0-7]{3})")
 
 # Where Python's socket has no name for them: the level and the option of macOS, and the bytes of its struct xucred.
@@ -58,10 +60,24 @@ boottime_ns: Callable[[], int] = (
 )
 """Nanoseconds since this machine was booted, time asleep included. On the way of every read: no frame of Python."""
 
+_IMPORTED_AT_NS = boottime_ns()
+
 monotonic: Callable[[], float] = (
     time.monotonic if _MONOTONIC_CLOCK is None else partial(time.clock_gettime, _MONOTONIC_CLOCK)
 )
 """What time.monotonic() tells. Libraries that freeze time for tests replace that one: a deadline would never come."""
+
+
+def process_age_ns() -> int:
+    """How long this process has been running; where nobody says, since this module was imported."""
+    try:
+        # The name of the program comes before, in parentheses, and may have blanks.
+        after_name = STAT.read_text().rpartition(")")[2].split()
+    except OSError as error:
+        ensure_own(error)
+        return boottime_ns() - _IMPORTED_AT_NS
+    began_ns = int(after_name[STARTTIME]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return max(boottime_ns() - began_ns, 0)
 
 
 def address_space() -> str:

@@ -219,3 +219,20 @@ except (BlockingIOError, PermissionError):
     ran = subprocess.run([sys.executable, "-c", looking], check=True, capture_output=True, text=True)
     os.close(descriptor)
     assert ran.stdout == "taken\n"
+
+
+def test_a_process_knows_how_long_it_has_been_running() -> None:
+    begun = system.boottime_ns()
+    age = "from django_hacache.system import process_age_ns; print(process_age_ns())"
+    found = int(
+        subprocess.run([sys.executable, "-c", age], check=True, capture_output=True, text=True).stdout
+    )
+    # The kernel counts in ticks of a hundredth of a second.
+    assert 0 < found <= system.boottime_ns() - begun + 10_000_000
+
+
+def test_where_nobody_says_how_long_it_counts_from_the_import(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(system, "STAT", tmp_path / "missing")
+    assert 0 < system.process_age_ns() <= system.boottime_ns()

@@ -11,6 +11,7 @@ import threading
 import pytest
 from django.core.cache import caches
 
+from django_hacache import process
 from django_hacache.exceptions import (
     CacheBusy,
     CacheUnavailable,
@@ -20,7 +21,7 @@ from django_hacache.exceptions import (
     ValueTooLarge,
 )
 from django_hacache.replica.clock import boottime_ns
-from django_hacache.replica.control import ControlPage
+from django_hacache.replica.control import START_NS, ControlPage
 from tests.cache.conftest import eventually
 from tests.node_process import serves
 
@@ -127,6 +128,29 @@ def test_nobody_waits_for_the_answer_of_a_node_that_is_known_to_be_gone(small_no
     with pytest.raises(OutcomeUnknown):
         cache.set("key", 2)
     killing.join()
+
+
+@pytest.fixture
+def never_a_node(small_node):
+    small_node.kill()
+    (small_node.location / "control").unlink()
+    return small_node
+
+
+def test_nobody_waits_for_a_node_that_never_was(never_a_node, style, monkeypatch):
+    monkeypatch.setattr(process, "process_age_ns", lambda: START_NS + 1)
+    with pytest.raises(CacheUnavailable, match="could not be reached"):
+        style(caches["patient"]).set("key", 1)
+
+
+def test_a_process_that_has_just_begun_waits_for_the_node_that_may_have_begun_with_it(
+    never_a_node, style, monkeypatch
+):
+    monkeypatch.setattr(process, "process_age_ns", lambda: START_NS)
+    starting = threading.Timer(0.05, never_a_node.start)
+    starting.start()
+    style(caches["patient"]).set("key", 1)
+    starting.join()
 
 
 def test_a_node_that_was_stopped_is_waited_for_while_it_is_expected_back(small_node, style):
