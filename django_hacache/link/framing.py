@@ -42,10 +42,11 @@ class FrameReader:
     Memory grows with the bytes that arrived, never with the length that was announced.
     """
 
-    __slots__ = ("_buffer", "_payload_bytes_max", "_skip", "_skipped")
+    __slots__ = ("_buffer", "_skip", "_skipped", "payload_bytes_max")
 
     def __init__(self, payload_bytes_max: int) -> None:
-        self._payload_bytes_max = payload_bytes_max
+        # May be set at any time; what has begun by then is judged by it, too.
+        self.payload_bytes_max = payload_bytes_max
         self._buffer = bytearray()
         self._skip = 0
         self._skipped = 0
@@ -64,7 +65,7 @@ class FrameReader:
         # The ordinary case first: nothing waits, and one whole frame has come.
         if len(data) >= HEADER_BYTES and not self._buffer and not self._skip:
             length = payload_length(data)
-            if len(data) == HEADER_BYTES + length and length <= self._payload_bytes_max:
+            if len(data) == HEADER_BYTES + length and length <= self.payload_bytes_max:
                 return (data[HEADER_BYTES:],)
         return self._cut(data)
 
@@ -81,7 +82,7 @@ class FrameReader:
         while len(buffer) >= HEADER_BYTES:
             length = payload_length(buffer)
             end = HEADER_BYTES + length
-            if length > self._payload_bytes_max:
+            if length > self.payload_bytes_max:
                 yield from self._begin_skipping(length)
                 if self._skip:
                     return

@@ -51,6 +51,7 @@ class PeerEvents(Protocol):
 
     def peer_connected(self, addr: str, lane_port: int, caches: Iterable[str]) -> None: ...
     def peer_answered(self, addr: str, ack: pb.Ack) -> None: ...
+    def peer_disconnected(self, addr: str) -> None: ...
     def peer_lost(self, addr: str, *, refused: bool) -> None: ...
 
 
@@ -159,6 +160,7 @@ class PeerStream:
             finally:
                 was_connected = was_connected or self._outbox is not None
                 self._outbox = None
+            self._events.peer_disconnected(self.addr)
             refused = await self._refuses(PROBES_S if was_connected else (0.0,))
             self._events.peer_lost(self.addr, refused=refused)
             lower, upper = self._config.reconnect_lower_ms, self._config.reconnect_upper_ms

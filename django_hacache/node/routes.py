@@ -15,7 +15,8 @@ from django_hacache.wire import cache_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from django_hacache.node.lane import InboundLane, Lane
+    from django_hacache.node.acceptor import InboundLane
+    from django_hacache.node.lane import Lane
     from django_hacache.node.peers import PeerStream
     from django_hacache.node.service import InboundStream
 

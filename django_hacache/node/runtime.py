@@ -20,6 +20,7 @@ from django_hacache.consensus.state import Role
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.link.server import LinkServer
 from django_hacache.node import codec
+from django_hacache.node.acceptor import InboundLane, LaneServer
 from django_hacache.node.catalogue import Catalogue
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.decide import Decider
@@ -27,7 +28,7 @@ from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
 from django_hacache.node.full import RoomMaker
 from django_hacache.node.intake import Intake, Reply, Token
-from django_hacache.node.lane import InboundLane, Lane, LaneServer
+from django_hacache.node.lane import Lane
 from django_hacache.node.peers import PeerStream, without_a_vote
 from django_hacache.node.report import Report, role_of
 from django_hacache.node.roster import Roster
@@ -382,6 +383,10 @@ class Node:
                 self._part_answered(ack.sender, ack.snapshot_ack)
             case _:
                 self._to_core(ack.sender, codec.from_ack(ack))
+
+    def peer_disconnected(self, addr: str) -> None:
+        """What it said of itself holds for as long as the stream does."""
+        self._lanes[addr].announced(0)
 
     def peer_lost(self, addr: str, *, refused: bool) -> None:
         if self._snapshots.cancel(addr):

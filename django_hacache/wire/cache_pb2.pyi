@@ -223,8 +223,12 @@ class Ack(_message.Message):
     STATUS_ACK_FIELD_NUMBER: _builtins.int
     APPEND_ACK_FIELD_NUMBER: _builtins.int
     SNAPSHOT_ACK_FIELD_NUMBER: _builtins.int
+    LANE_CHALLENGE_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
+    LANE_PROOF_FIELD_NUMBER: _builtins.int
+    lane_proof: _builtins.bytes
+    """Extension, with the LeaderInfo that ends the opening of a lane: what LaneProof is to the other side."""
     @_builtins.property
     def get_ack(self) -> Global___GetAck: ...
     @_builtins.property
@@ -244,6 +248,10 @@ class Ack(_message.Message):
     @_builtins.property
     def snapshot_ack(self) -> Global___SnapshotAck: ...
     @_builtins.property
+    def lane_challenge(self) -> Global___LaneChallenge:
+        """Extension, on a lane that is being opened."""
+
+    @_builtins.property
     def sender(self) -> Global___Sender: ...
     @_builtins.property
     def bundle(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ack]: ...
@@ -259,14 +267,16 @@ class Ack(_message.Message):
         status_ack: Global___StatusAck | None = ...,
         append_ack: Global___AppendAck | None = ...,
         snapshot_ack: Global___SnapshotAck | None = ...,
+        lane_challenge: Global___LaneChallenge | None = ...,
         sender: Global___Sender | None = ...,
         bundle: _abc.Iterable[Global___Ack] | None = ...,
+        lane_proof: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "batch_ack", b"batch_ack", "del_ack", b"del_ack", "error", b"error", "get_ack", b"get_ack", "method", b"method", "mgmt_ack", b"mgmt_ack", "put_ack", b"put_ack", "sender", b"sender", "snapshot_ack", b"snapshot_ack", "status_ack", b"status_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "batch_ack", b"batch_ack", "del_ack", b"del_ack", "error", b"error", "get_ack", b"get_ack", "lane_challenge", b"lane_challenge", "method", b"method", "mgmt_ack", b"mgmt_ack", "put_ack", b"put_ack", "sender", b"sender", "snapshot_ack", b"snapshot_ack", "status_ack", b"status_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "batch_ack", b"batch_ack", "bundle", b"bundle", "del_ack", b"del_ack", "error", b"error", "get_ack", b"get_ack", "method", b"method", "mgmt_ack", b"mgmt_ack", "put_ack", b"put_ack", "sender", b"sender", "snapshot_ack", b"snapshot_ack", "status_ack", b"status_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_ack", b"append_ack", "batch_ack", b"batch_ack", "bundle", b"bundle", "del_ack", b"del_ack", "error", b"error", "get_ack", b"get_ack", "lane_challenge", b"lane_challenge", "lane_proof", b"lane_proof", "method", b"method", "mgmt_ack", b"mgmt_ack", "put_ack", b"put_ack", "sender", b"sender", "snapshot_ack", b"snapshot_ack", "status_ack", b"status_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["get_ack", "put_ack", "del_ack", "mgmt_ack", "error", "batch_ack", "status_ack", "append_ack", "snapshot_ack"]  # noqa: Y015
+    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["get_ack", "put_ack", "del_ack", "mgmt_ack", "error", "batch_ack", "status_ack", "append_ack", "snapshot_ack", "lane_challenge"]  # noqa: Y015
     _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_method) -> _WhichOneofReturnType_method | None: ...
 
@@ -2226,36 +2236,91 @@ Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
 
 @_typing.final
 class LaneHello(_message.Message):
-    """The first frame on a lane; the acceptor answers by LeaderInfo, or by an error and the end of the connection."""
+    """The first frame on a lane. The acceptor answers by LaneChallenge, the opener by LaneProof, and the acceptor by LeaderInfo
+    with lane_proof; or either side ends it, the acceptor with an error. So each proves to the other that it has the token,
+    which itself is not sent. docs/explanation/protocol.md says what is proved.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TOKEN_FIELD_NUMBER: _builtins.int
     ADDR_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
-    token: _builtins.str
+    PEER_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     """The address of the node that opens the lane."""
     hosts: _builtins.str
     """As in Sender."""
     version: _builtins.int
     """As extension_version in LeaderInfo."""
+    peer: _builtins.str
+    """Whom it is opened to, as host:port of HA_HOSTS, and the port at which that node is thought to take lanes."""
+    port: _builtins.int
+    nonce: _builtins.bytes
+    """Random."""
     def __init__(
         self,
         *,
-        token: _builtins.str = ...,
         addr: _builtins.str = ...,
         hosts: _builtins.str = ...,
         version: _builtins.int = ...,
+        peer: _builtins.str = ...,
+        port: _builtins.int = ...,
+        nonce: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts", "token", b"token", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "hosts", b"hosts", "nonce", b"nonce", "peer", b"peer", "port", b"port", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LaneHello: _TypeAlias = LaneHello  # noqa: Y015
+
+@_typing.final
+class LaneChallenge(_message.Message):
+    """Between the two, as the answer to LaneHello."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    """Random."""
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaneChallenge: _TypeAlias = LaneChallenge  # noqa: Y015
+
+@_typing.final
+class LaneProof(_message.Message):
+    """The second frame of the opener."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    proof: _builtins.bytes
+    """HMAC-SHA256 with the token as the key."""
+    def __init__(
+        self,
+        *,
+        proof: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaneProof: _TypeAlias = LaneProof  # noqa: Y015
 
 @_typing.final
 class Bound(_message.Message):

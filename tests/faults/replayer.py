@@ -16,6 +16,8 @@ from django_hacache.link.framing import FrameReader, frame
 from django_hacache.wire import cache_pb2 as pb
 
 FRAME_BYTES = 64 << 20
+# Who opens the lane, and the greeting, with what each side proves before: these are as they are.
+OPENING_FRAMES = 2
 REMEMBERED = 5000
 TWICE, SWAPPED, REPLAYED = 0.05, 0.05, 0.1
 
@@ -43,14 +45,13 @@ class Replayer:
     async def _pass_on(
         self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: asyncio.Future[str]
     ) -> None:
-        frames, first, held = FrameReader(FRAME_BYTES), True, b""
+        frames, opening, held = FrameReader(FRAME_BYTES), OPENING_FRAMES, b""
         while data := await reader.read(1 << 16):
             for payload in frames.feed(data):
-                if first:
-                    # Who opened the lane, and the greeting, are as they are.
-                    if way == "requests":
+                if opening:
+                    if way == "requests" and not hello.done():
                         hello.set_result(pb.LaneHello.FromString(payload).addr)
-                    first = False
+                    opening -= bool(payload)
                     writer.write(frame(payload))
                     continue
                 held = self._twist(self._seen[await hello, way], payload, held, writer)

@@ -14,21 +14,26 @@ import pytest
 from django_hacache.conf import TLS, ClusterConfig, Host
 from django_hacache.consensus.config import digest_of
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.link.framing import FrameReader, frame
+from django_hacache.link.framing import frame
+from django_hacache.node import acceptor as acceptor_module
 from django_hacache.node import lane as lane_module
+from django_hacache.node import pipe as pipe_module
+from django_hacache.node import proof
+from django_hacache.node.acceptor import HELLO_BYTES, LaneServer
 from django_hacache.node.credentials import EXTENSION_VERSION
-from django_hacache.node.lane import HELLO_BYTES, Lane, LaneServer
+from django_hacache.node.lane import Lane
 from django_hacache.wire import cache_pb2 as pb
+from tests.node.lanes import Frames, accepted, hello_of, opened
 from tests.node_process import TOKEN, free_port
 
 ME, PEER = Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", 2)
 
 
-def config(token=TOKEN, lane_port=0, buf_client=1):
+def config(token=TOKEN, lane_port=0, buf_client=1, me=PEER):
     return ClusterConfig(
         ha_mode=True,
         hosts=(ME, PEER),
-        hostname=ME.addr,
+        hostname=me.addr,
         auth_token=token,
         tls=None,
         buf_server=8,
@@ -108,6 +113,14 @@ class Ends:
         self.lane.announced(self.server.port)
         await until(lambda: self.lane.up)
 
+    async def open(self, token=TOKEN, **changed):
+        """What the server says in the end to who begins a lane otherwise than the peer does."""
+        reader, writer = await self.stranger()
+        hello = hello_of(ME.addr, PEER.addr, self.server.port, **changed)
+        answer = await opened(reader, writer, hello, token)
+        writer.close()
+        return answer
+
     async def stranger(self):
         return await asyncio.open_connection("127.0.0.1", self.server.port)
 
@@ -143,7 +156,7 @@ def test_a_wrong_token_gets_no_lane_and_is_told(caplog):
     async def scenario():
         async with Ends(token="wrong" * 8) as ends:
             ends.lane.announced(ends.server.port)
-            await until(lambda: "token is missing or wrong" in caplog.text and "no lane to" in caplog.text)
+            await until(lambda: "token is wrong" in caplog.text and "no lane to" in caplog.text)
             assert not ends.lane.up
             assert not ends.events.open
             assert TOKEN not in caplog.text
@@ -151,16 +164,143 @@ def test_a_wrong_token_gets_no_lane_and_is_told(caplog):
     run(scenario)
 
 
+def test_the_token_never_travels(monkeypatch):
+    said = []
+    monkeypatch.setattr(pipe_module, "frame", lambda payload: said.append(payload) or frame(payload))
+
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+
+    run(scenario)
+    assert any(ME.addr.encode() in payload for payload in said)
+    assert not any(TOKEN.encode() in payload for payload in said)
+
+
+def test_who_repeats_what_a_peer_said_gets_no_lane():
+    async def scenario():
+        async with Ends() as ends:
+            said = hello_of(ME.addr, PEER.addr, ends.server.port).SerializeToString()
+            proofs = []
+            for _ in range(2):
+                reader, writer = await ends.stranger()
+                frames = Frames(reader)
+                writer.write(frame(said))
+                challenge = pb.Ack.FromString(await frames.next()).lane_challenge.nonce
+                proofs.append(proof.proof(TOKEN, proof.OPENER, said, challenge))
+                writer.write(frame(pb.LaneProof(proof=proofs[0]).SerializeToString()))
+                answer = pb.Ack.FromString(await frames.next())
+                writer.close()
+            assert "token is wrong" in answer.error.error
+            assert len(ends.events.open) <= 1
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("role", [proof.ACCEPTOR, b""])
+def test_what_an_acceptor_says_is_no_proof_of_an_opener(role):
+    """Who holds a lane open to a node cannot let that node answer for him."""
+
+    async def scenario():
+        async with Ends() as ends:
+            said = hello_of(ME.addr, PEER.addr, ends.server.port).SerializeToString()
+            reader, writer = await ends.stranger()
+            frames = Frames(reader)
+            writer.write(frame(said))
+            challenge = pb.Ack.FromString(await frames.next()).lane_challenge.nonce
+            writer.write(
+                frame(pb.LaneProof(proof=proof.proof(TOKEN, role, said, challenge)).SerializeToString())
+            )
+            assert "token is wrong" in pb.Ack.FromString(await frames.next()).error.error
+            writer.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "meant", [{"peer": "127.0.0.1:3"}, {"port": 1}], ids=["another node", "another port"]
+)
+def test_what_is_meant_for_another_node_or_another_port_opens_no_lane(meant):
+    """So who listens where a node was before cannot pass on to where it is now what its peers say."""
+
+    async def scenario():
+        async with Ends() as ends:
+            answer = await ends.open(**meant)
+            assert "means another node" in answer.error.error
+            assert not ends.events.open
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("said", ["wrong", "", "reflected"])
+def test_who_does_not_have_the_token_is_not_taken_for_the_peer(said, caplog):
+    async def scenario():
+        met = []
+
+        async def impostor(reader, writer):
+            frames = Frames(reader)
+            hello = await frames.next()
+            writer.write(frame(pb.Ack(lane_challenge=pb.LaneChallenge(nonce=b"c")).SerializeToString()))
+            theirs = pb.LaneProof.FromString(await frames.next()).proof
+            greeting = Events().greeting()
+            wrong = proof.proof("wrong", proof.ACCEPTOR, hello, b"c")
+            greeting.lane_proof = {"wrong": wrong, "": b"", "reflected": theirs}[said]
+            writer.write(frame(greeting.SerializeToString()))
+            met.append(hello)
+            await ended(reader)
+            writer.close()
+
+        server = await asyncio.start_server(impostor, "127.0.0.1", 0)
+        async with server, Ends() as ends:
+            ends.lane.announced(server.sockets[0].getsockname()[1])
+            await until(lambda: "does not have our token" in caplog.text)
+            assert not ends.lane.up
+            assert TOKEN.encode() not in met[0]
+
+    run(scenario)
+
+
+def test_who_is_no_peer_yet_cannot_send_what_is_large(caplog):
+    async def scenario():
+        async def swamp(reader, writer):
+            writer.write(frame(bytes(lane_module.OPENING_BYTES + 1)))
+            await ended(reader)
+            writer.close()
+
+        server = await asyncio.start_server(swamp, "127.0.0.1", 0)
+        async with server, Ends() as ends:
+            ends.lane.announced(server.sockets[0].getsockname()[1])
+            await until(lambda: f"a frame of {lane_module.OPENING_BYTES + 1} bytes" in caplog.text)
+
+    run(scenario)
+
+
+def test_the_port_of_a_peer_that_is_gone_is_forgotten(monkeypatch):
+    monkeypatch.setattr(lane_module, "RETRY_S", 0.01)
+
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+            ends.lane.announced(0)
+            assert ends.lane.up
+            port = ends.server.port
+            await ends.server.close()
+            await until(lambda: ends.events.lost)
+            knocks = []
+            squatter = await asyncio.start_server(lambda *_: knocks.append(1), "127.0.0.1", port)
+            async with squatter:
+                await asyncio.sleep(0.2)  # in which it would have tried many times
+            assert not knocks
+
+    run(scenario)
+
+
 def test_a_node_that_is_not_of_the_cluster_gets_no_lane(caplog):
     async def scenario():
         async with Ends() as ends:
-            reader, writer = await ends.stranger()
-            writer.write(frame(pb.LaneHello(token=TOKEN, addr="10.9.9.9:1").SerializeToString()))
-            answer = await ended(reader)
-            (payload,) = [each for each in FrameReader(1 << 20).feed(answer) if each]
-            assert "not among the HA_HOSTS" in pb.Ack.FromString(payload).error.error
+            answer = await ends.open(addr="10.9.9.9:1")
+            assert "not among the HA_HOSTS" in answer.error.error
             assert not ends.events.open
-            writer.close()
 
     run(scenario)
 
@@ -168,14 +308,9 @@ def test_a_node_that_is_not_of_the_cluster_gets_no_lane(caplog):
 def test_a_node_with_another_list_of_hosts_gets_no_lane():
     async def scenario():
         async with Ends() as ends:
-            reader, writer = await ends.stranger()
-            hosts = digest_of([ME.addr, "127.0.0.1:9"])
-            hello = pb.LaneHello(token=TOKEN, addr=ME.addr, hosts=hosts, version=EXTENSION_VERSION)
-            writer.write(frame(hello.SerializeToString()))
-            (payload,) = [each for each in FrameReader(1 << 20).feed(await ended(reader)) if each]
-            assert "another HA_HOSTS" in pb.Ack.FromString(payload).error.error
+            answer = await ends.open(hosts=digest_of([ME.addr, "127.0.0.1:9"]))
+            assert "another HA_HOSTS" in answer.error.error
             assert not ends.events.open
-            writer.close()
 
     run(scenario)
 
@@ -183,13 +318,10 @@ def test_a_node_with_another_list_of_hosts_gets_no_lane():
 def test_a_node_of_another_version_gets_no_lane():
     async def scenario():
         async with Ends() as ends:
-            reader, writer = await ends.stranger()
             # The first version did not say what it is.
-            writer.write(frame(pb.LaneHello(token=TOKEN, addr=ME.addr).SerializeToString()))
-            (payload,) = [each for each in FrameReader(1 << 20).feed(await ended(reader)) if each]
-            assert "another release" in pb.Ack.FromString(payload).error.error
+            answer = await ends.open(version=0)
+            assert "another release" in answer.error.error
             assert not ends.events.open
-            writer.close()
 
     run(scenario)
 
@@ -236,9 +368,7 @@ def test_bytes_that_are_no_message_end_an_open_lane_and_no_other():
         async with Ends() as ends:
             await ends.up()
             reader, writer = await ends.stranger()
-            writer.write(
-                frame(pb.LaneHello(token=TOKEN, addr=ME.addr, version=EXTENSION_VERSION).SerializeToString())
-            )
+            await opened(reader, writer, hello_of(ME.addr, PEER.addr, ends.server.port))
             await until(lambda: len(ends.events.open) == 2)
             writer.write(frame(b"\xff" * 10))
             await ended(reader)
@@ -250,8 +380,8 @@ def test_bytes_that_are_no_message_end_an_open_lane_and_no_other():
 
 
 def test_strangers_that_say_nothing_are_few_and_do_not_stay(monkeypatch):
-    monkeypatch.setattr(lane_module, "HELLO_S", 0.3)
-    monkeypatch.setattr(lane_module, "STRANGERS_MAX", 3)
+    monkeypatch.setattr(acceptor_module, "HELLO_S", 0.3)
+    monkeypatch.setattr(acceptor_module, "STRANGERS_MAX", 3)
 
     async def scenario():
         async with Ends() as ends:
@@ -268,7 +398,7 @@ def test_strangers_that_say_nothing_are_few_and_do_not_stay(monkeypatch):
 def test_a_lane_on_which_nothing_comes_is_given_up():
     async def scenario():
         async def greet_and_fall_silent(reader, writer):
-            writer.write(frame(Events().greeting().SerializeToString()))
+            await accepted(reader, writer, Events().greeting())
             await reader.read()
             writer.close()
 
@@ -283,15 +413,16 @@ def test_a_lane_on_which_nothing_comes_is_given_up():
 
 
 def test_in_the_middle_of_a_message_that_would_cost_much_again_a_lane_is_given_longer(monkeypatch):
-    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.02)
-    monkeypatch.setattr(lane_module, "SILENCE_S", 0.2)
+    monkeypatch.setattr(pipe_module, "KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(pipe_module, "SILENCE_S", 0.2)
 
     async def is_lost(begun):
         peers = []
 
         async def greet_and_stall(reader, writer):
             peers.append(asyncio.current_task())
-            writer.write(frame(Events().greeting().SerializeToString()) + begun)
+            await accepted(reader, writer, Events().greeting())
+            writer.write(begun)
             await ended(reader)
             writer.close()
             with contextlib.suppress(ConnectionError):
@@ -308,7 +439,7 @@ def test_in_the_middle_of_a_message_that_would_cost_much_again_a_lane_is_given_l
         return lost
 
     async def scenario():
-        size = lane_module.COSTLY_BYTES
+        size = pipe_module.COSTLY_BYTES
         assert not await is_lost(frame(bytes(size))[:-1])
         assert await is_lost(frame(bytes(size - 1))[:-1])
 
@@ -317,7 +448,7 @@ def test_in_the_middle_of_a_message_that_would_cost_much_again_a_lane_is_given_l
 
 def test_a_peer_that_says_that_it_is_there_gets_its_lane_at_once(monkeypatch):
     """However long the next try was put off while it was not."""
-    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 1000.0)
+    monkeypatch.setattr(lane_module, "RETRY_S", 1000.0)
 
     async def scenario():
         async with Ends() as ends:
@@ -331,8 +462,8 @@ def test_a_peer_that_says_that_it_is_there_gets_its_lane_at_once(monkeypatch):
 
 
 def test_an_idle_lane_stays(monkeypatch):
-    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.02)
-    monkeypatch.setattr(lane_module, "SILENCE_S", 0.5)
+    monkeypatch.setattr(pipe_module, "KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(pipe_module, "SILENCE_S", 0.5)
 
     async def scenario():
         async with Ends() as ends:
@@ -359,7 +490,7 @@ def test_a_lost_lane_is_told_and_opened_again():
 def test_a_lane_that_nobody_reads_ends_instead_of_filling_memory():
     async def scenario():
         async def never_read(reader, writer):
-            writer.write(frame(Events().greeting().SerializeToString()))
+            await accepted(reader, writer, Events().greeting())
             await stop.wait()
             writer.transport.abort()
 
@@ -437,26 +568,27 @@ def test_strangers_that_knock_all_night_are_told_of_once(caplog):
 
     async def scenario():
         async with Ends() as ends:
-            hellos = [pb.LaneHello(token=TOKEN, addr=f"10.9.9.{number}:1") for number in range(5)]
-            hellos += [pb.LaneHello(token="wrong" * 8, addr=ME.addr)] * 5
-            said = [frame(hello.SerializeToString()) for hello in hellos]
-            for each in [*said, *[frame(b"x" * (HELLO_BYTES + size)) for size in range(1, 6)]]:
+            for number in range(5):
+                await ends.open(addr=f"10.9.9.{number}:1")
+            for _ in range(5):
+                await ends.open("wrong" * 8)
+            for size in range(1, 6):
                 reader, writer = await ends.stranger()
-                writer.write(each)
+                writer.write(frame(b"x" * (HELLO_BYTES + size)))
                 await ended(reader)
                 writer.close()
 
     run(scenario)
     assert complaints(caplog, "a lane ") == [
         "a lane was refused to '10.9.9.0:1': its address is not among the HA_HOSTS of this node",
-        f"a lane was refused to {ME.addr!r}: the token is missing or wrong",
+        f"a lane was refused to {ME.addr!r}: the token is wrong",
         f"a lane ended: its bytes are no message (a stranger): a frame of {HELLO_BYTES + 1} bytes",
     ]
 
 
 def test_a_peer_that_refuses_the_lane_again_and_again_is_told_of_once(caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.01)
+    monkeypatch.setattr(lane_module, "RETRY_S", 0.01)
 
     async def scenario():
         async with Ends(token="wrong" * 8) as ends:
@@ -464,17 +596,18 @@ def test_a_peer_that_refuses_the_lane_again_and_again_is_told_of_once(caplog, mo
             await until(lambda: caplog.text.count("no lane to") >= 3)
 
     run(scenario)
-    assert complaints(caplog, "no lane to") == [f"no lane to {PEER.addr}: the token is missing or wrong"]
+    assert complaints(caplog, "no lane to") == [f"no lane to {PEER.addr}: the token is wrong"]
 
 
 def test_a_lane_that_falls_silent_again_and_again_is_told_of_once(caplog, monkeypatch):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(lane_module, "KEEPALIVE_S", 0.01)
-    monkeypatch.setattr(lane_module, "SILENCE_S", 0.05)
+    monkeypatch.setattr(lane_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(pipe_module, "KEEPALIVE_S", 0.01)
+    monkeypatch.setattr(pipe_module, "SILENCE_S", 0.05)
 
     async def scenario():
         async def greet_and_fall_silent(reader, writer):
-            writer.write(frame(Events().greeting().SerializeToString()))
+            await accepted(reader, writer, Events().greeting())
             await reader.read()
             writer.close()
 

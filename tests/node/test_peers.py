@@ -51,6 +51,9 @@ class Events:
     def peer_answered(self, addr, ack):
         pass
 
+    def peer_disconnected(self, addr):
+        pass
+
     def peer_lost(self, addr, *, refused):
         self.lost.append(addr)
 
