@@ -21,7 +21,8 @@ from django_hacache.conf import rules
 from django_hacache.conf.location import file_path
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.sources import Place, Source, did_you_mean
-from django_hacache.conf.values import boolean, domain, seconds, secret, whole_number
+from django_hacache.conf.tokens import CLIENT, NODE, read_tokens
+from django_hacache.conf.values import boolean, domain, seconds, whole_number
 from django_hacache.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -81,6 +82,21 @@ class ClusterConfig:
     reconnect_upper_ms: int
     election_timeout_s: float
     lane_port: int | None = 0  # 0: any free one; None: no lanes
+    # Beside each token, those that are accepted as well. No node token: the nodes show that of the clients.
+    auth_token_fallbacks: tuple[str, ...] = field(default=(), repr=False)
+    node_token: str = field(default="", repr=False)
+    node_token_fallbacks: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def client_tokens(self) -> tuple[str, ...]:
+        """What clients may show."""
+        return (self.auth_token, *self.auth_token_fallbacks)
+
+    @property
+    def node_tokens(self) -> tuple[str, ...]:
+        """What nodes may show, and first what this one does."""
+        own = (self.node_token,) if self.node_token else self.client_tokens
+        return (*own, *self.node_token_fallbacks)
 
     def me(self) -> Host:
         """The host of HA_HOSTS that this process runs on; ConfigurationError where none or several fit."""
@@ -130,11 +146,16 @@ def read_cluster(findings: Findings, *, with_files: bool = False) -> ClusterConf
     source = Source(
         findings, [Place("settings.HACACHE", given), Place("the environment", os.environ)], Id.INVALID_SETTING
     )
+    client = read_tokens(source, findings, CLIENT, with_files=with_files)
+    node = read_tokens(source, findings, NODE, with_files=with_files)
     config = ClusterConfig(
         ha_mode=source.read("HA_MODE", boolean, default=False),
         hosts=source.read("HA_HOSTS", host_list, default=()),
         hostname=source.read("HOSTNAME_OVERWRITE", host_port, default=None) or socket.gethostname(),
-        auth_token=source.read("CACHE_AUTH_TOKEN", secret, default="", is_secret=True),
+        auth_token=client[0] if client else "",
+        auth_token_fallbacks=client[1:],
+        node_token=node[0] if node else "",
+        node_token_fallbacks=node[1:],
         tls=_tls(source),
         buf_server=source.read("CACHE_BUF_SERVER", whole_number(1, 65536), default=128),
         buf_client=source.read("CACHE_BUF_CLIENT", whole_number(1, 65536), default=64),

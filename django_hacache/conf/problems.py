@@ -36,6 +36,8 @@ class Id(enum.StrEnum):
     BASE_PEER = "django_hacache.E018"
     SYSTEM = "django_hacache.E019"
     UNFIT_LOCATION = "django_hacache.E020"
+    TOKEN_TOO_SHORT = "django_hacache.E022"  # noqa: S105 - an identifier
+    TOKEN_FILE = "django_hacache.E023"  # noqa: S105 - an identifier
 
     SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
     GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from django_hacache.conf.problems import Findings, Id
+from django_hacache.conf.tokens import check_tokens
 from django_hacache.interruption import ensure_own
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from django_hacache.conf.cluster import ClusterConfig, Host
     from django_hacache.conf.sources import Source
 
-TOKEN_BYTES = 32
-TOKEN_DIFFERENT_CHARACTERS = 8
-# Printed in public documentation, ours or redhac's.
-EXAMPLE_TOKENS = frozenset({"SuperSafeSecretToken1337", "write-your-own-token-of-32-bytes-or-more"})
-NEW_TOKEN = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))".'  # noqa: S105 - advice
-
 
 def check_cluster(config: ClusterConfig, source: Source, findings: Findings) -> None:
     if not config.ha_mode:
@@ -33,8 +28,8 @@ def check_cluster(config: ClusterConfig, source: Source, findings: Findings) -> 
         return
     if "HA_HOSTS" not in source.failed:
         _check_hosts(config, source, findings)
-    if "CACHE_AUTH_TOKEN" not in source.failed:
-        _check_token(config, source, findings)
+    node = (config.node_token, *config.node_token_fallbacks)
+    check_tokens(config.client_tokens, node, source, findings)
     _check_tls(config, source, findings)
     _check_times(config, source, findings)
 
@@ -108,7 +103,8 @@ def _check_schemes(config: ClusterConfig, origin: str, findings: Findings) -> No
     if config.tls is None and exposed:
         findings.add(
             Id.PLAIN_TEXT,
-            f"CACHE_TLS is false: the token and every cached value reach {', '.join(exposed)} in plain text.",
+            f"CACHE_TLS is false: the token and every cached value reach {', '.join(exposed)} in plain text, or "
+            "whoever listens there while a node is down.",
             "Set CACHE_TLS to true, unless something else encrypts the network between the hosts.",
         )
 
@@ -165,33 +161,6 @@ def which_host(hostname: str, hosts: Sequence[Host], found: Sequence[Host]) -> s
         f"This machine's name {hostname!r} is none of HA_HOSTS ({listed}): expected it there, or a "
         "HOSTNAME_OVERWRITE (host:port)."
     )
-
-
-def _check_token(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    token = config.auth_token
-    origin = source.place_of("CACHE_AUTH_TOKEN")
-    if not token:
-        findings.add(
-            Id.TOKEN_MISSING,
-            "CACHE_AUTH_TOKEN is not set, neither in settings.HACACHE nor in the environment: expected a "
-            f"secret of {TOKEN_BYTES} bytes or more, since HA_MODE is true.",
-            NEW_TOKEN,
-        )
-    elif token in EXAMPLE_TOKENS or len(set(token)) < TOKEN_DIFFERENT_CHARACTERS:
-        printed = "is printed in documentation" if token in EXAMPLE_TOKENS else ""
-        few = f"has {len(token)} characters, {len(set(token))} of them different"
-        findings.add(
-            Id.GUESSABLE_TOKEN,
-            f"CACHE_AUTH_TOKEN, from {origin}, is easy to guess: it {printed or few}; {TOKEN_BYTES} random ones "
-            "or more are better.",
-            NEW_TOKEN,
-        )
-    elif len(token) < TOKEN_BYTES:
-        findings.add(
-            Id.SHORT_TOKEN,
-            f"CACHE_AUTH_TOKEN, from {origin}, has {len(token)} bytes: {TOKEN_BYTES} or more are better.",
-            NEW_TOKEN,
-        )
 
 
 def _check_tls(config: ClusterConfig, source: Source, findings: Findings) -> None:

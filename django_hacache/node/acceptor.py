@@ -12,6 +12,7 @@ from django_hacache.exceptions import ConfigurationError
 from django_hacache.node import credentials, proof
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.keyring import Keyring
 from django_hacache.node.pipe import Pipe
 from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
@@ -113,8 +114,10 @@ class LaneServer:
         peers: frozenset[str],
         events: AcceptorEvents,
         roster: Roster | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self._config = config
+        self._keyring = keyring or Keyring(config)
         self._me = config.me().addr
         self._peers = peers
         self._roster = roster or Roster(config)
@@ -163,8 +166,8 @@ class LaneServer:
         return True
 
     def proven_by(self, given: bytes, hello: bytes, challenge: bytes) -> str | None:
-        """The token that an opener has proved to have; None where it has none of ours."""
-        return proof.proven((self._config.auth_token,), given, proof.OPENER, hello, challenge)
+        """The node token that an opener has proved to have; None where it has none of ours."""
+        return proof.proven(self._keyring.node_tokens, given, proof.OPENER, hello, challenge)
 
     def refusal_of(self, hello: pb.LaneHello) -> str:
         """Why the sender of `hello`, which has the token, gets no lane; empty where it gets one."""

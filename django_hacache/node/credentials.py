@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import ssl
 from typing import TYPE_CHECKING
 
@@ -39,13 +38,13 @@ def metadata(token: str, addr: str, hosts: Iterable[str] = ()) -> tuple[tuple[st
     )
 
 
-def authenticated(given: Iterable[tuple[str, str | bytes]], token: str) -> bool:
-    """Whether the metadata carries the token, compared in constant time."""
+def token_in(given: Iterable[tuple[str, str | bytes]]) -> bytes:
+    """The token that the metadata carries; empty where it carries none, or more than one."""
     offered = [value for key, value in given if key == AUTHORIZATION]
     if len(offered) != 1:
-        return False
+        return b""
     value = offered[0]
-    return hmac.compare_digest(value if isinstance(value, bytes) else value.encode(), token.encode())
+    return value if isinstance(value, bytes) else value.encode()
 
 
 def version_of(given: Iterable[tuple[str, str | bytes]]) -> int:

@@ -19,6 +19,7 @@ from django_hacache.exceptions import ConfigurationError
 from django_hacache.node import credentials, proof
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.keyring import Keyring
 from django_hacache.node.passage import Passage
 from django_hacache.node.pipe import Pipe
 from django_hacache.node.roster import Roster
@@ -115,6 +116,7 @@ class Lane:
         events: LaneEvents,
         rng: Random,
         roster: Roster | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self.addr = peer.addr
         self._config = config
@@ -122,6 +124,7 @@ class Lane:
         self._events = events
         self._rng = rng
         self._me = me.addr
+        self._keyring = keyring or Keyring(config)
         self._hosts = (roster or Roster(config)).digest
         self._complaints = Complaints(logger)
         self._port = 0
@@ -227,7 +230,7 @@ class Lane:
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, pipe = await asyncio.get_running_loop().create_connection(
-                    lambda: _OutboundPipe(limit, self._config.auth_token, hello, answered, self._complaints),
+                    lambda: _OutboundPipe(limit, self._keyring.shown, hello, answered, self._complaints),
                     self._peer.name,
                     hello.port,
                     ssl=None if tls is None else credentials.client_context(tls),

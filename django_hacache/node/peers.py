@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.node import credentials
 from django_hacache.node.complaints import Complaints
+from django_hacache.node.keyring import Keyring
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
@@ -66,6 +67,7 @@ class PeerStream:
         events: PeerEvents,
         rng: Random,
         roster: Roster | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self.addr = peer.addr
         self._config = config
@@ -73,7 +75,8 @@ class PeerStream:
         self._events = events
         self._rng = rng
         self._roster = roster or Roster(config)
-        self._metadata = credentials.metadata(config.auth_token, me.addr, self._roster.hosts)
+        self._keyring = keyring or Keyring(config)
+        self._me = me.addr
         self._outbox: Outbox[pb.CacheRequest] | None = None
         self._task: asyncio.Task[None] | None = None
         # The message that is being written: since when, and how many bytes.
@@ -181,7 +184,7 @@ class PeerStream:
     async def _connect_and_read(self) -> bool:
         async with self._channel() as channel:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
-                metadata=self._metadata
+                metadata=credentials.metadata(self._keyring.shown, self._me, self._roster.hosts)
             )
             first = await call.read()
             if not isinstance(first, bytes):
@@ -280,5 +283,5 @@ class PeerStream:
         """Log why there is no stream, once for each reason."""
         reason = f"{error.code().name}: {error.details()}"
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-            reason = "it refused our CACHE_AUTH_TOKEN"
+            reason = f"it refused our {self._keyring.setting}"
         self._complaints.say(reason, f"no stream to {self.addr}: {reason}")

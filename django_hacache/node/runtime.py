@@ -28,6 +28,7 @@ from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
 from django_hacache.node.full import RoomMaker
 from django_hacache.node.intake import Intake, Reply, Token
+from django_hacache.node.keyring import Keyring
 from django_hacache.node.lane import Lane
 from django_hacache.node.peers import PeerStream, without_a_vote
 from django_hacache.node.report import Report, role_of
@@ -140,12 +141,13 @@ class Node:
             size_of=pb.CacheRequest.ByteSize,
         )
         roster = self._roster = Roster(config)
-        self._peers = {host.addr: PeerStream(config, me, host, self, rng, roster) for host in others}
-        self._lanes = {host.addr: Lane(config, me, host, self, rng, roster) for host in others}
+        keyring = Keyring(config)
+        self._peers = {host.addr: PeerStream(config, me, host, self, rng, roster, keyring) for host in others}
+        self._lanes = {host.addr: Lane(config, me, host, self, rng, roster, keyring) for host in others}
         self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
         self._senders = codec.SenderReader()
         self._complaints = Complaints(logger)
-        self._lane_server = LaneServer(config, frozenset(self._peers), self, roster)
+        self._lane_server = LaneServer(config, frozenset(self._peers), self, roster, keyring)
         self.report_view = Report(
             self.core,
             replica,
@@ -176,7 +178,7 @@ class Node:
             complain=lambda reason, message: self._complaints.say(f"worker {reason}", message),
         )
         self._service = Service(
-            config, frozenset(self._peers), self, max_request_bytes=largest, roster=roster
+            config, frozenset(self._peers), self, max_request_bytes=largest, roster=roster, keyring=keyring
         )
         self._server: grpc.aio.Server | None = None
         self._snapshots = SnapshotSender(

@@ -16,6 +16,7 @@ from django_hacache.link.server import too_large
 from django_hacache.node import credentials
 from django_hacache.node.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.complaints import Complaints
+from django_hacache.node.keyring import Keyring, Kind
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
@@ -108,8 +109,10 @@ class Service(grpc.GenericRpcHandler):
         *,
         max_request_bytes: int,
         roster: Roster | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self._config = config
+        self._keyring = keyring or Keyring(config)
         self._peers = peers
         self._events = events
         self._roster = roster or Roster(config)
@@ -134,12 +137,22 @@ class Service(grpc.GenericRpcHandler):
         self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> None:
         given = list(context.invocation_metadata() or ())
-        if not credentials.authenticated(given, self._config.auth_token):
+        kind = self._keyring.kind_of(credentials.token_in(given))
+        if kind is Kind.STRANGER:
             self._complaints.say("token", "a stream was refused: the authorization token is missing or wrong")
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED, "the authorization token is missing or wrong"
             )
         addr = next((str(value) for key, value in given if key == credentials.ADDR_KEY), "")
+        if addr and kind is not Kind.NODE:
+            self._complaints.say(
+                "no node",
+                f"a stream was refused to {addr[:80]!r}: it shows the token of clients, and says it is a node",
+            )
+            await context.abort(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "this is the token of clients: a node shows CACHE_NODE_TOKEN",
+            )
         hosts = next((str(value) for key, value in given if key == credentials.HOSTS_KEY), "")
         version = credentials.version_of(given)
         refusal = self._roster.refusal_of(addr, hosts.split(","), version) if addr else ""

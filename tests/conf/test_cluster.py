@@ -188,7 +188,7 @@ def test_a_misspelt_key_is_an_error_that_asks_what_was_meant(settings: Any) -> N
 
 def test_a_key_like_no_other_is_an_error_that_lists_the_known_ones(settings: Any) -> None:
     settings.HACACHE = {"zzz": "x"}
-    assert "Known are CACHE_AUTH_TOKEN, CACHE_BUF_CLIENT" in error_of()
+    assert "Known are CACHE_AUTH_TOKEN, CACHE_AUTH_TOKEN_FALLBACKS" in error_of()
 
 
 def test_hacache_must_be_a_dict(settings: Any) -> None:

@@ -295,6 +295,19 @@ def test_the_port_of_a_peer_that_is_gone_is_forgotten(monkeypatch):
     run(scenario)
 
 
+def test_the_token_of_clients_opens_no_lane_and_an_earlier_one_of_nodes_does():
+    mine, former = "the token of the nodes, and of nobody else", "the token that they had before"
+
+    async def scenario():
+        tokens = {"node_token": mine, "node_token_fallbacks": (former,)}
+        async with Ends(server_config=replace(config(), **tokens)) as ends:
+            assert "token is wrong" in (await ends.open(TOKEN)).error.error
+            for token in (mine, former):
+                assert (await ends.open(token)).mgmt_ack.leader_info.node_addr == PEER.addr
+
+    run(scenario)
+
+
 def test_a_node_that_is_not_of_the_cluster_gets_no_lane(caplog):
     async def scenario():
         async with Ends() as ends:

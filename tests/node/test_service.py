@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 
@@ -83,6 +84,31 @@ def test_nodes_that_the_hosts_do_not_list_are_told_of_once(caplog):
 
     asyncio.run(knock())
     assert caplog.messages == ["a node that calls itself 10.9.9.8:1 connected; HA_HOSTS does not list it"]
+
+
+def test_who_shows_the_token_of_clients_is_no_member_whatever_address_it_announces(caplog):
+    port = free_port()
+    config = replace(config_of(port), node_token="the token of the nodes, and of nobody else")
+
+    async def speak():
+        service = Service(config, frozenset({"127.0.0.1:1"}), EagerEvents(), max_request_bytes=1 << 20)
+        server = await start_server(config, service)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                shown = credentials.metadata(TOKEN, "127.0.0.1:1")
+                call = channel.stream_stream(METHOD)(metadata=shown)
+                assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.PERMISSION_DENIED
+                client = channel.stream_stream(METHOD)(metadata=shown[:1])
+                greeting = pb.Ack.FromString(await asyncio.wait_for(client.read(), 20))
+                assert greeting.mgmt_ack.leader_info.node_addr == "node:1"
+                client.cancel()
+        finally:
+            await server.stop(None)
+
+    asyncio.run(speak())
+    assert caplog.messages == [
+        "a stream was refused to '127.0.0.1:1': it shows the token of clients, and says it is a node"
+    ]
 
 
 def test_clients_that_flood_are_told_of_once_wherever_they_are(caplog, monkeypatch):

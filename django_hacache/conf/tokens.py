@@ -1,0 +1,126 @@
+"""The tokens of a cluster: which there are, where they are read, and which of them are no secret.
+
+Nodes show each other the node token, clients show the client token. Beside each stand those that are accepted as well,
+while one takes the place of another. No message shows a token, nor what stands where the name of its file should.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from environ import Env
+
+from django_hacache.conf.location import file_path
+from django_hacache.conf.problems import Findings, Id
+from django_hacache.conf.values import secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from django_hacache.conf.sources import Source
+
+CLIENT, NODE = "CACHE_AUTH_TOKEN", "CACHE_NODE_TOKEN"
+TOKEN_BYTES = 32
+TOKEN_BYTES_MIN = 16
+TOKEN_DIFFERENT_CHARACTERS = 8
+# Printed in public documentation, ours or redhac's.
+EXAMPLE_TOKENS = frozenset({"SuperSafeSecretToken1337", "write-your-own-token-of-32-bytes-or-more"})
+NEW_TOKEN = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))".'  # noqa: S105 - advice
+
+
+def read_tokens(source: Source, findings: Findings, name: str, *, with_files: bool) -> tuple[str, ...]:
+    """The token of that name and its fallbacks; none where there are none, or where only the node reads their file."""
+    token = source.read(name, secret, default="", is_secret=True)
+    fallbacks = source.read(f"{name}_FALLBACKS", secrets_list, default=(), is_secret=True)
+    path = source.read(f"{name}_FILE", file_path, default=None, is_secret=True)
+    if path is None:
+        return (token, *fallbacks) if token or fallbacks else ()
+    if token or fallbacks:
+        findings.add(
+            Id.TOKEN_FILE,
+            f"{name}_FILE is set, in {source.place_of(f'{name}_FILE')}, and so is {name} or {name}_FALLBACKS: "
+            "expected the tokens in one place.",
+            f"Remove {name} and {name}_FALLBACKS, or {name}_FILE.",
+        )
+    return _tokens_in(path, source, findings, f"{name}_FILE") if with_files else ()
+
+
+def secrets_list(raw: object) -> tuple[str, ...]:
+    """The tokens of a text with commas, or of a list."""
+    entries = Env.parse_value(raw, list) if isinstance(raw, str) else raw
+    if not isinstance(entries, list | tuple):
+        raise ValueError("a text or a list of tokens")  # noqa: TRY004 - a parser has one way to say no
+    return tuple(secret(entry.strip() if isinstance(entry, str) else entry) for entry in entries)
+
+
+def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tuple[str, ...]:
+    flaw = ""
+    tokens: tuple[str, ...] = ()
+    try:
+        tokens = tuple(secret(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except OSError as error:
+        flaw = f"it cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        flaw = "it is no text"
+    except ValueError as expected:
+        flaw = f"a line of it is no token: expected {expected}"
+    if not (tokens or flaw):
+        flaw = "it is empty"
+    if flaw:
+        source.failed.add(name)
+        findings.add(
+            Id.TOKEN_FILE,
+            f"{name}, from {source.place_of(name)}, names a file (not shown, in case it is the token itself): {flaw}.",
+            "Write the token into the first line, and each one that is accepted as well into a line of its own.",
+        )
+    return tokens
+
+
+def check_tokens(client: tuple[str, ...], node: tuple[str, ...], source: Source, findings: Findings) -> None:
+    """Report a token that is missing, and each that is no secret."""
+    failed = source.failed & {CLIENT, f"{CLIENT}_FALLBACKS", f"{CLIENT}_FILE"}
+    in_file = source.place_of(f"{CLIENT}_FILE") != "the default"
+    if not failed and not in_file and not (client and client[0]):
+        findings.add(
+            Id.TOKEN_MISSING,
+            f"{CLIENT} is not set, neither in settings.HACACHE nor in the environment: expected a "
+            f"secret of {TOKEN_BYTES} bytes or more, since HA_MODE is true.",
+            NEW_TOKEN,
+        )
+    for name, tokens in ((CLIENT, client), (NODE, node)):
+        for number, token in enumerate(tokens):
+            if token:
+                _check_token(token, _called(name, source, fallback=number > 0), findings)
+
+
+def _called(name: str, source: Source, *, fallback: bool) -> str:
+    """How a message names a token: its setting, and where that is from."""
+    file = source.place_of(f"{name}_FILE")
+    if file != "the default":
+        return f"{'A later token' if fallback else 'The first token'} of {name}_FILE, from {file},"
+    setting = f"{name}_FALLBACKS" if fallback else name
+    return f"{'A token of ' if fallback else ''}{setting}, from {source.place_of(setting)},"
+
+
+def _check_token(token: str, called: str, findings: Findings) -> None:
+    few = f"has {len(token)} characters, {len(set(token))} of them different"
+    if len(token) < TOKEN_BYTES_MIN:
+        findings.add(
+            Id.TOKEN_TOO_SHORT,
+            f"{called} has {len(token)} bytes: expected {TOKEN_BYTES_MIN} at the very least, {TOKEN_BYTES} random ones "
+            "are right.",
+            NEW_TOKEN,
+        )
+    elif token in EXAMPLE_TOKENS or len(set(token)) < TOKEN_DIFFERENT_CHARACTERS:
+        printed = "is printed in documentation" if token in EXAMPLE_TOKENS else ""
+        findings.add(
+            Id.GUESSABLE_TOKEN,
+            f"{called} is easy to guess: it {printed or few}; {TOKEN_BYTES} random ones or more are better.",
+            NEW_TOKEN,
+        )
+    elif len(token) < TOKEN_BYTES:
+        findings.add(
+            Id.SHORT_TOKEN,
+            f"{called} has {len(token)} bytes: {TOKEN_BYTES} or more are better.",
+            NEW_TOKEN,
+        )
