@@ -7,11 +7,13 @@ VENV = .venv
 RUN = $(VENV)/bin/python
 SEEDS ?= 10000
 SCALE ?= 1
+TIME ?= 3600
+FUZZED = member intake frames records values pages
 WEB_PORT ?= 8001
 NODE_PORT ?= 7001
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format simulate faults benchmark proto clean
+.PHONY: help demo test lint format simulate fuzz faults benchmark proto clean
 
 help:
 	@echo 'make demo              three nodes and three web processes on this machine, until Ctrl-C'
@@ -19,6 +21,7 @@ help:
 	@echo 'make lint              ruff, mypy, import-linter'
 	@echo 'make format            rewrite the code in the house format'
 	@echo 'make simulate SEEDS=N  whole clusters in memory, N random lives'
+	@echo 'make fuzz TIME=S       look for inputs that break something, S seconds for each harness; ONLY=NAME one of them'
 	@echo 'make faults ONLY=NAME  real nodes under real faults, into docs/reliability.md; as root, all in an hour'
 	@echo 'make benchmark         measure beside other caches, into docs/performance; QUICK=1 only tries it'
 	@echo 'make proto             generate django_hacache/wire from proto/cache.proto'
@@ -43,6 +46,9 @@ format: $(VENV)/installed-dev
 simulate: $(VENV)/installed-dev
 	$(RUN) -m tests.simulation --seeds $(SEEDS)
 
+fuzz: $(VENV)/installed-dev
+	for name in $(or $(ONLY),$(FUZZED)); do $(RUN) -m tests.fuzz $$name --time $(TIME) || exit 1; done
+
 faults: $(VENV)/installed-dev
 	$(RUN) -m tests.faults --report docs --scale $(SCALE) $(if $(ONLY),--only $(ONLY))
 
@@ -53,7 +59,7 @@ proto: $(VENV)/installed-dev
 	$(RUN) proto/generate.py
 
 clean:
-	rm -rf $(VENV) .demo .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .demo .fuzz .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/pip:

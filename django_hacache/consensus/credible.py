@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 TERM_LEAP = 1 << 24
 # Generations are numbered by seconds, roughly, and nothing hurries them on.
 GENERATION_LEAP = 1 << 32
-INDEX_MAX = 1 << 56
+# The version of what an entry writes has 64 bits, 20 of them for places within the entry. A century at 5000 a second.
+INDEX_MAX = 1 << 43
 NAME_CHARACTERS_MAX = 64
 INDEXES = ("index", "last_index", "prev_index", "match_index", "commit_index", "applied_index")
 
@@ -60,9 +61,13 @@ def _flaw_of_generation(claimed: Generation, known: int) -> str | None:
 def _flaw_of_append(append: Append) -> str | None:
     if append.prev_term > append.term:
         return f"an entry of term {append.prev_term}, in term {append.term}"
-    index = append.prev_index
+    if append.prev_term and not append.prev_index:
+        return f"an entry of term {append.prev_term} before the first one"
+    index, term = append.prev_index, append.prev_term
     for entry in append.entries:
         index += 1
-        if entry.index != index or entry.term > append.term:
-            return f"entry {entry.index} of term {entry.term} in place {index}, in term {append.term}"
+        if entry.index != index or not term <= entry.term <= append.term:
+            what = f"entry {entry.index} of term {entry.term} in place {index}"
+            return f"{what}, after one of term {term}, in term {append.term}"
+        term = entry.term
     return None

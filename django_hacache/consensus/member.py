@@ -224,10 +224,15 @@ class Member:
 
     def _follow(self, sender: Sender, term: int, now: int) -> bool:
         """Follow whoever speaks as the leader of `term`; False where the term is over."""
-        if term < self._state.term:
+        state = self._state
+        if term < state.term:
             return False
-        if term > self._state.term or self._state.leader != sender.addr:
+        if term == state.term and state.leader not in (None, sender.addr):
+            # A term has one leader, and votes are given once: one of the two has none.
+            state.ready.refused.append((sender.addr, f"to lead term {term}, which {state.leader} leads"))
+            return False
+        if term > state.term or state.leader != sender.addr:
             self._become_follower(term, sender.addr, now)
-            self._state.send(sender.addr, LeaderAckAck(term))
+            state.send(sender.addr, LeaderAckAck(term))
         self._election.leader_heard(now)
         return True

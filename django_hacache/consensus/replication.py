@@ -316,6 +316,11 @@ class Replication:
         """
         state = self._state
         assert state.role is not Role.LEADER, "a term has one leader"
+        taken_back = self._committed_and_other(append)
+        if taken_back is not None:
+            what = f"another entry at {taken_back}, where one is committed"
+            state.ready.refused.append((leader, what))
+            return
         known = state.log.term_at(append.prev_index)
         if append.prev_index < state.log.base_index:
             # Part of it is in the replica already, committed and so equal.
@@ -324,6 +329,16 @@ class Replication:
             self._acknowledge(leader, append, False, self._hint(append, known))
         else:
             self._accept_and_acknowledge(append, leader, now, apply_at_once=apply_at_once)
+
+    def _committed_and_other(self, append: Append) -> int | None:
+        """The index of an entry that is to take the place of a committed one; no leader has such."""
+        log, commit = self._state.log, self._state.commit
+        for entry in append.entries:
+            if entry.index > commit:
+                return None
+            if entry.index > log.base_index and log.term_at(entry.index) != entry.term:
+                return entry.index
+        return None
 
     def commit_known(self, index: int) -> None:
         """The leader of this term has committed up to `index`: so is what surely equals its log."""

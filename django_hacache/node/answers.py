@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from django_hacache.consensus import messages as core
 from django_hacache.wire import cache_pb2 as pb
 
@@ -47,6 +49,16 @@ def level_of(change: Any) -> core.AckLevel | None:
         return None
     which = change.ack_level.WhichOneof("ack_level")
     return None if which == "level_direct" else LEVELS[which or "level_quorum"]
+
+
+def outcome_of(request: pb.CacheRequest, stored: bytes) -> pb.Outcome | None:
+    """What a change of this form came to; None where it is no outcome of one, whatever the leader stored there."""
+    try:
+        outcome = pb.Outcome.FromString(stored)
+    except DecodeError:
+        return None
+    whole = request.WhichOneof("method") != "batch" or len(outcome.mod_res) == len(request.batch.changes)
+    return outcome if whole else None
 
 
 def ack_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus import messages as core
-from django_hacache.node.answers import CHANGES, CODES, ack_of, change_of, level_of, refusal_ack
+from django_hacache.node.answers import CHANGES, CODES, ack_of, change_of, level_of, outcome_of, refusal_ack
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def forward_of(request: pb.CacheRequest) -> core.Forward:
 def _reply_to_wire(message: core.ForwardReply) -> pb.Ack:
     if message.refusal is not None:
         return refusal_ack(message.req_id, message.refusal, message.reason)
-    outcome = pb.Outcome.FromString(message.outcome)
+    outcome = outcome_of(message.command, message.outcome)
+    if outcome is None:
+        return refusal_ack(message.req_id, core.Refusal.OUTCOME_UNKNOWN)
     return ack_of(message.command, message.req_id, outcome, message.index, message.term)
 
 

@@ -6,12 +6,17 @@ Without sync that survives the process, not the host. A host that comes back fro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from google.protobuf.message import DecodeError
 
 from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.log import Log
@@ -21,15 +26,18 @@ from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
 from django_hacache.node.codec import entry_of, entry_to_wire
+from django_hacache.node.succession import noted_hosts
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from random import Random
 
     from django_hacache.node.parts import Arrived
     from django_hacache.replica.journal import Journal, JournalReader
     from django_hacache.replica.replica import Replica
+
+logger = logging.getLogger("django_hacache.node")
 
 HARD = "hard"
 BASE = "base"
@@ -40,6 +48,10 @@ PIECE_BYTES = 1 << 20
 Store = Callable[[Callable[[], None], int], None]
 """Carries out a write of about so many bytes."""
 BORN = Struct("<q")  # milliseconds of this host's boot-time clock; negative: before this host was booted
+
+
+class Unreadable(Exception):
+    """A record of the journal is none that this release writes."""
 
 
 class Found(NamedTuple):
@@ -58,11 +70,28 @@ def load(replica: Replica, rng: Random) -> Found:
         return _load(replica, rng)
     except ReplicaBroken as error:
         replica.start_over(error)
-        return _load(replica, rng)
+    except Unreadable as error:
+        # Of another release, most likely. Who forgets everything is what a fresh node is.
+        logger.critical(
+            "what the last node left in %s cannot be read, and this one begins with nothing: %s",
+            replica.directory,
+            error,
+        )
+        replica.erase()
+    return _load(replica, rng)
+
+
+@contextmanager
+def reads_journal(what: str) -> Iterator[None]:
+    """Raises Unreadable in place of what is raised where a record is none of ours."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, StructError, DecodeError) as error:
+        raise Unreadable(f"{what}: {type(error).__name__}: {ascii(str(error))[1:200]}") from error
 
 
 def _load(replica: Replica, rng: Random) -> Found:
-    with replica.snapshot() as reading:
+    with reads_journal("the journal"), replica.snapshot() as reading:
         journal = reading.journal
         stored = journal.get_meta(HARD)
         hard = None if stored is None else _hard_of(stored)
@@ -70,9 +99,15 @@ def _load(replica: Replica, rng: Random) -> Found:
             return Found(fresh_state(rng), Log(), 0, [], 0)
         base_index, base_term = PLACE.unpack(journal.get_meta(BASE) or PLACE.pack(0, 0))
         applied = applied_place(journal)[0]
+        noted_hosts(journal)  # Succession's; here is who begins with nothing where it cannot be read
         floor = int.from_bytes(journal.get_meta(FLOOR) or b"", "big")
-        entries = [_entry_of(raw) for _, raw in journal.entries()]
-        log = Log(base_index, base_term, entries)
+        numbered = [(index, _entry_of(raw)) for index, raw in journal.entries()]
+        for place, (index, entry) in enumerate(numbered, base_index + 1):
+            if not place == index == entry.index:
+                raise Unreadable(f"the entry {entry.index} is in place {index} of the log, for {place}")
+        log = Log(base_index, base_term, (entry for _, entry in numbered))
+        if not log.base_index <= applied <= log.last_index:
+            raise Unreadable(f"{applied} is applied, of a log from {log.base_index} to {log.last_index}")
         return Found(hard, log, applied, recorded_requests(journal), floor)
 
 
@@ -262,13 +297,17 @@ def _hard_to_bytes(hard: HardState) -> bytes:
 
 def _hard_of(raw: bytes) -> HardState | None:
     stored: dict[str, Any] = json.loads(raw)
+    for name, kind in {"incarnation": str, "vote": str, "term": int, "fresh": bool}.items():
+        if type(stored[name]) is not kind:
+            raise ValueError(f"{name} is {stored[name]!r}")
     for name in ("generation", "forming"):
-        stored[name] = Generation(*stored[name]) if stored[name] else None
+        number, identity = stored[name] or (0, "")
+        stored[name] = Generation(int(number), str(identity)) if stored[name] else None
     if stored["installing"] is True:
         return None  # an earlier version was stopped while it was sent a replica: nothing of it is whole
     if stored["installing"]:
         position, reached, whole = stored["installing"]
-        stored["installing"] = Installing(bytes.fromhex(position), reached, whole)
+        stored["installing"] = Installing(bytes.fromhex(position), int(reached), bool(whole))
     else:
         stored["installing"] = None
     return HardState(**stored)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from django_hacache.consensus.messages import AckLevel, Refusal
-from django_hacache.node.answers import ack_of, change_of, level_of, refusal_ack
+from django_hacache.node.answers import ack_of, change_of, level_of, outcome_of, refusal_ack
 from django_hacache.node.validation import (
     REQ_ID_CHARACTERS_MAX,
     SHOWN_CHARACTERS,
@@ -107,7 +107,10 @@ class Intake:
         if completion.refusal is not None:
             token.reply(refusal_ack(token.req_id, completion.refusal, completion.reason))
             return
-        outcome = pb.Outcome.FromString(completion.outcome)
+        outcome = outcome_of(token.request, completion.outcome)
+        if outcome is None:
+            token.reply(refusal_ack(token.req_id, Refusal.OUTCOME_UNKNOWN))
+            return
         if not token.worker and token.request.HasField("remove"):
             # There a removal is done when the entry is not there, whether it was before or not.
             outcome.mod_res[:] = [True]

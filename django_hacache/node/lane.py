@@ -151,10 +151,11 @@ class Lane:
             self._pipe.abort()
 
     def announced(self, port: int) -> None:
-        """The peer has told on which port it takes lanes; 0: on none, or it is gone.
+        """The peer has told on which port it takes lanes; 0, or what is no port: on none, or it is gone.
 
         Who listens there once it is gone may be anybody. A lane that is up stays so.
         """
+        port = port if port < 1 << 16 else 0
         self._port = port
         if port:
             self._announced.set()

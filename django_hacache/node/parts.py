@@ -6,13 +6,15 @@ indexes. What is sent when, and what is taken, is decided in consensus/transfer.
 
 from __future__ import annotations
 
+import logging
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.consensus.transfer import Part
+from django_hacache.exceptions import ReplicaError
 from django_hacache.node import effects
 from django_hacache.replica.clock import NEVER, boottime_ns
-from django_hacache.replica.layout import replica_key
+from django_hacache.replica.layout import MAX_KEY_BYTES, MAX_NAME_BYTES, cache_name_bytes, replica_key
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -21,10 +23,16 @@ if TYPE_CHECKING:
     from django_hacache.consensus.requests import Recorded
     from django_hacache.replica.transaction import Item, ReadTransaction, WriteTransaction
 
+logger = logging.getLogger("django_hacache.node")
+
 # A part is what the event loop does in one go; a larger value is a part of its own.
 PART_BYTES = 128 << 10
 PART_ENTRIES = 200
 PART_REQUESTS = 2000
+# A transfer's name has 16 characters. No value is larger than what an entry of the log may have.
+NAME_CHARACTERS_MAX = 64
+VALUE_BYTES_MAX = 150 << 20
+PLACE_BYTES_MAX = MAX_NAME_BYTES + 1 + MAX_KEY_BYTES
 # No name of a cache begins with this byte, and none contains this one: a place is less than another one as bytes are.
 REQUESTS = b"\xff"
 AFTER_CACHE = b"\0"
@@ -115,9 +123,50 @@ def _read_requests(
     return Read(Part(after, upto, index, last, floor), [], chosen, size)
 
 
+def flaw(chunk: pb.SnapshotChunk, held_bytes: int) -> str:
+    """What no leader sends in a chunk with a part, or with a piece of one; empty where it may be that.
+
+    held_bytes: of the pieces before it.
+    """
+    if not 0 < len(chunk.transfer) <= NAME_CHARACTERS_MAX:
+        return f"a transfer's name of {len(chunk.transfer)} characters"
+    if max(len(chunk.after), len(chunk.upto)) > PLACE_BYTES_MAX:
+        return f"a place of {max(len(chunk.after), len(chunk.upto))} bytes"
+    if (chunk.more or chunk.offset) and len(chunk.items) != 1:
+        return f"a piece of {len(chunk.items)} values"
+    if held_bytes and held_bytes + len(chunk.items[0].value) > VALUE_BYTES_MAX:
+        return f"a value of more than {VALUE_BYTES_MAX} bytes"
+    if chunk.floor > chunk.index or any(one.index > chunk.index for one in chunk.requests):
+        return f"a request of later than the part itself, {chunk.index}"
+    return next((why for item in chunk.items if (why := _flaw_of_item(item))), "")
+
+
+def _flaw_of_item(item: pb.SnapshotItem) -> str:
+    if not 0 < len(item.key) <= MAX_KEY_BYTES:
+        return f"a key of {len(item.key)} bytes"
+    try:
+        cache_name_bytes(item.cache_name)
+    except ReplicaError as error:
+        return str(error)
+    return ""
+
+
+def is_place(place: bytes) -> bool:
+    """Whether something can be read from there on."""
+    if place.startswith(REQUESTS):
+        return len(place) in (len(REQUESTS), len(REQUESTS) + PROGRESS.size)
+    cache, _, key = place.partition(AFTER_CACHE)
+    return len(cache) <= MAX_NAME_BYTES and len(key) <= MAX_KEY_BYTES
+
+
 def store(transaction: WriteTransaction, arrived: Arrived) -> None:
     """Put the entries of a part into the replica."""
     for item in arrived.items:
+        why = transaction.refuses(item.cache_name)
+        if why:
+            # The leader has more caches with entries than there can be.
+            logger.error("an entry of the leader's replica is skipped: %s", why)
+            continue
         ttl = item.ttl_ms if item.HasField("ttl_ms") else None
         transaction.put_raw(
             item.cache_name,

@@ -157,7 +157,8 @@ class SnapshotSender:
             return
         if running.outgoing.position is None:
             running.moved.entries = ack.entries
-        running.outgoing.acknowledged(ack.number, _installing_of(ack), now_ms(), refused=ack.broken)
+        refused = ack.broken or not parts.is_place(ack.position)
+        running.outgoing.acknowledged(ack.number, _installing_of(ack), now_ms(), refused=refused)
         running.acknowledged.set()
 
     async def _run(self, running: Running) -> None:
@@ -308,6 +309,7 @@ class SnapshotReceiver:
         self._moved: Moved | None = None
         # Of a value that comes in pieces.
         self._pieces: list[bytes] = []
+        self._complaints = Complaints(logger)
 
     def transfers(self) -> list[pb.Transfer]:
         """What is being received, for people."""
@@ -330,7 +332,15 @@ class SnapshotReceiver:
     def _takes(self, sender: Sender, chunk: pb.SnapshotChunk) -> bool:
         if not chunk.HasField("after"):
             return self._target.part_arrives(sender, chunk.term, None)
-        if chunk.transfer != self._transfer:
+        begun = chunk.transfer == self._transfer
+        flaw = parts.flaw(chunk, sum(map(len, self._pieces)) if begun and chunk.offset else 0)
+        if flaw:
+            self._complaints.say(
+                f"{sender.addr} sends",
+                f"{sender.addr} sent a part that no leader sends; it is ignored: {flaw}",
+            )
+            return False
+        if not begun or self._moved is None:
             self._begin(sender, chunk)
         assert self._moved is not None, "a transfer has begun"
         part = Part(chunk.after, chunk.upto, chunk.index, chunk.done, chunk.floor)

@@ -15,6 +15,7 @@ from django_hacache.exceptions import ConfigurationError, ReplicaError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from django_hacache.replica.journal import JournalReader
     from django_hacache.replica.replica import Replica
 
 logger = logging.getLogger("django_hacache.node")
@@ -34,6 +35,17 @@ def majorities_meet(before: Collection[str], now: Collection[str]) -> bool:
     return majority_of(before) + majority_of(now) > len(set(before))
 
 
+def noted_hosts(journal: JournalReader) -> list[str] | None:
+    """The list that the directory is from, None where no leader was known yet. Raises ValueError where it is none."""
+    stored = journal.get_meta(HOSTS)
+    if stored is None:
+        return None
+    hosts = json.loads(stored)
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise ValueError("the list of hosts is no list of texts")
+    return hosts
+
+
 class Succession:
     """The list that a directory is from, and the one that its node has."""
 
@@ -41,8 +53,7 @@ class Succession:
         self._replica = replica
         self._now = sorted(hosts)
         with replica.snapshot() as reading:
-            stored = reading.journal.get_meta(HOSTS)
-        self._before: list[str] | None = None if stored is None else json.loads(stored)
+            self._before = noted_hosts(reading.journal)
 
     def ensure_may_go_on(self) -> None:
         """Raises ConfigurationError where the list of before had too many hosts more.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "control"
 PAGE_BYTES = 4096
+WORD_MAX = (1 << 64) - 1
 MAGIC = int.from_bytes(b"hacache1", "little")
 
 (
@@ -133,14 +134,17 @@ class ControlPage:
         """Let the host read until `deadline_ns` (boot time); a lease that had run out begins a new epoch."""
         words = self._words
         if words[_DEADLINE] <= boottime_ns():
-            words[_EPOCH] += 1
+            self._begin_epoch()
         words[_DEADLINE] = deadline_ns
 
     def revoke(self) -> None:
         """End the lease now: reads that are under way are lost with it."""
-        words = self._words
-        words[_EPOCH] += 1
-        words[_DEADLINE] = 0
+        self._begin_epoch()
+        self._words[_DEADLINE] = 0
+
+    def _begin_epoch(self) -> None:
+        # After the last number comes 0: what is in a file that is there already may be anything.
+        self._words[_EPOCH] = (self._words[_EPOCH] + 1) & WORD_MAX
 
     def set_writable_until(self, deadline_ns: int) -> None:
         """Note until when (boot time) the node counts on a live leader."""

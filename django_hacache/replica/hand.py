@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from django_hacache.replica.layout import HEADER
+from django_hacache.replica.layout import header_of
 
 if TYPE_CHECKING:
     import lmdb
@@ -19,7 +19,7 @@ OLD_SHARE = 8
 SAMPLES_MAX = 128
 SAMPLE_EVERY = 16  # entries, at the beginning of a round
 
-_header = HEADER.unpack_from
+_header = header_of
 _STATE = Struct("<QQIH")  # horizon, entries left in this round, one sample of so many, number of samples
 
 

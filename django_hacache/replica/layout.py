@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import NamedTuple
 
 from django_hacache.exceptions import ReplicaError
@@ -21,6 +22,8 @@ HASHED = b"\xff"
 
 HEADER = Struct("<QQ")
 HEADER_BYTES = HEADER.size
+ENDED = (1, 0)
+"""The header of what has none, since it is too short for an entry: it ended when this machine was booted."""
 NUMBER_KEY = Struct(">Q")
 """A number as a key: big endian, so that LMDB keeps them in order."""
 
@@ -46,6 +49,14 @@ class Entry(NamedTuple):
     expires_at: int
 
 
+def header_of(raw: bytes | memoryview) -> tuple[int, int]:
+    """When what is stored as `raw` expires, and its version."""
+    try:
+        return HEADER.unpack_from(raw)
+    except StructError:
+        return ENDED
+
+
 def replica_key(key: str) -> bytes:
     """The bytes under which `key` is stored: its UTF-8, or a marked SHA-256 where LMDB could not hold it."""
     encoded = key.encode()
@@ -54,10 +65,19 @@ def replica_key(key: str) -> bytes:
     return HASHED + sha256(encoded).digest()
 
 
+def can_name_cache(encoded: bytes) -> bool:
+    """Whether it is 1 to MAX_NAME_BYTES bytes of UTF-8 without NUL."""
+    try:
+        encoded.decode()
+    except UnicodeDecodeError:
+        return False
+    return 0 < len(encoded) <= MAX_NAME_BYTES and b"\0" not in encoded
+
+
 def cache_name_bytes(cache: str) -> bytes:
     """The part of a database's name that tells the caches apart; ReplicaError where it cannot be one."""
     encoded = cache.encode()
-    if not 0 < len(encoded) <= MAX_NAME_BYTES or b"\0" in encoded:
+    if not can_name_cache(encoded):
         raise ReplicaError(
             f"{cache!r} cannot name a cache: 1 to {MAX_NAME_BYTES} bytes of UTF-8 without NUL are expected"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import lmdb
@@ -17,7 +18,7 @@ from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.directory import check_private, ensure_private
 from django_hacache.replica.environment import Environment
-from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, replica_key
+from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, header_of, replica_key
 from django_hacache.replica.opening import Membership, ensure_same_namespace
 from django_hacache.replica.pair import FILE_NAME, identity_of, set_aside
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
@@ -44,8 +45,11 @@ _header = HEADER.unpack_from
 
 def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
     """The value of what is stored as `raw`, None where it has expired at `now_ns`: an instant after it was read."""
-    if 0 < _header(raw)[0] <= now_ns:
-        return None
+    try:
+        if 0 < _header(raw)[0] <= now_ns:
+            return None
+    except StructError:
+        return None  # too short to be an entry
     return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
 
 
@@ -253,7 +257,7 @@ class Replica:
     def has(self, cache: str, key: str) -> bool:
         """Whether there is a live entry."""
         raw = self.raw(cache, key)
-        return raw is not None and is_live(_header(raw)[0])
+        return raw is not None and is_live(header_of(raw)[0])
 
     def item(self, cache: str, key: str) -> Item | None:
         """The live entry with its version and expiry."""
@@ -288,15 +292,15 @@ class Replica:
         environment = self._environment
         begin = environment.begin_look if views else environment.begin_read
         txn: lmdb.Transaction[bytes | memoryview] = begin()
-        known = dict(environment.caches)
+        known: dict[str, lmdb._Database | None] = dict(environment.caches)
         try:
             while missing := [name for name in caches(txn) if name not in known]:
                 txn.abort()
-                for name in missing:
-                    environment.database(name)
-                known = dict(environment.caches)
+                # None: it has been dropped since, or is the name of something else.
+                known |= {name: environment.database(name) for name in missing}
+                known |= environment.caches
                 txn = begin()
-            yield ReadTransaction(environment, txn, known)
+            yield ReadTransaction(environment, txn, {name: found for name, found in known.items() if found})
         except lmdb.Error as error:  # an OSError is the caller's own
             raise environment.error(error) from error
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _NUMBER = Struct("<Q")
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
 _BIG, _TREE_OF_ITS_OWN = 1, 2
 _NO_PAGE = (1 << 64) - 1
+_PAGE_BYTES_MAX = 1 << 16
 
 
 class _Damaged(Exception):
@@ -44,6 +46,8 @@ def damage(path: Path, transaction: int) -> str | None:
                 _Walk(descriptor, page_bytes).walk(roots)
     except _Damaged as found:
         return str(found)
+    except StructError as beyond:
+        return f"a page points beyond its end ({beyond})"
     finally:
         os.close(descriptor)
     return None
@@ -61,6 +65,8 @@ def _metas(descriptor: int) -> Iterator[tuple[int, int, list[int]]]:
         trees = [_TREE.unpack_from(raw, _META.size + _TREE.size * number) for number in range(2)]
         _, transaction = _LAST.unpack_from(raw, _META.size + 2 * _TREE.size)
         at = page_bytes = trees[0][0]
+        if not _META_BYTES <= page_bytes <= _PAGE_BYTES_MAX:
+            raise _Damaged(f"its pages are to have {page_bytes} bytes")
         yield page_bytes, transaction, [root for _, root in trees]
 
 
@@ -71,12 +77,17 @@ class _Walk:
         self._descriptor = descriptor
         self._page_bytes = page_bytes
         self._pages = os.fstat(descriptor).st_size // page_bytes
+        # The pages of trees that were looked at: each has one place in one of them.
+        self._seen = bytearray(self._pages)
 
     def walk(self, roots: list[int]) -> None:
         left = [root for root in roots if root != _NO_PAGE]
         while left:
             number = left.pop()
             page, flags, end = self._page(number)
+            if self._seen[number]:
+                raise _Damaged(f"page {number} is in two places")
+            self._seen[number] = 1
             if not flags & (_BRANCH | _LEAF):
                 raise _Damaged(f"page {number} is no page of a tree")
             for (at,) in _each_pointer(page, end, number):

@@ -28,6 +28,8 @@ from django_hacache.replica.layout import (
     NUMBER_KEY,
     Entry,
     cache_name_bytes,
+    can_name_cache,
+    header_of,
     replica_key,
 )
 from django_hacache.replica.room import Room
@@ -123,7 +125,7 @@ class ReadTransaction:
             for key, raw in cursor:
                 if key == after:
                     continue
-                expires_at, version = HEADER.unpack_from(raw)
+                expires_at, version = header_of(raw)
                 yield Entry(bytes(key), bytes(raw[HEADER_BYTES:]), version, expires_at)
 
     def digest(self) -> bytes:
@@ -311,8 +313,7 @@ class WriteTransaction(ReadTransaction):
         raw = self._txn.get(key, None, self._caches.get(cache) or self._database(cache))
         if raw is None:
             return None
-        expires_at, version = HEADER.unpack_from(raw)
-        return expires_at, version
+        return header_of(raw)
 
     def touch(self, cache: str, key: str, *, version: int, expires_at: int) -> bool:
         """Give a present entry, expired or not, a new `expires_at` and `version`; False without one."""
@@ -377,7 +378,7 @@ class WriteTransaction(ReadTransaction):
 
 def item_of(raw: bytes | memoryview) -> Item:
     """The item that is stored as `raw`."""
-    expires_at, version = HEADER.unpack_from(raw)
+    expires_at, version = header_of(raw)
     return Item(bytes(raw[HEADER_BYTES:]), version, expires_at)
 
 
@@ -396,4 +397,5 @@ def names(txn: lmdb.Transaction[bytes | memoryview]) -> list[bytes]:
 
 def caches(txn: lmdb.Transaction[bytes | memoryview]) -> list[str]:
     """The names of the caches that have a database, sorted."""
-    return [name.removeprefix(ENTRIES).decode() for name in names(txn) if name.startswith(ENTRIES)]
+    of_entries = (name.removeprefix(ENTRIES) for name in names(txn) if name.startswith(ENTRIES))
+    return [name.decode() for name in of_entries if can_name_cache(name)]

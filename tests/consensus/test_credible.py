@@ -48,6 +48,9 @@ FORGED = {
     "a hole in the log": Append(1, 1, 1, 0, (Entry(5, 1),), (0,)),
     "an entry from a later term": Append(1, 1, 1, 0, (Entry(2, 2),), (0,)),
     "an entry before a later term": Append(1, 5, 2, 0),
+    "an entry before the first one": Append(1, 0, 1, 0),
+    "terms that go back": Append(2, 1, 1, 0, (Entry(2, 2), Entry(3, 1)), (0, 0)),
+    "a place that no version can name": Append(1, 1 << 44, 1, 0, anew=True),
     "a last generation": LeaderReq(0, 1, 0, 0, forming=Generation(LAST, "g")),
     "a long generation": LeaderReq(0, 1, 0, 0, forming=Generation(1, "g" * 1000)),
 }
@@ -148,3 +151,37 @@ def test_a_write_at_all_waits_for_a_follower_that_claims_to_have_applied_what_is
     source, *_ = cluster.followers()
     send(cluster, leader, source, Pong(1, 1, leader.clock(), 1, INDEX_MAX))
     assert leader.core.progress_of(source.addr).applied_index <= leader.core.state.log.last_index
+
+
+def test_a_term_has_one_leader_whoever_else_says_that_it_leads_it(cluster):
+    leader = cluster.leader()
+    source, victim = cluster.followers()
+    term, index = leader.core.hard.term, leader.core.state.log.last_index
+    for claim in (
+        LeaderAck(0, term),
+        Ping(term, 9, 1, 0),
+        Append(term, index, term, index, (Entry(index + 1, term),), (0,)),
+    ):
+        for host in (leader, victim):
+            send(cluster, host, source, claim)
+    assert cluster.leader() is leader
+    assert victim.core.leader == leader.addr
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+
+
+def test_what_is_committed_is_taken_back_by_nobody(cluster):
+    leader = cluster.leader()
+    cluster.write(leader, "k", 1, AckLevel.ALL)
+    victim = cluster.followers()[0]
+    cluster.cut([leader], cluster.followers_of(leader))
+    term, commit = leader.core.hard.term, victim.core.state.commit
+    assert commit > 1
+    before = victim.core.state.log.term_at(commit)
+    send(
+        cluster,
+        victim,
+        leader,
+        Append(term + 1, commit - 1, before, commit, (Entry(commit, term + 1),), (0,)),
+    )
+    assert victim.core.state.log.term_at(commit) == before
+    assert victim.core.state.commit == commit

@@ -13,7 +13,7 @@ from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.consensus.transfer import Part
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.node import durable, effects
-from django_hacache.node.durable import PIECE_BYTES, Durable, applied_place, load
+from django_hacache.node.durable import PIECE_BYTES, PLACE, Durable, applied_place, load
 from django_hacache.node.parts import REQUESTS, Arrived, place_of
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.pair import FILE_NAME
@@ -338,3 +338,35 @@ def test_a_piece_that_is_not_stored_leaves_those_before_it(open_replica, rng):
     assert found.hard == HARD
     assert entries_of(found) == log
     assert found.applied == 0
+
+
+RECORDS = {
+    "a state that is no JSON": ("hard", b"{"),
+    "a state of another form": ("hard", b"[1]"),
+    "a state that lacks what it must have": ("hard", b"{}"),
+    "a place that is too short": ("base", b"1"),
+    "more that is applied than there is": ("applied", PLACE.pack(99, 1)),
+    "an entry that is none": (1, b"\0" * 8 + b"\xff"),
+    "an entry without its birth": (1, b""),
+    "an entry in the place of another one": (1, b"\0" * 8 + pb.LogEntry(index=5).SerializeToString()),
+    "a hole in the log": (9, b"\0" * 8 + pb.LogEntry(index=9).SerializeToString()),
+    "hosts that are no list": ("hosts", b"7"),
+    "hosts in no encoding": ("hosts", b"\xff\xfe\0"),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_this_release_cannot_read_is_forgotten_as_a_whole(restart, rng, caplog, name):
+    replica, found = restart(Ready(entries=[entry(1), entry(2)], apply=[entry(1)], hard_state=HARD))
+    assert not found.hard.fresh
+    key, value = RECORDS[name]
+    with replica.write() as transaction:
+        if isinstance(key, str):
+            transaction.journal.put_meta(key, value)
+        else:
+            transaction.journal.put_entries([(key, value)])
+    found = load(replica, rng)
+    assert found.hard.fresh
+    assert (found.applied, len(found.log), replica.usage("c").entries) == (0, 0, 0)
+    assert "begins with nothing" in caplog.text
+    assert load(replica, rng).hard.fresh

@@ -329,3 +329,14 @@ def test_ping_health_and_status_are_answered(take):
     assert pong.mgmt_ack == pb.MgmtAck(pong=pb.Pong())
     assert health.mgmt_ack.health_ack.quorum
     assert status.status_ack.health == "local: True"
+
+
+@pytest.mark.parametrize("outcome", [b"\xff", pb.Outcome(mod_res=[True]).SerializeToString()])
+def test_what_the_order_holds_in_place_of_an_outcome_tells_nothing(outcome):
+    desk, answers = Desk(), []
+    intake = Intake(desk, {"default": options_of("default")})
+    changes = [pb.Change(clear=pb.Clear(cache_name="default"))] * 2
+    request = pb.CacheRequest(batch=pb.Batch(req_id="1", changes=changes))
+    intake.take(request, answers.append, trusted_ids=True)
+    intake.complete(Completion(desk.submitted[0][3], outcome=outcome))
+    assert [answer.error.code for answer in answers] == [pb.ERROR_OUTCOME_UNKNOWN]

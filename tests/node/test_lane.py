@@ -690,3 +690,11 @@ def test_an_append_of_a_lane_that_is_down_takes_another_way():
             assert not ends.lane.append_moves()
 
     run(scenario)
+
+
+def test_what_is_no_port_is_none():
+    lane = Lane(config(), ME, PEER, Events(), random.Random(1))
+    lane.announced(1 << 16)
+    assert not lane._announced.is_set()
+    lane.announced((1 << 16) - 1)
+    assert lane._announced.is_set()

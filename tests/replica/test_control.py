@@ -156,3 +156,12 @@ def test_a_worker_sees_what_its_host_has_applied_and_a_restarted_node_does_not_t
     node.note_applied(7)
     ControlPage.create(directory)
     assert worker.applied_index == 7
+
+
+def test_after_the_last_epoch_comes_another_one(directory):
+    node, worker = pages(directory)
+    node._words[control._EPOCH] = control.WORD_MAX
+    seen = worker.epoch
+    node.revoke()
+    assert worker.epoch != seen
+    assert ControlPage.create(directory).epoch != seen

@@ -330,3 +330,19 @@ def test_a_replica_holds_what_a_dictionary_would(tmp_path_factory, changes):
             key.encode() for key in sorted(expected) if expected[key][3] == 5
         ]
     replica.close()
+
+
+def test_what_is_too_short_for_an_entry_is_a_miss_and_goes_as_what_has_expired(replica):
+    put(replica, "k", b"v")
+    put(replica, "short", b"v")
+    with replica.write() as transaction:
+        database = transaction._database("default")
+        transaction._txn.put(b"short", b"123", db=database)
+    assert replica.get("default", "short") is None
+    assert replica.get_many("default", ["k", "short"]) == {"k": b"v"}
+    assert not replica.has("default", "short")
+    assert replica.item("default", "short") is None
+    with replica.snapshot() as reading:
+        assert [one.key for one in reading.expired("default", boottime_ns(), 10)] == [b"short"]
+    put(replica, "short", b"again")
+    assert replica.get("default", "short") == b"again"
