@@ -97,7 +97,9 @@ class Ends:
 
 def enter(protocol, transport):
     """Prove to have the token, as a peer does."""
-    hello = pb.LaneHello(addr=addr_of(1), peer=addr_of(0), nonce=b"n", version=EXTENSION_VERSION).SerializeToString()
+    hello = pb.LaneHello(
+        addr=addr_of(1), peer=addr_of(0), nonce=b"n", version=EXTENSION_VERSION
+    ).SerializeToString()
     protocol.data_received(frame(hello))
     challenge = pb.Ack.FromString(transport.written[HEADER_BYTES:]).lane_challenge.nonce
     said = proof.proof(CONFIG.auth_token, proof.OPENER, hello, challenge)

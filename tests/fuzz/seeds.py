@@ -275,7 +275,9 @@ def of_frames():
     )
     signed = [one.payload for one in LEADS]
     yield "peer", data_of([Step(frames.PEER, 1 | 4 << 1, 10, one) for one in (*signed, *requests)])
-    hello = pb.LaneHello(addr=addr_of(1), peer=addr_of(0), nonce=b"n" * 32, version=EXTENSION_VERSION).SerializeToString()
+    hello = pb.LaneHello(
+        addr=addr_of(1), peer=addr_of(0), nonce=b"n" * 32, version=EXTENSION_VERSION
+    ).SerializeToString()
     yield (
         "stranger",
         data_of(
