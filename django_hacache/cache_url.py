@@ -32,7 +32,7 @@ def _cache_url_config(cls: type[Env], url: str | ParseResult, backend: str | Non
         return config
     if parsed.netloc:
         raise ConfigurationError(
-            f"The URL of the cache begins with {SCHEME}://{parsed.hostname or ''}: expected three slashes and the path "
+            f"The URL of the cache has a host after {SCHEME}://: expected three slashes and the path "
             f"of a directory on this host, such as {SCHEME}:///dev/shm/mysite. The other hosts belong in HA_HOSTS."
         )
     # hacache:///?timeout=60 names no directory; nobody means the root of the file system.

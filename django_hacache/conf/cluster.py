@@ -20,6 +20,7 @@ from environ import Env
 from django_hacache.conf import rules
 from django_hacache.conf.location import file_path
 from django_hacache.conf.problems import Findings, Id
+from django_hacache.conf.shown import listed, shown, shown_name
 from django_hacache.conf.sources import Place, Source, did_you_mean
 from django_hacache.conf.tokens import CLIENT, NODE, read_tokens
 from django_hacache.conf.values import boolean, domain, seconds, whole_number
@@ -51,9 +52,12 @@ class Host:
         return f"{self.scheme}://{self.addr}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TLS:
-    """The PEM files and names of TLS. Paths are absolute; `node_config` says whether the files are there."""
+    """The PEM files and names of TLS. Paths are absolute; `node_config` says whether the files are there.
+
+    Without a repr: until then a path may be what belongs in the file.
+    """
 
     server_cert: Path
     server_key: Path
@@ -135,7 +139,9 @@ def node_config(addr: str | None = None) -> ClusterConfig:
         try:
             config = replace(config, hostname=host_port(addr))
         except ValueError as expected:
-            raise ConfigurationError(f"The address is {addr!r}, from --addr: expected {expected}.") from None
+            raise ConfigurationError(
+                f"The address is {shown(addr)}, from --addr: expected {expected}."
+            ) from None
     config.me()
     return config
 
@@ -212,7 +218,7 @@ def _refuse_unknown(given: Mapping[str, object], known: list[str], findings: Fin
         if name not in known:
             findings.add(
                 Id.UNKNOWN_SETTING,
-                f"settings.HACACHE has the unknown key {name!r}. {did_you_mean(name, known)}",
+                f"settings.HACACHE has the unknown key {shown_name(name)}. {did_you_mean(name, known)}",
                 "Correct or remove the key.",
             )
 
@@ -248,13 +254,31 @@ def host_list(raw: object) -> tuple[Host, ...]:
     if not isinstance(entries, list | tuple):
         raise ValueError("a text or a list of scheme://host:port")  # noqa: TRY004 - a parser has one way to say no
     hosts = [_host(entry) for entry in entries]
-    wrong = [repr(str(entry).strip()) for entry, host in zip(entries, hosts, strict=True) if host is None]
+    wrong = [
+        f"entry {number} {_flaw_of(str(entry).strip())}"
+        for number, (entry, host) in enumerate(zip(entries, hosts, strict=True), 1)
+        if host is None
+    ]
     if wrong:
         raise ValueError(
             "scheme://host:port, several with commas between them, the scheme http or https, the port from 1 to "
-            f"65535; {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not of that form"
+            f"65535; {listed(wrong)}"
         )
     return tuple(host for host in hosts if host is not None)
+
+
+def _flaw_of(entry: str) -> str:
+    """Why it is no host, without a word of it: a password may stand there."""
+    scheme, found, address = entry.partition("://")
+    if not entry:
+        return "is empty"
+    if not found or scheme.lower() not in HTTP:
+        return "does not begin with http:// or https://"
+    if "@" in address:
+        return "has a user name or a password"
+    if "/" in address:
+        return "has a path"
+    return "has no port" if ":" not in address.rpartition("]")[2] else "is not of that form"
 
 
 def _host(entry: object) -> Host | None:

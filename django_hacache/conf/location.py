@@ -59,7 +59,7 @@ def parse_location(raw: object) -> Path:
     socket = os.fsencode(location / SOCKET_NAME)
     if len(socket) > SOCKET_PATH_BYTES_MAX:
         raise ValueError(
-            f"a shorter path: the node's socket {os.fsdecode(socket)!r} has {len(socket)} bytes, "
+            f"a shorter path: with it that of the node's socket has {len(socket)} bytes, "
             f"a Unix socket's path at most {SOCKET_PATH_BYTES_MAX}"
         )
     return location
@@ -72,6 +72,8 @@ def _ensure_written_out(path: str) -> None:
         raise ValueError("a path without variables, since nobody expands them: write out what they stand for")
     if path != path.strip():
         raise ValueError("a path with no blank at either end")
+    if not path.isprintable():
+        raise ValueError("a path of printable characters")
 
 
 def _is_no_path(raw: str) -> bool:

@@ -16,7 +16,8 @@ from django.utils.module_loading import import_string
 
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.problems import Findings, Id
-from django_hacache.conf.sources import Place, Source, described, did_you_mean
+from django_hacache.conf.shown import is_dotted, shown, shown_name
+from django_hacache.conf.sources import Place, Source, did_you_mean
 from django_hacache.conf.values import boolean, seconds, size_in_bytes, whole_number
 from django_hacache.system import refusal
 
@@ -50,7 +51,7 @@ class AckLevel(enum.Enum):
     def _missing_(cls, value: object) -> AckLevel:
         found = cls.__members__.get(value.strip().upper()) if isinstance(value, str) else None
         if found is None:
-            raise ValueError(f"{value!r} is no level of acknowledgement: expected {cls.names()}")
+            raise ValueError(f"{shown(value)} is no level of acknowledgement: expected {cls.names()}")
         return found
 
     @classmethod
@@ -155,12 +156,18 @@ def _own_entries(findings: Findings) -> Iterator[tuple[str, Mapping[str, Any]]]:
         except ImportError as error:
             findings.add(
                 Id.BACKEND_IMPORT,
-                f'CACHES["{name}"]["BACKEND"] is {backend!r}: expected a class to import, but: {error}.',
+                f'CACHES["{name}"]["BACKEND"] is {_shown_backend(backend, error)}.',
                 "Correct the path, or install what it needs.",
             )
             continue
         if ours:
             yield name, entry
+
+
+def _shown_backend(backend: object, error: ImportError) -> str:
+    if is_dotted(backend):
+        return f"{backend!r}: expected a class to import, but: {error}"
+    return f"{shown(backend)}: expected the dotted path of a class to import"
 
 
 def _is_ours(backend: str) -> bool:
@@ -227,13 +234,13 @@ def _others(alias: str, name: str, location: Path) -> Iterator[Place]:
 
 def _cache_name(raw: object) -> str:
     if not isinstance(raw, str) or not _is_name(raw):
-        raise ValueError(f"a text of 1 to {NAME_BYTES_MAX} bytes, none of them NUL")
+        raise ValueError(f"a text of 1 to {NAME_BYTES_MAX} bytes, printable characters all")
     return raw
 
 
 def _is_name(text: str) -> bool:
     """Whether a request and a replica can carry it."""
-    return 0 < len(text.encode()) <= NAME_BYTES_MAX and "\0" not in text
+    return 0 < len(text.encode()) <= NAME_BYTES_MAX and text.isprintable()
 
 
 def _options(entry: str, params: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
@@ -241,7 +248,7 @@ def _options(entry: str, params: Mapping[str, Any], findings: Findings) -> Mappi
     if isinstance(options, Mapping):
         return options
     findings.add(
-        Id.INVALID_OPTION, f'{entry}["OPTIONS"] is {options!r}: expected a dict.', "Write it as a dict."
+        Id.INVALID_OPTION, f'{entry}["OPTIONS"] is {shown(options)}: expected a dict.', "Write it as a dict."
     )
     return {}
 
@@ -252,7 +259,7 @@ def _location(entry: str, location: object, findings: Findings) -> Path:
     except ValueError as expected:
         findings.add(
             Id.INVALID_LOCATION,
-            f'LOCATION is {described(str(location))}, from {entry}["LOCATION"]: expected {expected}.',
+            f'LOCATION is {shown(location)}, from {entry}["LOCATION"]: expected {expected}.',
             "Name a directory with a short, absolute path.",
         )
         return default_location()
@@ -272,21 +279,21 @@ def _check_keys(
         if key not in known:
             findings.add(
                 Id.UNKNOWN_OPTION,
-                f'{entry}["OPTIONS"] has the unknown option {key!r}. {did_you_mean(key, known)}',
+                f'{entry}["OPTIONS"] has the unknown option {shown_name(key)}. {did_you_mean(key, known)}',
                 "Correct or remove the option.",
             )
     for key in params:
         if key in known:
             findings.add(
                 Id.UNKNOWN_OPTION,
-                f'{entry} has {key!r}: expected it in {entry}["OPTIONS"].',
+                f'{entry} has {shown_name(key)}: expected it in {entry}["OPTIONS"].',
                 "Move it there.",
             )
         elif key not in DJANGO_KEYS and key not in DJANGO_LOWER_KEYS:
             question = did_you_mean(key, (*DJANGO_KEYS, "BACKEND", "LOCATION"))
             findings.add(
                 Id.UNKNOWN_OPTION,
-                f"{entry} has the unknown key {key!r}. {question}",
+                f"{entry} has the unknown key {shown_name(key)}. {question}",
                 "Correct or remove the key.",
             )
 
@@ -300,7 +307,7 @@ def _check_timeout(entry: str, params: Mapping[str, Any], findings: Findings) ->
     except (ValueError, TypeError, OverflowError):
         findings.add(
             Id.INVALID_OPTION,
-            f"TIMEOUT is {timeout!r}, from {entry}: expected seconds, a whole number, or None for no expiry.",
+            f"TIMEOUT is {shown(timeout)}, from {entry}: expected seconds, a whole number, or None for no expiry.",
             "Correct TIMEOUT.",
         )
 
@@ -311,7 +318,7 @@ def _check_name(alias: str, name: str, findings: Findings) -> None:
     if not _is_name(name):
         findings.add(
             Id.INVALID_OPTION,
-            f"CACHES has {called} with {size} bytes: expected 1 to {NAME_BYTES_MAX}, none of them NUL.",
+            f"CACHES has {called} with {size} bytes: expected 1 to {NAME_BYTES_MAX}, printable characters all.",
             "Choose another one, or a CACHE_NAME.",
         )
     elif size > NAME_BYTES_ADVISED:

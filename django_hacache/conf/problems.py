@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.core import checks
 
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.printable import printable
 
 
 class Id(enum.StrEnum):
@@ -78,7 +79,7 @@ class Findings:
 
     def add(self, problem: Id, message: str, advice: str) -> None:
         hint = f"{advice} See docs/reference/checks.md, section {problem}."
-        found = Problem(str(problem), message, hint, problem.level)
+        found = Problem(str(problem), printable(message), printable(hint), problem.level)
         if found not in self.problems:  # several aliases may read one value
             self.problems.append(found)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django_hacache.conf.problems import Findings, Id
+from django_hacache.conf.shown import listed, shown_file
 from django_hacache.conf.tokens import check_tokens
 from django_hacache.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from django_hacache.conf.cluster import ClusterConfig, Host
     from django_hacache.conf.sources import Source
@@ -48,7 +49,7 @@ def _check_standalone(config: ClusterConfig, source: Source, findings: Findings)
 def _check_hosts(config: ClusterConfig, source: Source, findings: Findings) -> None:
     origin = source.place_of("HA_HOSTS")
     addrs = [host.addr for host in config.hosts]
-    listed = ", ".join(addrs)
+    hosts = listed(addrs)
     if not addrs:
         findings.add(
             Id.HOSTS_MISSING,
@@ -61,22 +62,22 @@ def _check_hosts(config: ClusterConfig, source: Source, findings: Findings) -> N
         if count > 1:
             findings.add(
                 Id.DUPLICATE_HOST,
-                f"HA_HOSTS is '{listed}', from {origin}: expected every host once, "
+                f"HA_HOSTS is '{hosts}', from {origin}: expected every host once, "
                 f"{addr} is there {count} times.",
                 "Remove the duplicate.",
             )
-    _check_count(len(set(addrs)), listed, origin, findings)
+    _check_count(len(set(addrs)), hosts, origin, findings)
     if "CACHE_TLS" not in source.failed:
         _check_schemes(config, origin, findings)
     if "HOSTNAME_OVERWRITE" not in source.failed:
         _check_identity(config, source, findings)
 
 
-def _check_count(count: int, listed: str, origin: str, findings: Findings) -> None:
+def _check_count(count: int, hosts: str, origin: str, findings: Findings) -> None:
     if count == 2:
         findings.add(
             Id.TWO_HOSTS,
-            f"HA_HOSTS is '{listed}', from {origin}: expected 1, 3, 5 or 7 hosts. A majority of two is "
+            f"HA_HOSTS is '{hosts}', from {origin}: expected 1, 3, 5 or 7 hosts. A majority of two is "
             "two: the loss of either host would stop the cache.",
             "Add a third host.",
         )
@@ -95,7 +96,7 @@ def _check_schemes(config: ClusterConfig, origin: str, findings: Findings) -> No
     if wrong:
         findings.add(
             Id.SCHEME_MISMATCH,
-            f"HA_HOSTS, from {origin}, has {', '.join(wrong)}: expected the scheme {expected}, since "
+            f"HA_HOSTS, from {origin}, has {listed(wrong)}: expected the scheme {expected}, since "
             f"CACHE_TLS is {'false' if config.tls is None else 'true'}.",
             "Change the scheme or CACHE_TLS.",
         )
@@ -103,7 +104,7 @@ def _check_schemes(config: ClusterConfig, origin: str, findings: Findings) -> No
     if config.tls is None and exposed:
         findings.add(
             Id.PLAIN_TEXT,
-            f"CACHE_TLS is false: the token and every cached value reach {', '.join(exposed)} in plain text, or "
+            f"CACHE_TLS is false: the token and every cached value reach {listed(exposed)} in plain text, or "
             "whoever listens there while a node is down.",
             "Set CACHE_TLS to true, unless something else encrypts the network between the hosts.",
         )
@@ -148,7 +149,7 @@ def hosts_called(hostname: str, hosts: Sequence[Host]) -> list[Host]:
 
 def which_host(hostname: str, hosts: Sequence[Host], found: Sequence[Host]) -> str:
     """The sentence for a host name that means none of the hosts, or several."""
-    listed = ", ".join(host.addr for host in hosts) or "nothing"
+    all_of_them = listed(host.addr for host in hosts) or "nothing"
     if found:
         several = ", ".join(host.addr for host in found)
         return (
@@ -156,9 +157,11 @@ def which_host(hostname: str, hosts: Sequence[Host], found: Sequence[Host]) -> s
             "HOSTNAME_OVERWRITE (host:port) says which."
         )
     if ":" in hostname:
-        return f"HOSTNAME_OVERWRITE or --addr is {hostname!r}: expected exactly one of HA_HOSTS ({listed})."
+        return (
+            f"HOSTNAME_OVERWRITE or --addr is {hostname!r}: expected exactly one of HA_HOSTS ({all_of_them})."
+        )
     return (
-        f"This machine's name {hostname!r} is none of HA_HOSTS ({listed}): expected it there, or a "
+        f"This machine's name {hostname!r} is none of HA_HOSTS ({all_of_them}): expected it there, or a "
         "HOSTNAME_OVERWRITE (host:port)."
     )
 
@@ -174,14 +177,14 @@ def _check_tls(config: ClusterConfig, source: Source, findings: Findings) -> Non
         given, missing = pair if key is None else reversed(pair)
         findings.add(
             Id.TLS_INCOMPLETE,
-            f"{missing} is not set, but {given} is {str(cert or key)!r}, from "
+            f"{missing} is not set, but {given} is {shown_file(cert or key or Path())}, from "
             f"{source.place_of(given)}: expected both or none.",
             f"Set {missing}, or remove {given}.",
         )
     elif config.tls.ca_client is not None and cert is None:
         findings.add(
             Id.TLS_INCOMPLETE,
-            f"CACHE_TLS_CLIENT_CERT is not set, but CACHE_TLS_CA_CLIENT is '{config.tls.ca_client}', from "
+            f"CACHE_TLS_CLIENT_CERT is not set, but CACHE_TLS_CA_CLIENT is {shown_file(config.tls.ca_client)}, from "
             f"{source.place_of('CACHE_TLS_CA_CLIENT')}: expected a client certificate, since every node "
             "demands one of the others.",
             "Set CACHE_TLS_CLIENT_CERT and CACHE_TLS_CLIENT_KEY, or remove CACHE_TLS_CA_CLIENT.",
@@ -203,10 +206,10 @@ def check_tls_files(config: ClusterConfig, source: Source, findings: Findings) -
     }
     for name, path in files.items():
         flaw = None if path is None else _flaw_of_pem(path)
-        if flaw:
+        if path is not None and flaw:
             findings.add(
                 Id.TLS_FILE,
-                f"{name} is '{path}', from {source.place_of(name)}: expected a PEM file that this process "
+                f"{name} is {shown_file(path)}, from {source.place_of(name)}: expected a PEM file that this process "
                 f"can read, {flaw}.",
                 f"Correct {name} or the file, or set CACHE_TLS to false.",
             )

@@ -7,10 +7,11 @@ what was expected and the place it came from.
 from __future__ import annotations
 
 import difflib
-import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from environ import Env
+
+from django_hacache.conf.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
-
-# What a URL says before its host; another backend's LOCATION often has the password there.
-CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
 class Place(NamedTuple):
@@ -58,10 +56,10 @@ class Source:
                 return parse(raw)
             except ValueError as expected:
                 self.failed.add(name)
-                shown = "(not shown)" if is_secret else described(raw)
+                what = "(not shown)" if is_secret else shown(raw)
                 self._findings.add(
                     self._invalid,
-                    f"{name} is {shown}, from {label}: expected {expected}.",
+                    f"{name} is {what}, from {label}: expected {expected}.",
                     f"Correct {name} in {label}.",
                 )
                 return default
@@ -74,11 +72,6 @@ class Source:
             if raw is not None:
                 return "the default" if isinstance(raw, str) and not raw.strip() else label
         return "the default"
-
-
-def described(raw: object) -> str:
-    """A value for people to read, without the password of a URL."""
-    return CREDENTIALS.sub("//(not shown)@", repr(raw))
 
 
 def _environment(values: Mapping[str, object]) -> Env:

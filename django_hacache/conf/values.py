@@ -95,6 +95,8 @@ def system_path(raw: object, expected: str) -> Path:
     path = os.fspath(raw)
     if not isinstance(path, str) or "\0" in path:
         raise ValueError(expected)
+    if not path.isprintable() and "-----BEGIN " in path:
+        raise ValueError(f"{expected}, not what is in one")
     return Path(path)
 
 

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django_hacache.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,6 +44,8 @@ class Complaints:
 
         A peer's reason names the peer; a stranger's names no stranger, for of those there is no end.
         """
+        # Half of it is what others call themselves, and they may be anybody.
+        message = printable(message)
         now = self._now()
         said = self._said.get(reason)
         if said is not None and now - said.at < AGAIN_S:

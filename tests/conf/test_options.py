@@ -75,7 +75,7 @@ def test_every_option_is_read(name: str, value: object, attribute: str, expected
         ("IGNORE_EXCEPTIONS", "sometimes", "true or false"),
         ("LOG_IGNORED_EXCEPTIONS", 2, "true or false"),
         ("SIZE_LIMIT", 1000, "a whole number from 65536"),
-        ("SIZE_LIMIT", "256 much", "a whole number from 65536 to 70368744177664, or a text such as '64MB'"),
+        ("SIZE_LIMIT", "256 lot", "a whole number from 65536 to 70368744177664, or a text such as '64MB'"),
         ("MAX_ENTRIES", 0, "a whole number from 1"),
         ("CULL_FREQUENCY", -1, "a whole number from 0"),
         ("MAX_VALUE_SIZE", 1 << 40, f"a whole number from 1 to {128 * MIB}"),
@@ -140,7 +140,7 @@ def test_an_ack_level_has_a_name_in_any_case() -> None:
 
 def test_an_alias_that_no_request_can_carry_is_an_error() -> None:
     assert "256 bytes: expected 1 to 255" in error_of(name="a" * 256)
-    assert "none of them NUL" in error_of(name="a\0b")
+    assert "printable" in error_of(name="a\0b")
 
 
 def test_a_cache_is_named_by_its_alias_or_by_an_option() -> None:
@@ -232,7 +232,7 @@ def test_a_path_object_is_no_bare_word(settings: Any) -> None:
 
 def test_no_message_shows_the_password_of_a_url() -> None:
     message = error_of("redis://:s3cret@10.0.0.1:6379/1")
-    assert "'redis://(not shown)@10.0.0.1:6379/1'" in message
+    assert "a text of 31 characters (not shown)" in message
     assert "s3cret" not in message
 
 
@@ -250,7 +250,7 @@ def test_a_tilde_elsewhere_is_a_letter_like_others() -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["$HOME/cache", "/srv/${SITE}/cache", "$(pwd)/cache", "/dev/shm/$USER", "%HOME%/x", "/srv/{{ site }}"],
+    ["$HOME/cache", "/srv/${SITE}/cache", "$(pwd)/cache", "/dev/shm/$USER", "%HOME%/x", "/srv/{{site}}"],
 )
 def test_a_location_with_a_variable_that_nobody_expands_is_an_error(location: str) -> None:
     for given in (location, Path(location)):
@@ -270,7 +270,7 @@ def test_a_location_is_as_long_as_a_unix_socket_allows() -> None:
     longest = "/" + "d" * (107 - len("/node.sock") - 1)
     assert options(longest).location == Path(longest)
     message = error_of(longest + "d")
-    assert f"'{longest}d/node.sock' has 108 bytes, a Unix socket's path at most 107" in message
+    assert "the node's socket has 108 bytes, a Unix socket's path at most 107" in message
 
 
 def test_the_length_of_a_location_is_counted_in_bytes() -> None:

@@ -13,6 +13,7 @@ from django_hacache.conf import node_caches, node_config
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
+from django_hacache.conf.shown import shown
 from django_hacache.exceptions import ConfigurationError, HACacheError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _what_to_serve(given: str | None) -> tuple[Path, Mapping[str, CacheOptions]]
             location = parse_location(given)
         except ValueError as expected:
             raise ConfigurationError(
-                f"The location is {given!r}, from --location: expected {expected}."
+                f"The location is {shown(given)}, from --location: expected {expected}."
             ) from None
         return location, node_caches(location) or {options.name: options for options in aliases.values()}
     locations = {options.location for options in aliases.values()}
