@@ -121,7 +121,9 @@ class Campaigner(Member):
         sticky = self._election.leader_is_live(now) or (
             state.role is Role.LEADER and not self._leases.lost_quorum(now)
         )
-        if sticky and not request.handover:
+        if sticky and not (request.handover and self._has_named(sender.addr)):
+            if request.handover:
+                self._unnamed = (sender, request)  # the leader's word may be on its way
             self._election.answer(sender, request, granted=False)
             return
         if request.forming is not None and not may_form:
@@ -156,12 +158,27 @@ class Campaigner(Member):
 
     def _on_leader_switch(self, sender: Sender, message: LeaderSwitch, now: int) -> None:
         state = self._state
-        named = message.vote_host == self.config.addr and message.term == state.term
-        if named and state.leader == sender.addr and not (self.hard.fresh or self.hard.installing):
+        if state.leader != sender.addr or message.term != state.term:
+            return
+        if message.vote_host != self.config.addr:
+            self._named = message.vote_host
+            unnamed, self._unnamed = self._unnamed, None
+            if unnamed is not None:
+                self._on_leader_req(*unnamed, now)
+        elif not (self.hard.fresh or self.hard.installing):
             state.send(sender.addr, LeaderSwitchAck(state.term))
             self._campaign(now, pre_vote=False, handover=True)
 
     # handing over
+
+    def _has_named(self, addr: str) -> bool:
+        """Whether the leader, this node or the one that it follows, wants `addr` to take over.
+
+        Else whoever says so itself would have the votes for which stickiness keeps a leader that works.
+        """
+        if self._state.role is Role.LEADER:
+            return self._handing_over_until is not None and self._handover_sent == addr
+        return self._named == addr
 
     def _successor(self, now: int) -> str | None:
         """The peer with the longest log, of those that answer: one that is frozen takes nothing over."""
@@ -174,14 +191,17 @@ class Campaigner(Member):
         return max(counted)[2] if counted else None
 
     def _go_on_handing_over(self, now: int) -> None:
-        """Name the successor once it is level, and again with each heartbeat: what names it may be lost."""
+        """Name the successor to everybody once it is level, and again with each heartbeat: the news may be lost."""
         if self._handing_over_until is None or now < self._handover_again_at:
             return
         named = self._handover_sent or self._level_successor(now)
         if named:
             self._handover_sent = named
             self._handover_again_at = now + self.config.heartbeat
-            self._state.send(named, LeaderSwitch(named, self._state.election_ts, self._state.term))
+            message = LeaderSwitch(named, self._state.election_ts, self._state.term)
+            # The successor last: those whom it asks should know.
+            for peer in sorted(self.config.peers, key=named.__eq__):
+                self._state.send(peer, message)
 
     def _level_successor(self, now: int) -> str:
         """The successor, if it has everything that is in the order; empty where it has not."""

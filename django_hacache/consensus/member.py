@@ -77,6 +77,9 @@ class Member:
         # Who was told to take over, and when it is told again.
         self._handover_sent = ""
         self._handover_again_at = NEVER
+        # Whom this node's leader has named to take over, and who asked for a vote as if it had been.
+        self._named = ""
+        self._unnamed: tuple[Sender, LeaderReq] | None = None
 
     @property
     def hard(self) -> HardState:
@@ -203,6 +206,7 @@ class Member:
         state.role = Role.FOLLOWER
         state.leader = None
         self._handing_over_until = None
+        self._named, self._unnamed = "", None
         self._leases.forget()
 
     def _become_follower(self, term: int, leader: str | None, now: int) -> None:

@@ -29,7 +29,7 @@ def test_a_successor_is_told_again_where_the_news_gets_lost(stage, lost):
     told = []
 
     def lose(source, target, message):
-        if isinstance(message, LeaderSwitch):
+        if isinstance(message, LeaderSwitch) and message.vote_host == target:
             told.append(message)
             return len(told) > lost
         return True
@@ -135,3 +135,37 @@ def test_after_a_handover_that_failed_nobody_was_admitted_and_nothing_more_is_ac
     cluster.network.heal()
     cluster.settle()
     assert not lost.disk.hard.fresh
+
+
+@pytest.mark.parametrize("nodes", [3, 5])
+def test_who_says_that_it_was_named_gets_no_vote_unless_the_leader_says_so(stage, nodes):
+    cluster = stage(nodes)
+    leader = cluster.settle()
+    term = leader.core.hard.term
+    liar = cluster.followers()[0]
+    asked = LeaderReq(7, term + 1, liar.core.state.log.last_index, term, handover=True)
+    for host in cluster.hosts.values():
+        if host is not liar:
+            host.receive(liar.core.sender(), asked)
+    cluster.run(3000)
+    assert cluster.leader() is leader
+    assert {host.core.hard.term for host in cluster.hosts.values()} == {term}
+
+
+def test_a_voter_that_is_asked_before_it_hears_whom_its_leader_named_votes_then(stage):
+    cluster = stage(5)
+    leader = cluster.settle()
+    term = leader.core.hard.term
+
+    def delay(source, target, message):
+        if isinstance(message, LeaderSwitch) and message.vote_host != target:
+            cluster.after(50, cluster.hosts[target].receive, cluster.hosts[source].core.sender(), message)
+            return False
+        return True
+
+    cluster.filters.append(delay)
+    assert leader.hand_over()
+    began = cluster.now
+    cluster.run_while(lambda: cluster.leader().core.hard.term == term, at_most=3000)
+    assert cluster.leader() is not leader
+    assert cluster.now - began <= 2 * cluster.plan.heartbeat
