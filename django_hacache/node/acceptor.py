@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.node import credentials, proof
+from django_hacache.node import credentials, names, proof
+from django_hacache.node.arrivals import Arrivals
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.keyring import Keyring
@@ -18,14 +16,15 @@ from django_hacache.node.roster import Roster
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
     from django_hacache.conf import ClusterConfig
 
 logger = logging.getLogger("django_hacache.node")
 
 HELLO_BYTES = 4096
 HELLO_S = 5.0
-# A stranger costs a file descriptor until it has said who it is; there are never more of them than this.
-STRANGERS_MAX = 128
 
 
 class AcceptorEvents(Protocol):
@@ -50,11 +49,14 @@ class InboundLane(Pipe):
     def peer(self) -> str:
         return self.addr or "a stranger"
 
+    def certificate(self) -> Mapping[str, Any]:
+        """What the opener showed in its TLS handshake."""
+        tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        return {} if tls is None else tls.getpeercert() or {}
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if not self._server.welcomes(self):
-            self.abort()
-            return
+        self._server.arrivals.met(self)
         self._deadline = self._loop.call_later(HELLO_S, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -83,6 +85,7 @@ class InboundLane(Pipe):
     def _let_in(self, hello: pb.LaneHello, given: bytes) -> None:
         token = self._server.proven_by(given, self._hello, self._challenge)
         refusal = "the token is wrong" if token is None else self._server.refusal_of(hello)
+        refusal = refusal or self._server.flaw_of_certificate(self, hello.addr)
         if token is None or refusal:
             self._refuse(hello, refusal)
             return
@@ -125,45 +128,32 @@ class LaneServer:
         self.limit = config.buf_client << 20
         self.complaints = Complaints(logger)
         self.port = 0
-        self._server: asyncio.Server | None = None
-        self._strangers: set[InboundLane] = set()
+        self.arrivals = Arrivals(self._keyring, self.complaints, lambda: InboundLane(self))
         self._lanes: set[InboundLane] = set()
 
-    async def start(self, host: str | None) -> None:
+    def start(self, host: str | None) -> None:
         """Listen on one address, or on every interface where it is None.
 
         Raises ConfigurationError where CACHE_LANE_PORT is taken.
         """
-        tls = self._config.tls
-        port = self._config.lane_port or 0
         try:
-            where = {"host": host, "port": port} if host else {"sock": _on_every_interface(port)}
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: InboundLane(self),
-                **where,
-                ssl=None if tls is None else credentials.server_context(tls),
-                ssl_handshake_timeout=None if tls is None else HELLO_S,
-            )
+            self.port = self.arrivals.listen(host, self._config.lane_port or 0)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot listen on port {self._config.lane_port} (CACHE_LANE_PORT): {error.strerror or error}"
             ) from error
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        for lane in (*self._strangers, *self._lanes):
+        await self.arrivals.close()
+        for lane in tuple(self._lanes):
             lane.abort()
-        await self._server.wait_closed()
 
-    def welcomes(self, lane: InboundLane) -> bool:
-        """Whether one more stranger may say who it is."""
-        if len(self._strangers) >= STRANGERS_MAX:
-            return False
-        self._strangers.add(lane)
-        return True
+    def flaw_of_certificate(self, lane: InboundLane, addr: str) -> str:
+        """Why who opens the lane is not `addr`, by the certificate it shows; empty where it is."""
+        secured = self._keyring.secured
+        if secured is None or not secured.is_mutual:
+            return ""
+        return names.flaw_of_member(self._config, addr, names.of_peer(lane.certificate()))
 
     def proven_by(self, given: bytes, hello: bytes, challenge: bytes) -> str | None:
         """The node token that an opener has proved to have; None where it has none of ours."""
@@ -178,20 +168,14 @@ class LaneServer:
         return "" if hello.hosts in ("", self._roster.digest) else "it has another HA_HOSTS than this node"
 
     def entered(self, lane: InboundLane) -> None:
-        self._strangers.discard(lane)
+        self.arrivals.forget(lane)
+        for former in [one for one in self._lanes if one.addr == lane.addr]:
+            former.abort()  # a node has one lane to another
         self._lanes.add(lane)
         self.events.lane_opened(lane)
 
     def left(self, lane: InboundLane) -> None:
-        self._strangers.discard(lane)
+        self.arrivals.forget(lane)
         if lane in self._lanes:
             self._lanes.discard(lane)
             self.events.lane_closed(lane)
-
-
-def _on_every_interface(port: int) -> socket.socket:
-    """One socket for IPv6 and IPv4, as gRPC's: two would each have a free port of their own."""
-    if socket.has_dualstack_ipv6():
-        with contextlib.suppress(OSError):  # IPv6 may be switched off
-            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - as the stream's port

@@ -1,19 +1,13 @@
-"""TLS, tokens and the options of gRPC, as configured. Knows no messages."""
+"""What a stream says of whoever opened it, and the options of gRPC. Knows no messages."""
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
-
-import grpc
-
-from django_hacache.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-    from django_hacache.conf import TLS, ClusterConfig
+    from django_hacache.conf import ClusterConfig
 
 AUTHORIZATION = "authorization"
 ADDR_KEY = "hacache-addr"
@@ -80,73 +74,13 @@ def server_options(config: ClusterConfig) -> list[tuple[str, int]]:
     ]
 
 
-def channel_options(config: ClusterConfig) -> list[tuple[str, int | str]]:
+def channel_options(config: ClusterConfig, expected_name: str = "") -> list[tuple[str, int | str]]:
     options: list[tuple[str, int | str]] = [
         *_keepalive(config),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
     ]
-    if config.tls is not None:
-        options.append(("grpc.ssl_target_name_override", expected_name(config.tls)))
+    if expected_name:
+        options.append(("grpc.ssl_target_name_override", expected_name))
     return options
-
-
-def server_credentials(tls: TLS) -> grpc.ServerCredentials:
-    """Raises ConfigurationError naming the file that cannot be read."""
-    authority = _read(tls.ca_client) if tls.ca_client else None
-    pair = (_read(tls.server_key), _read(tls.server_cert))
-    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
-
-
-def channel_credentials(tls: TLS) -> grpc.ChannelCredentials:
-    """Raises ConfigurationError naming the file that cannot be read."""
-    return grpc.ssl_channel_credentials(
-        root_certificates=_read(tls.ca_server) if tls.ca_server else None,
-        private_key=_read(tls.client_key) if tls.client_key else None,
-        certificate_chain=_read(tls.client_cert) if tls.client_cert else None,
-    )
-
-
-def server_context(tls: TLS) -> ssl.SSLContext:
-    """The same for a lane. Raises ConfigurationError naming what cannot be used."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _load(context, tls.server_cert, tls.server_key)
-    if tls.ca_client:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=_read(tls.ca_client).decode())
-    return _as_strict_as_grpc(context)
-
-
-def client_context(tls: TLS) -> ssl.SSLContext:
-    """The same for a lane. Raises ConfigurationError naming what cannot be used."""
-    authority = _read(tls.ca_server).decode() if tls.ca_server else None
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=authority)
-    if tls.client_cert and tls.client_key:
-        _load(context, tls.client_cert, tls.client_key)
-    return _as_strict_as_grpc(context)
-
-
-def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    try:
-        context.load_cert_chain(cert, key)
-    except OSError as error:  # ssl.SSLError, too
-        raise ConfigurationError(f"{cert} and {key}: expected a certificate and its key: {error}") from error
-
-
-def _as_strict_as_grpc(context: ssl.SSLContext) -> ssl.SSLContext:
-    # Newer Pythons also ask for extensions that certificates of a private authority often lack.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-def expected_name(tls: TLS) -> str:
-    """The name that a peer's certificate must carry."""
-    return tls.sni_overwrite or tls.validate_domain
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: expected a readable PEM file: {error.strerror}") from error

@@ -1,7 +1,8 @@
-"""The tokens of this moment: what this node shows to its peers, and what it takes from others.
+"""The tokens and certificates of this moment: what this node shows to its peers, and what it takes from others.
 
-Two kinds: a node shows the node token, a client the client token. Who shows a client's is no member of the cluster,
-whatever address it announces. Where no node token is set both are one.
+Tokens are of two kinds: a node shows the node token, a client the client token. Who shows a client's is no member of
+the cluster, whatever address it announces. Where no node token is set both are one. All of it can be renewed at any
+time, for whoever comes then.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ from __future__ import annotations
 import enum
 import hmac
 from typing import TYPE_CHECKING
+
+import grpc
+
+from django_hacache.node.tls import Secured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,13 +30,36 @@ class Kind(enum.Enum):
 
 
 class Keyring:
-    """Starts with the tokens of `config`."""
+    """Starts with what `config` says. Raises ConfigurationError naming the file that cannot be used."""
 
     def __init__(self, config: ClusterConfig) -> None:
+        # What gRPC's server has yet to learn of: it asks at each handshake.
+        self._renewed: grpc.ServerCertificateConfiguration | None = None
+        self.renew(config)
+
+    def renew(self, config: ClusterConfig) -> None:
+        """Go by what `config` says from now on. Where that raises ConfigurationError all stays as it was."""
+        secured = None if config.tls is None else Secured(config.tls)
+        self.secured = secured
+        self._renewed = None if secured is None else secured.server
         self.node_tokens = config.node_tokens
         self._client_tokens = config.client_tokens
         # How a log calls what this node shows.
         self.setting = "CACHE_NODE_TOKEN" if config.node_token else "CACHE_AUTH_TOKEN"
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """For gRPC's server, which goes with what is renewed. Only with TLS."""
+        assert self.secured is not None, "a server without TLS needs none"
+        return grpc.dynamic_ssl_server_credentials(
+            self.secured.server,
+            self._take_renewed,  # type: ignore[arg-type]  # None: nothing is new
+            require_client_authentication=self.secured.is_mutual,
+        )
+
+    def _take_renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called by a thread of gRPC."""
+        renewed, self._renewed = self._renewed, None
+        return renewed
 
     @property
     def shown(self) -> str:

@@ -15,8 +15,7 @@ import logging
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
-from django_hacache.exceptions import ConfigurationError
-from django_hacache.node import credentials, proof
+from django_hacache.node import credentials, handshakes, proof
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.keyring import Keyring
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from django_hacache.conf import ClusterConfig, Host
+    from django_hacache.node.tls import Secured
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -52,6 +52,7 @@ class _OutboundPipe(Pipe):
         self,
         limit: int,
         token: str,
+        secured: Secured | None,
         hello: pb.LaneHello,
         answered: Callable[[pb.Ack], None],
         complaints: Complaints,
@@ -61,19 +62,27 @@ class _OutboundPipe(Pipe):
         self._addr = hello.peer
         self._hello = hello.SerializeToString()
         self._challenge = b""
+        self._heard = False
+        self._secured = secured
         self._answered = answered
         self.up = self.was_up = False
 
     def peer(self) -> str:
         return self._addr
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def begin(self) -> None:
+        """Who answers there may be the peer: say who opens the lane."""
         self.write(self._hello)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._secured is not None and not self._heard:
+            # In TLS 1.3 a server judges the client's certificate after the client's handshake is done.
+            self._say_no(handshakes.why_silent(self._secured, exc))
         self.up = False
         super().connection_lost(exc)
+
+    def _say_no(self, reason: str) -> None:
+        self._complaints.say(reason, f"no lane to {self._addr}: {reason}")
 
     def abort(self) -> None:
         self.up = False
@@ -81,6 +90,7 @@ class _OutboundPipe(Pipe):
 
     def received(self, payload: bytes) -> None:
         ack = pb.Ack.FromString(payload)
+        self._heard = True
         if self.up:
             self._answered(ack)
         elif ack.lane_challenge.nonce and not self._challenge:
@@ -88,7 +98,7 @@ class _OutboundPipe(Pipe):
             said = proof.proof(self._token, proof.OPENER, self._hello, self._challenge)
             self.write(pb.LaneProof(proof=said).SerializeToString())
         elif reason := self._flaw_of(ack):
-            self._complaints.say(reason, f"no lane to {self._addr}: {reason}")
+            self._say_no(reason)
             self.abort()
         else:
             self._frames.payload_bytes_max = credentials.RECEIVE_BYTES
@@ -218,7 +228,7 @@ class Lane:
         return True
 
     async def _connect(self) -> _OutboundPipe | None:
-        tls, limit = self._config.tls, self._config.buf_client << 20
+        limit, secured = self._config.buf_client << 20, self._keyring.secured
         hello = pb.LaneHello(
             addr=self._me,
             hosts=self._hosts,
@@ -230,18 +240,27 @@ class Lane:
         answered = lambda ack: self._events.peer_answered(self.addr, ack)  # noqa: E731
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, pipe = await asyncio.get_running_loop().create_connection(
-                    lambda: _OutboundPipe(limit, self._keyring.shown, hello, answered, self._complaints),
+                transport, pipe = await asyncio.get_running_loop().create_connection(
+                    lambda: _OutboundPipe(
+                        limit, self._keyring.shown, secured, hello, answered, self._complaints
+                    ),
                     self._peer.name,
                     hello.port,
-                    ssl=None if tls is None else credentials.client_context(tls),
-                    server_hostname=None if tls is None else credentials.expected_name(tls),
+                    ssl=None if secured is None else secured.client_context,
+                    server_hostname=None if secured is None else secured.expected_name,
                 )
-        except (ssl.SSLError, ConfigurationError) as error:
-            # ConfigurationError: a file of TLS that is being replaced, perhaps.
-            self._complaints.say(f"TLS: {error}", f"no lane to {self.addr}: TLS: {error}")
+        except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError) as error:
+            self._say_no(handshakes.why(error))
         except (OSError, UnicodeError) as error:  # TimeoutError, too; UnicodeError: a name that cannot be one
             logger.debug("no lane to %s on port %d: %s", self.addr, hello.port, error)
         else:
-            return pipe
+            flaw = "" if secured is None else handshakes.flaw_of_server(transport, secured.expected_name)
+            if not flaw:
+                pipe.begin()
+                return pipe
+            pipe.abort()
+            self._say_no(flaw)
         return None
+
+    def _say_no(self, reason: str) -> None:
+        self._complaints.say(reason, f"no lane to {self.addr}: {reason}")

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
-from django_hacache.exceptions import ConfigurationError
-from django_hacache.node import credentials
+from django_hacache.node import credentials, handshakes
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.outbox import Outbox
@@ -150,13 +149,11 @@ class PeerStream:
             try:
                 was_connected = await self._connect_and_read()
             except grpc.aio.AioRpcError as error:
-                self._complain(error)
+                await self._complain(error)
             except DecodeError as error:
                 self._complaints.say(
                     "bytes", f"{self.addr} sent bytes that are no answer; the stream is opened again: {error}"
                 )
-            except ConfigurationError as error:
-                self._complaints.say(str(error), f"no stream to {self.addr}: {error}")
             except Exception:
                 # Whatever it is, it must not leave this node without the stream for ever.
                 logger.exception("the stream to %s ended in an unexpected way; it is opened again", self.addr)
@@ -227,11 +224,12 @@ class PeerStream:
             return True
 
     def _channel(self) -> grpc.aio.Channel:
-        options = credentials.channel_options(self._config)
-        if self._config.tls is None:
+        secured = self._keyring.secured
+        if secured is None:
+            options = credentials.channel_options(self._config)
             return grpc.aio.insecure_channel(self._peer.addr, options)
-        secrets = credentials.channel_credentials(self._config.tls)
-        return grpc.aio.secure_channel(self._peer.addr, secrets, options)
+        options = credentials.channel_options(self._config, secured.expected_name)
+        return grpc.aio.secure_channel(self._peer.addr, secured.channel, options)
 
     async def _write(
         self, call: grpc.aio.StreamStreamCall[bytes, bytes], outbox: Outbox[pb.CacheRequest]
@@ -279,9 +277,12 @@ class PeerStream:
             writer.close()
         return False
 
-    def _complain(self, error: grpc.aio.AioRpcError) -> None:
+    async def _complain(self, error: grpc.aio.AioRpcError) -> None:
         """Log why there is no stream, once for each reason."""
         reason = f"{error.code().name}: {error.details()}"
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
             reason = f"it refused our {self._keyring.setting}"
+        elif error.code() is grpc.StatusCode.UNAVAILABLE:
+            # Where that is TLS, gRPC says it in words of its own, or not at all.
+            reason = await handshakes.diagnosis(self._peer, self._keyring.secured) or reason
         self._complaints.say(reason, f"no stream to {self.addr}: {reason}")

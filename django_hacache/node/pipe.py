@@ -20,6 +20,9 @@ from django_hacache.link.framing import FrameReader, Oversize, frame
 if TYPE_CHECKING:
     from django_hacache.node.complaints import Complaints
 
+# How a handshake begins where it was not expected: no frame of ours is so long.
+TLS_HANDSHAKE = b"\x16\x03"
+SPEAKS_TLS = "it speaks TLS, and this node does not (CACHE_TLS)"
 KEEPALIVE_S = 0.25
 # While heartbeats arrive, something comes several times in this time.
 LIVELY_S = 0.3
@@ -70,7 +73,8 @@ class Pipe(asyncio.Protocol):
                 if payload:
                     self.received(payload)
         except (LinkError, DecodeError) as error:
-            self._give_up("bytes", f"its bytes are no message ({self.peer()}): {error}")
+            why = SPEAKS_TLS if data.startswith(TLS_HANDSHAKE) else f"its bytes are no message: {error}"
+            self._give_up("bytes", f"{self.peer()}: {why}")
 
     def peer(self) -> str:
         """Who is at the other end, for the log."""

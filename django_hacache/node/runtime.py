@@ -141,7 +141,7 @@ class Node:
             size_of=pb.CacheRequest.ByteSize,
         )
         roster = self._roster = Roster(config)
-        keyring = Keyring(config)
+        keyring = self._keyring = Keyring(config)
         self._peers = {host.addr: PeerStream(config, me, host, self, rng, roster, keyring) for host in others}
         self._lanes = {host.addr: Lane(config, me, host, self, rng, roster, keyring) for host in others}
         self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
@@ -197,10 +197,10 @@ class Node:
     async def start(self) -> None:
         """Serve peers, clients and workers. Raises ConfigurationError or LinkError where something is in the way."""
         self._loop = asyncio.get_running_loop()
-        self._server = await start_server(self._config, self._service)
+        self._server = await start_server(self._config, self._service, self._keyring)
         try:
             if self._peers and self._config.lane_port is not None:
-                await self._lane_server.start(listening_hosts(self._config.me().name))
+                self._lane_server.start(listening_hosts(self._config.me().name))
             await self._link.start()
             self._page.note_serving()
         except BaseException:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.server import too_large
-from django_hacache.node import credentials
+from django_hacache.node import credentials, names
 from django_hacache.node.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.keyring import Keyring, Kind
@@ -63,6 +63,8 @@ class InboundStream:
         self.budget = budget
         self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
         self.overrun = asyncio.Event()
+        # The node has opened another one: it opens one at a time, so this one is over.
+        self.replaced = asyncio.Event()
         self._unanswered = unanswered
         # A client with this many requests unanswered is not read from: that is its back pressure.
         self._slots = asyncio.Semaphore(unanswered)
@@ -118,6 +120,7 @@ class Service(grpc.GenericRpcHandler):
         self._roster = roster or Roster(config)
         self._max_request_bytes = max_request_bytes
         self._streams: set[InboundStream] = set()
+        self._of_nodes: dict[str, InboundStream] = {}
         self._budgets = Budgets()
         self._complaints = Complaints(logger)
 
@@ -168,6 +171,14 @@ class Service(grpc.GenericRpcHandler):
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"{addr} is not among the HA_HOSTS of this node"
             )
+        certificate_flaw = self._flaw_of_certificate(addr, context)
+        if certificate_flaw:
+            self._complaints.say(
+                f"{addr} certificate",
+                f"a stream was refused to {addr}: {certificate_flaw}",
+                level=logging.ERROR,
+            )
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, certificate_flaw)
         host = urllib.parse.unquote(context.peer().rpartition(":")[0])
         stream = InboundStream(
             addr,
@@ -179,17 +190,42 @@ class Service(grpc.GenericRpcHandler):
         # Written before anybody can send on the stream: a heartbeat that overtook it would make its reader take
         # this node for one of the base protocol, and keep silent towards it.
         await context.write(self._events.greeting().SerializeToString())
+        if addr:
+            self._replace_former(stream)
         self._events.stream_opened(stream)
         self._streams.add(stream)
         try:
             failure = await self._serve(stream, requests, context)
         finally:
             self._streams.discard(stream)
+            if self._of_nodes.get(addr) is stream:
+                del self._of_nodes[addr]
             self._events.stream_closed(stream)
         if failure is not None:
             # The status waits behind an answer that is not read; when the client goes, it cannot be told.
             with contextlib.suppress(grpc.aio.InternalError):
                 await context.abort(*failure)
+
+    def _replace_former(self, stream: InboundStream) -> None:
+        """End the stream that the node had: the one that it opens now is later, and it has but one."""
+        former = self._of_nodes.get(stream.addr)
+        self._of_nodes[stream.addr] = stream
+        if former is None:
+            return
+        former.replaced.set()
+        if former.host != stream.host:
+            self._complaints.say(
+                f"{stream.addr} twice",
+                f"{stream.addr} has opened a stream from {stream.host} while it had one from {former.host}: the later "
+                "one counts. Two hosts may say that they are this one",
+                level=logging.ERROR,
+            )
+
+    def _flaw_of_certificate(self, addr: str, context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
+        """Why who announces `addr` is not that member, by the certificate it shows; empty where it may be."""
+        if not addr or self._keyring.secured is None or not self._keyring.secured.is_mutual:
+            return ""
+        return names.flaw_of_member(self._config, addr, names.of_context(context.auth_context()))
 
     async def _serve(
         self,
@@ -203,6 +239,7 @@ class Service(grpc.GenericRpcHandler):
         ends = {
             loop.create_task(self._write(stream, context)),
             loop.create_task(stream.overrun.wait()),
+            loop.create_task(stream.replaced.wait()),
         }
         tasks = {reader, *ends}
         try:
@@ -228,6 +265,8 @@ class Service(grpc.GenericRpcHandler):
         if stream.overrun.is_set():
             self._complaints.say("overrun", "a client does not read its answers and was cut off")
             return grpc.StatusCode.RESOURCE_EXHAUSTED, "the answers are not being read"
+        if stream.replaced.is_set():
+            return grpc.StatusCode.ABORTED, "another stream of this node has taken its place"
         return None
 
     async def _read(self, stream: InboundStream, requests: AsyncIterator[bytes]) -> None:
@@ -257,7 +296,9 @@ class Service(grpc.GenericRpcHandler):
             await context.write(ack.SerializeToString())
 
 
-async def start_server(config: ClusterConfig, service: Service) -> grpc.aio.Server:
+async def start_server(
+    config: ClusterConfig, service: Service, keyring: Keyring | None = None
+) -> grpc.aio.Server:
     """Serve on the address that HA_HOSTS gives this node, on all interfaces.
 
     Raises ConfigurationError where the port is taken.
@@ -270,7 +311,7 @@ async def start_server(config: ClusterConfig, service: Service) -> grpc.aio.Serv
         if config.tls is None:
             port = server.add_insecure_port(bind)
         else:
-            port = server.add_secure_port(bind, credentials.server_credentials(config.tls))
+            port = server.add_secure_port(bind, (keyring or Keyring(config)).server_credentials())
     except RuntimeError as error:
         raise ConfigurationError(
             f"cannot listen on {bind}: the port is taken, or the address is not this host's. "

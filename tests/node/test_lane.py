@@ -11,14 +11,14 @@ from dataclasses import replace
 
 import pytest
 
-from django_hacache.conf import TLS, ClusterConfig, Host
+from django_hacache.conf import ClusterConfig, Host
 from django_hacache.consensus.config import digest_of
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.framing import frame
 from django_hacache.node import acceptor as acceptor_module
+from django_hacache.node import arrivals, proof
 from django_hacache.node import lane as lane_module
 from django_hacache.node import pipe as pipe_module
-from django_hacache.node import proof
 from django_hacache.node.acceptor import HELLO_BYTES, LaneServer
 from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.lane import Lane
@@ -27,6 +27,7 @@ from tests.node.lanes import Frames, accepted, hello_of, opened
 from tests.node_process import TOKEN, free_port
 
 ME, PEER = Host("http", "127.0.0.1", 1), Host("http", "127.0.0.1", 2)
+THIRD = "127.0.0.1:3"
 
 
 def config(token=TOKEN, lane_port=0, buf_client=1, me=PEER):
@@ -97,11 +98,11 @@ class Ends:
 
     def __init__(self, *, token=TOKEN, addr=PEER.addr, server_config=None):
         self.events = Events(addr)
-        self.server = LaneServer(server_config or config(), frozenset({ME.addr}), self.events)
+        self.server = LaneServer(server_config or config(), frozenset({ME.addr, THIRD}), self.events)
         self.lane = Lane(config(token), ME, PEER, self.events, random.Random(1))
 
     async def __aenter__(self):
-        await self.server.start("127.0.0.1")
+        self.server.start("127.0.0.1")
         self.lane.start()
         return self
 
@@ -217,9 +218,7 @@ def test_what_an_acceptor_says_is_no_proof_of_an_opener(role):
     run(scenario)
 
 
-@pytest.mark.parametrize(
-    "meant", [{"peer": "127.0.0.1:3"}, {"port": 1}], ids=["another node", "another port"]
-)
+@pytest.mark.parametrize("meant", [{"peer": THIRD}, {"port": 1}], ids=["another node", "another port"])
 def test_what_is_meant_for_another_node_or_another_port_opens_no_lane(meant):
     """So who listens where a node was before cannot pass on to where it is now what its peers say."""
 
@@ -341,7 +340,7 @@ def test_a_node_of_another_version_gets_no_lane():
 
 def test_another_node_at_the_peer_s_address_is_not_taken_for_it(caplog):
     async def scenario():
-        async with Ends(addr="127.0.0.1:3") as ends:
+        async with Ends(addr=THIRD) as ends:
             ends.lane.announced(ends.server.port)
             await until(lambda: "another node answers there" in caplog.text)
             assert not ends.lane.up
@@ -381,7 +380,7 @@ def test_bytes_that_are_no_message_end_an_open_lane_and_no_other():
         async with Ends() as ends:
             await ends.up()
             reader, writer = await ends.stranger()
-            await opened(reader, writer, hello_of(ME.addr, PEER.addr, ends.server.port))
+            await opened(reader, writer, hello_of(THIRD, PEER.addr, ends.server.port))
             await until(lambda: len(ends.events.open) == 2)
             writer.write(frame(b"\xff" * 10))
             await ended(reader)
@@ -394,7 +393,7 @@ def test_bytes_that_are_no_message_end_an_open_lane_and_no_other():
 
 def test_strangers_that_say_nothing_are_few_and_do_not_stay(monkeypatch):
     monkeypatch.setattr(acceptor_module, "HELLO_S", 0.3)
-    monkeypatch.setattr(acceptor_module, "STRANGERS_MAX", 3)
+    monkeypatch.setattr(arrivals, "STRANGERS_MAX", 3)
 
     async def scenario():
         async with Ends() as ends:
@@ -404,6 +403,36 @@ def test_strangers_that_say_nothing_are_few_and_do_not_stay(monkeypatch):
             for _, writer in strangers:
                 writer.close()
             await ends.up()
+
+    run(scenario)
+
+
+def test_strangers_that_hold_every_place_do_not_keep_a_peer_away(monkeypatch):
+    monkeypatch.setattr(arrivals, "STRANGERS_MAX", 3)
+    monkeypatch.setattr(acceptor_module, "HELLO_S", 1000.0)
+
+    async def scenario():
+        async with Ends() as ends:
+            strangers = [await ends.stranger() for _ in range(3)]
+            await until(lambda: len(ends.server.arrivals._strangers) == 3)
+            await ends.up()
+            assert len(ends.server.arrivals._strangers) <= 3
+            for _, writer in strangers:
+                writer.close()
+
+    run(scenario)
+
+
+def test_a_later_lane_of_a_node_takes_the_place_of_the_one_that_it_had():
+    async def scenario():
+        async with Ends() as ends:
+            await ends.up()
+            (former,) = ends.events.open
+            reader, writer = await ends.stranger()
+            await opened(reader, writer, hello_of(ME.addr, PEER.addr, ends.server.port))
+            await until(lambda: ends.events.lost == [PEER.addr])
+            assert former not in ends.events.open
+            writer.close()
 
     run(scenario)
 
@@ -548,7 +577,7 @@ def test_a_port_that_is_taken_is_named():
         async with taken:
             server = LaneServer(config(lane_port=port), frozenset(), Events())
             with pytest.raises(ConfigurationError, match=rf"port {port} \(CACHE_LANE_PORT\)"):
-                await server.start("127.0.0.1")
+                server.start("127.0.0.1")
 
     run(scenario)
 
@@ -558,7 +587,7 @@ def test_a_port_that_is_taken_is_named():
 def test_the_announced_port_is_that_of_every_interface(address):
     async def scenario():
         server = LaneServer(config(), frozenset({ME.addr}), Events())
-        await server.start(None)
+        server.start(None)
         try:
             _, writer = await asyncio.open_connection(address, server.port)
             writer.close()
@@ -595,7 +624,7 @@ def test_strangers_that_knock_all_night_are_told_of_once(caplog):
     assert complaints(caplog, "a lane ") == [
         "a lane was refused to '10.9.9.0:1': its address is not among the HA_HOSTS of this node",
         f"a lane was refused to {ME.addr!r}: the token is wrong",
-        f"a lane ended: its bytes are no message (a stranger): a frame of {HELLO_BYTES + 1} bytes",
+        f"a lane ended: a stranger: its bytes are no message: a frame of {HELLO_BYTES + 1} bytes",
     ]
 
 
@@ -631,21 +660,6 @@ def test_a_lane_that_falls_silent_again_and_again_is_told_of_once(caplog, monkey
 
     run(scenario)
     assert len(complaints(caplog, "nothing came from")) == 1
-
-
-def test_a_lane_outlives_a_tls_file_that_cannot_be_read(caplog, monkeypatch, tmp_path):
-    missing = tmp_path / "ca.pem"
-    tls = TLS(missing, missing, None, None, missing, None, "redhac.local", "redhac.local")
-
-    async def scenario():
-        async with Ends() as ends:
-            ends.lane._config = replace(config(), tls=tls)
-            ends.lane.announced(ends.server.port)
-            await until(lambda: str(missing) in caplog.text)
-            ends.lane._config = config()
-            await until(lambda: ends.lane.up)
-
-    run(scenario)
 
 
 def test_an_append_that_is_being_taken_is_not_written_again_and_what_is_taken_is_seen():

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from django_hacache.conf import TLS, Host
+from django_hacache.conf import Host
 from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.peers import PeerStream
@@ -128,27 +128,6 @@ def test_a_program_of_the_base_schema_among_the_hosts_is_an_error_until_a_node_a
     asyncio.run(scenario())
     (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert f"127.0.0.1:{port} is in HA_HOSTS and speaks the base protocol only" in said.message
-
-
-def test_a_tls_file_that_cannot_be_read_is_told_of_once(caplog, tmp_path):
-    missing = tmp_path / "ca.pem"
-    tls = TLS(missing, missing, None, None, missing, None, "redhac.local", "redhac.local")
-    port = free_port()
-    config = replace(config_of(port), tls=tls, reconnect_lower_ms=1, reconnect_upper_ms=2)
-    events = Events("")
-
-    async def scenario():
-        stream = PeerStream(
-            config, Host("https", "127.0.0.1", 1), Host("https", "127.0.0.1", port), events, random.Random(1)
-        )
-        stream.start()
-        try:
-            await until(lambda: len(events.lost) > 3)
-        finally:
-            await stream.close()
-
-    asyncio.run(scenario())
-    assert [str(missing) in message for message in caplog.messages] == [True]
 
 
 def test_an_append_that_a_slow_link_may_still_be_at_is_on_its_way():
