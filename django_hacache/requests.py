@@ -16,6 +16,7 @@ from django_hacache.exceptions import (
     UnknownCache,
     ValueTooLarge,
 )
+from django_hacache.printable import printable
 from django_hacache.serializers import integer_from_bytes, integer_to_bytes
 from django_hacache.system import monotonic
 from django_hacache.wire import cache_pb2 as pb
@@ -128,6 +129,6 @@ def outcome_of(ack: pb.Ack) -> Outcome:
         case "batch_ack":
             return Outcome(effective=True, each=tuple(ack.batch_ack.mod_res))
         case "error":
-            raise _ERRORS.get(ack.error.code, RequestRefused)(ack.error.error)
+            raise _ERRORS.get(ack.error.code, RequestRefused)(printable(ack.error.error))
         case other:
             raise RequestRefused(f"The node answered a change with {other!r}.")

@@ -17,6 +17,7 @@ from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import ConfigurationError, HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME
+from django_hacache.printable import printable
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.pair import has_replica
 from django_hacache.system import monotonic
@@ -253,24 +254,29 @@ def _ask_node(location: Path, timeout_s: float) -> Status:
     finally:
         client.close()
     if ack.WhichOneof("method") != "status_ack":
-        raise RequestRefused(ack.error.error or f"the node answered {ack.WhichOneof('method')}, no status")
+        raise RequestRefused(
+            printable(ack.error.error) or f"the node answered {ack.WhichOneof('method')}, no status"
+        )
     return _from_wire(location, ack.status_ack)
 
 
 def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
+    """The status as a value. Half of its texts are what other hosts say of themselves."""
     leader = ack.leader
     return Status(
         mode=Mode.CLUSTER,
         location=str(location),
-        addr=ack.addr,
-        health=ack.health,
+        addr=printable(ack.addr),
+        health=printable(ack.health),
         quorum=ack.quorum,
         term=ack.term,
-        leader=Leader(leader.addr, leader.election_ts, leader.connected) if ack.HasField("leader") else None,
+        leader=Leader(printable(leader.addr), leader.election_ts, leader.connected)
+        if ack.HasField("leader")
+        else None,
         hosts=tuple(
             HostStatus(
-                addr=host.addr,
-                role=host.role,
+                addr=printable(host.addr),
+                role=printable(host.role),
                 connected=host.connected,
                 commit_index=host.commit_index,
                 applied_index=host.applied_index,
@@ -278,20 +284,26 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
                 entries=host.entries,
                 lease_ms=host.lease_ms,
                 fresh=host.fresh,
-                bounds=tuple(Bound(bound.name, bound.used, bound.limit) for bound in host.bounds),
+                bounds=tuple(Bound(printable(bound.name), bound.used, bound.limit) for bound in host.bounds),
                 transfers=tuple(
                     Transfer(
-                        one.peer, one.incoming, one.bytes, one.entries, one.total_entries, one.elapsed_ms
+                        printable(one.peer),
+                        one.incoming,
+                        one.bytes,
+                        one.entries,
+                        one.total_entries,
+                        one.elapsed_ms,
                     )
                     for one in host.transfers
                 ),
-                lanes=tuple(host.lanes),
+                lanes=tuple(map(printable, host.lanes)),
                 skipped_effects=host.skipped_effects,
             )
             for host in ack.hosts
         ),
-        caches=tuple(CacheStatus(cache.name, cache.entries, cache.bytes) for cache in ack.caches),
+        caches=tuple(CacheStatus(printable(cache.name), cache.entries, cache.bytes) for cache in ack.caches),
         other_hosts=tuple(
-            OtherHosts(other.addr, tuple(other.hosts), other.version or None) for other in ack.other_hosts
+            OtherHosts(printable(other.addr), tuple(map(printable, other.hosts)), other.version or None)
+            for other in ack.other_hosts
         ),
     )

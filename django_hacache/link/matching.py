@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django_hacache.exceptions import OutcomeUnknown
+from django_hacache.printable import printable
 from django_hacache.wire import cache_pb2 as pb
 
 # What a node answers where a change did not happen, for all it knows.
@@ -45,6 +46,6 @@ def certain(ack: pb.Ack) -> pb.Ack:
     """
     if ack.error.code in UNDONE:
         raise OutcomeUnknown(
-            f"The request was sent before, it may have happened then. Now: {ack.error.error}"
+            f"The request was sent before, it may have happened then. Now: {printable(ack.error.error)}"
         )
     return ack

@@ -18,6 +18,7 @@ from django_hacache.node.complaints import Complaints
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
+from django_hacache.printable import printable
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ class PeerStream:
             if not isinstance(raw, bytes):  # the end of the stream
                 code, details = await call.code(), await call.details()
                 if code is not grpc.StatusCode.OK:
-                    logger.debug("the stream to %s ended: %s %s", self.addr, code, details)
+                    logger.debug("the stream to %s ended: %s %s", self.addr, code, printable(str(details)))
                 return
             ack = pb.Ack.FromString(raw)
             if not settled:

@@ -75,3 +75,12 @@ def test_no_number_of_reasons_fills_memory(complaints):
     for number in range(10 * REASONS_MAX):
         complaints.say(str(number), "whatever")
     assert len(complaints._said) == REASONS_MAX
+
+
+@pytest.mark.parametrize(
+    "name", ["web1\nCRITICAL all is lost", "\x1b[2J\x1b]0;title\x07", "\r", "\u202eevil", "\x9b31m"]
+)
+def test_what_others_call_themselves_is_one_line_and_nothing_that_a_terminal_obeys(complaints, caplog, name):
+    complaints.say("name", f"no stream to {name}: refused")
+    assert all(message.isprintable() for message in caplog.messages)
+    assert caplog.messages[0].endswith(": refused")

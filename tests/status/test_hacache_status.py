@@ -12,10 +12,12 @@ from django.core.cache import cache, caches
 from django.core.management import CommandError, call_command
 
 from django_hacache import process
+from django_hacache.exceptions import RequestRefused
 from django_hacache.replica import opening
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica
+from django_hacache.requests import outcome_of
 from django_hacache.wire import cache_pb2 as pb
 from tests.node_process import NodeProcess, cluster_settings
 from tests.status.answering import answering, degraded
@@ -273,3 +275,43 @@ def test_what_makes_all_reads_misses_is_told_beside_a_healthy_cluster(
     assert 'pid: "service:NAME"' in text
     assert "another PID namespace" in as_json["reads"]
     assert as_json["health"] == "degraded"
+
+
+EVIL = "\x1b[2J\x1b]0;owned\x07\r\nAll is well\u202e"
+
+
+def evil(message: Any) -> None:
+    """Put it into every text of a message."""
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.type == field.TYPE_STRING:
+            if field.is_repeated:
+                value.append(EVIL)
+            else:
+                setattr(message, field.name, EVIL)
+        elif field.type == field.TYPE_MESSAGE:
+            evil(value.add() if field.is_repeated else value)
+        elif field.name == "connected":
+            setattr(message, field.name, True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_nothing_that_hosts_say_of_themselves_reaches_the_terminal_as_it_is(
+    cluster: Path, arguments: tuple[str, ...]
+) -> None:
+    ack = pb.StatusAck()
+    evil(ack)
+    with answering(cluster, pb.Ack(status_ack=ack)):
+        _, text = run(*arguments)
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "\r" not in text
+    assert "All is well" not in [line.strip() for line in text.splitlines()]
+
+
+def test_nor_does_a_refusal(cluster: Path) -> None:
+    with answering(cluster, pb.Ack(error=pb.Error(error=EVIL, code=pb.ERROR_INVALID))):
+        _, text = run()
+    assert all(line.isprintable() for line in text.splitlines())
+    with pytest.raises(RequestRefused) as refused:
+        outcome_of(pb.Ack(error=pb.Error(error=EVIL, code=pb.ERROR_INVALID)))
+    assert str(refused.value).isprintable()
