@@ -89,7 +89,7 @@ class Ends:
         complaints = Complaints(logging.getLogger("fuzz"))
         answered = lambda ack: node.peer_answered(addr_of(1), ack)
         hello = pb.LaneHello(addr=addr_of(0), peer=addr_of(1))
-        return _OutboundPipe(1 << 20, CONFIG.auth_token, hello, answered, complaints)
+        return _OutboundPipe(1 << 20, CONFIG.auth_token, None, hello, answered, complaints)
 
     def handle(self, request, reply):
         self.world.node._from_worker(request, reply)
@@ -127,4 +127,4 @@ def run(data: bytes) -> None:
         if ends.ends[kind][1].open:
             ends.ends[kind][0].data_received(payload[cut:])
 
-    play(data, lambda told: World(told, "member"), step)
+    play(data, lambda told, directory: World(told, directory, "member"), step)

@@ -12,7 +12,7 @@ KINDS = 4
 
 
 def run(data: bytes) -> None:
-    play(data, lambda told: World(told, "alone"), step)
+    play(data, lambda told, directory: World(told, directory, "alone"), step)
 
 
 def step(world, kind, who, payload):

@@ -25,7 +25,7 @@ TIMES = frozenset({"sent_at", "node_time", "echo"})
 def run(data: bytes) -> None:
     """The first byte says what the node is at first, the rest is steps."""
     role = ROLES[data[0] % 3] if data else "fresh"
-    play(data[1:], lambda told: World(told, role), step)
+    play(data[1:], lambda told, directory: World(told, directory, role), step)
 
 
 def step(world, kind, who, payload):

@@ -32,8 +32,8 @@ KEY_BYTES_MAX = 400
 def run(data: bytes) -> None:
     steps = steps_of(data)
 
-    def world_of(told):
-        world = World(told, "member")
+    def world_of(told, directory):
+        world = World(told, directory, "member")
         world._end()
         write(world.directory, steps)
         read_as_worker(world.directory)
@@ -43,7 +43,7 @@ def run(data: bytes) -> None:
             # A tree of LMDB's was overwritten by a record: the node says so, and does not start.
             logging.getLogger("fuzz").debug("%s", refusal)
             world._end()
-            world = World(told)
+            world = World(told, directory.parent / "another")
         return world
 
     def live(world, kind, who, payload):

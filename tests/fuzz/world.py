@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
-import tempfile
 from pathlib import Path
 from unittest import mock
 
@@ -62,13 +60,12 @@ class Seeded:
 
 
 class World:
-    """One node, as `role` says: see ROLES. Use it inside a running ToldLoop."""
+    """One node in a directory that is not there yet, as `role` says: see ROLES. Use it inside a running ToldLoop."""
 
-    def __init__(self, told, role="fresh"):
+    def __init__(self, told, directory, role="fresh"):
         self.told = told
         self.alone = role == "alone"
-        self._made = tempfile.mkdtemp(prefix="fuzz-", dir=SHARED)
-        self.directory = Path(self._made) / "location"
+        self.directory = directory
         self.node = None
         self.replies = 0
         self.asked = 0
@@ -224,4 +221,3 @@ class World:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
         await self.turn()
-        shutil.rmtree(self._made, ignore_errors=True)
