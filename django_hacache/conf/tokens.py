@@ -6,7 +6,7 @@ while one takes the place of another. No message shows a token, nor what stands 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from environ import Env
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from django_hacache.conf.sources import Source
 
-CLIENT, NODE = "CACHE_AUTH_TOKEN", "CACHE_NODE_TOKEN"
+
+class Settings(NamedTuple):
+    """The settings of one kind of token."""
+
+    token: str
+    fallbacks: str
+    file: str
+
+
+CLIENT = Settings("CACHE_AUTH_TOKEN", "CACHE_AUTH_TOKEN_FALLBACKS", "CACHE_AUTH_TOKEN_FILE")
+NODE = Settings("CACHE_NODE_TOKEN", "CACHE_NODE_TOKEN_FALLBACKS", "CACHE_NODE_TOKEN_FILE")
 TOKEN_BYTES = 32
 TOKEN_BYTES_MIN = 16
 TOKEN_DIFFERENT_CHARACTERS = 8
@@ -28,21 +38,21 @@ EXAMPLE_TOKENS = frozenset({"SuperSafeSecretToken1337", "write-your-own-token-of
 NEW_TOKEN = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))".'  # noqa: S105 - advice
 
 
-def read_tokens(source: Source, findings: Findings, name: str, *, with_files: bool) -> tuple[str, ...]:
+def read_tokens(source: Source, findings: Findings, named: Settings, *, with_files: bool) -> tuple[str, ...]:
     """The token of that name and its fallbacks; none where there are none, or where only the node reads their file."""
-    token = source.read(name, secret, default="", is_secret=True)
-    fallbacks = source.read(f"{name}_FALLBACKS", secrets_list, default=(), is_secret=True)
-    path = source.read(f"{name}_FILE", file_path, default=None, is_secret=True)
+    token = source.read(named.token, secret, default="", is_secret=True)
+    fallbacks = source.read(named.fallbacks, secrets_list, default=(), is_secret=True)
+    path = source.read(named.file, file_path, default=None, is_secret=True)
     if path is None:
         return (token, *fallbacks) if token or fallbacks else ()
     if token or fallbacks:
         findings.add(
             Id.TOKEN_FILE,
-            f"{name}_FILE is set, in {source.place_of(f'{name}_FILE')}, and so is {name} or {name}_FALLBACKS: "
+            f"{named.file} is set, in {source.place_of(named.file)}, and so is {named.token} or {named.fallbacks}: "
             "expected the tokens in one place.",
-            f"Remove {name} and {name}_FALLBACKS, or {name}_FILE.",
+            f"Remove {named.token} and {named.fallbacks}, or {named.file}.",
         )
-    return _tokens_in(path, source, findings, f"{name}_FILE") if with_files else ()
+    return _tokens_in(path, source, findings, named.file) if with_files else ()
 
 
 def secrets_list(raw: object) -> tuple[str, ...]:
@@ -78,27 +88,26 @@ def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tup
 
 def check_tokens(client: tuple[str, ...], node: tuple[str, ...], source: Source, findings: Findings) -> None:
     """Report a token that is missing, and each that is no secret."""
-    failed = source.failed & {CLIENT, f"{CLIENT}_FALLBACKS", f"{CLIENT}_FILE"}
-    in_file = source.place_of(f"{CLIENT}_FILE") != "the default"
-    if not failed and not in_file and not (client and client[0]):
+    in_file = source.place_of(CLIENT.file) != "the default"
+    if not (source.failed & set(CLIENT) or in_file or (client and client[0])):
         findings.add(
             Id.TOKEN_MISSING,
-            f"{CLIENT} is not set, neither in settings.HACACHE nor in the environment: expected a "
+            f"{CLIENT.token} is not set, neither in settings.HACACHE nor in the environment: expected a "
             f"secret of {TOKEN_BYTES} bytes or more, since HA_MODE is true.",
             NEW_TOKEN,
         )
-    for name, tokens in ((CLIENT, client), (NODE, node)):
+    for named, tokens in ((CLIENT, client), (NODE, node)):
         for number, token in enumerate(tokens):
             if token:
-                _check_token(token, _called(name, source, fallback=number > 0), findings)
+                _check_token(token, _called(named, source, fallback=number > 0), findings)
 
 
-def _called(name: str, source: Source, *, fallback: bool) -> str:
+def _called(named: Settings, source: Source, *, fallback: bool) -> str:
     """How a message names a token: its setting, and where that is from."""
-    file = source.place_of(f"{name}_FILE")
+    file = source.place_of(named.file)
     if file != "the default":
-        return f"{'A later token' if fallback else 'The first token'} of {name}_FILE, from {file},"
-    setting = f"{name}_FALLBACKS" if fallback else name
+        return f"{'A later token' if fallback else 'The first token'} of {named.file}, from {file},"
+    setting = named.fallbacks if fallback else named.token
     return f"{'A token of ' if fallback else ''}{setting}, from {source.place_of(setting)},"
 
 
