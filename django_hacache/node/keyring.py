@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import enum
 import hmac
+import logging
 from typing import TYPE_CHECKING
 
 import grpc
 
+from django_hacache.exceptions import ConfigurationError
+from django_hacache.node import handshakes
 from django_hacache.node.tls import Secured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django_hacache.conf import ClusterConfig
+
+logger = logging.getLogger("django_hacache.node")
 
 
 class Kind(enum.Enum):
@@ -33,15 +38,29 @@ class Keyring:
     """Starts with what `config` says. Raises ConfigurationError naming the file that cannot be used."""
 
     def __init__(self, config: ClusterConfig) -> None:
+        secured = None if config.tls is None else Secured(config.tls)
+        self._flaw = "" if secured is None else handshakes.flaw_of_own(secured)
+        if self._flaw:
+            logger.error("%s: the other nodes will refuse this one", self._flaw)
+        self._take(config, secured)
         # What gRPC's server has yet to learn of: it asks at each handshake.
         self._renewed: grpc.ServerCertificateConfiguration | None = None
-        self.renew(config)
 
     def renew(self, config: ClusterConfig) -> None:
-        """Go by what `config` says from now on. Where that raises ConfigurationError all stays as it was."""
+        """Go by what `config` says from now on, for new connections.
+
+        Raises ConfigurationError where its files are of no use, here or to the other nodes; then all stays as it was.
+        """
         secured = None if config.tls is None else Secured(config.tls)
-        self.secured = secured
+        flaw = "" if secured is None else handshakes.flaw_of_own(secured)
+        if flaw and not self._flaw:
+            raise ConfigurationError(f"{flaw}: the other nodes would refuse this one")
+        self._flaw = flaw
+        self._take(config, secured)
         self._renewed = None if secured is None else secured.server
+
+    def _take(self, config: ClusterConfig, secured: Secured | None) -> None:
+        self.secured = secured
         self.node_tokens = config.node_tokens
         self._client_tokens = config.client_tokens
         # How a log calls what this node shows.

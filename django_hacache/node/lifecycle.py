@@ -23,7 +23,7 @@ from django_hacache.replica.occupant import Occupied, occupying
 from django_hacache.replica.replica import Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -45,15 +45,20 @@ class End(Enum):
     FULL = "full"  # it could not apply what is committed, whatever it dropped
 
 
-def run(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> int:
-    """Run a node until a signal ends it; returns the exit code.
+def run(
+    config: ClusterConfig,
+    location: Path,
+    caches: Mapping[str, CacheOptions],
+    read_again: Callable[[], ClusterConfig],
+) -> int:
+    """Run a node until a signal ends it; returns the exit code. At SIGHUP it takes what `read_again` has of secrets.
 
     Raises ConfigurationError, ReplicaError or LinkError where it cannot start.
     """
     with _only_node_of(location):
         began = -STARTS_OVER_EVERY_S
         while True:
-            end = _run_loop(_serve(config, location, caches))
+            end = _run_loop(_serve(config, location, caches, read_again))
             if end is not End.FULL or time.monotonic() - began < STARTS_OVER_EVERY_S:
                 return 0 if end is End.STOPPED else 1
             began = time.monotonic()
@@ -69,7 +74,12 @@ def _run_loop(main: Coroutine[Any, Any, End]) -> End:
     return end
 
 
-async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, CacheOptions]) -> End:
+async def _serve(
+    config: ClusterConfig,
+    location: Path,
+    caches: Mapping[str, CacheOptions],
+    read_again: Callable[[], ClusterConfig],
+) -> End:
     descriptors.raise_limit()
     size = sum(options.size_limit for options in caches.values())
     replica = Replica.open(location, writable=True, map_size=map_size_for(size), keeps_journal=True)
@@ -83,6 +93,7 @@ async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, Cac
             caches,
             shutil.disk_usage(location).total,
         )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, node, read_again)
         await node.start()
         _log_start(config, node, location, caches)
         _settle_garbage_collector()
@@ -101,6 +112,19 @@ async def _serve(config: ClusterConfig, location: Path, caches: Mapping[str, Cac
     finally:
         page.revoke()
         replica.close()
+
+
+def _renew(node: Node, read_again: Callable[[], ClusterConfig]) -> None:
+    try:
+        node.renew(read_again())
+    except ConfigurationError as error:
+        logger.error(  # noqa: TRY400 - the operator's mistake, and no trace of ours mends it
+            "%s keeps its tokens and certificates, for those that are there now cannot be used: %s",
+            node.addr,
+            error,
+        )
+    else:
+        logger.info("%s has read its tokens and certificates again: they hold for new connections", node.addr)
 
 
 def _settle_garbage_collector() -> None:

@@ -214,6 +214,13 @@ class Node:
         self.core.tick(now_ms())
         self._carry_out()
 
+    def renew(self, config: ClusterConfig) -> None:
+        """Go by the tokens and certificates of `config` from now on; connections that are there stay.
+
+        Raises ConfigurationError where they are of no use, and goes on with those that it has.
+        """
+        self._keyring.renew(config)
+
     async def stop(self) -> None:
         """Hand the leadership over, answer what was asked, end the host's lease. One that failed just ends."""
         self._stopping = True

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from django_hacache.conf import TLS, Host
-from django_hacache.node import arrivals
+from django_hacache.exceptions import ConfigurationError
+from django_hacache.node import arrivals, pipe
 from django_hacache.node.acceptor import LaneServer
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.lane import Lane
@@ -20,7 +21,7 @@ from django_hacache.node.service import Service, start_server
 from tests.certificates import CLIENT, HOUR, NAME, SERVER, Authority
 from tests.node.test_lane import Events as LaneEvents
 from tests.node.test_lane import config, until
-from tests.node_process import free_port
+from tests.node_process import TOKEN, free_port
 
 
 class Events(LaneEvents):
@@ -247,6 +248,66 @@ def test_tls_1_1_is_refused_on_both_ports(authority, good, caplog):
             )
 
     asyncio.run(scenario())
+
+
+async def shown_at(port, keyring):
+    """The serial number of the certificate that is shown to who connects there."""
+    context = keyring.secured.client_context
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=NAME)
+    shown = writer.get_extra_info("ssl_object").getpeercert()["serialNumber"]
+    writer.transport.abort()
+    return int(shown, 16)
+
+
+def test_what_is_renewed_holds_for_new_connections_and_drops_none(authority, caplog, monkeypatch):
+    monkeypatch.setattr(pipe, "SILENCE_S", 60.0)  # a busy machine drops none either
+    mine, later = authority.issue("mine"), authority.issue("later")
+
+    async def scenario():
+        async with Pair(tls_of(authority, mine), tls_of(authority, mine)) as pair:
+            await until(lambda: pair.events.connected and pair.lane.up)
+            keyring, ports = pair.server_keyring, (pair.acceptor.port, pair.lanes.port)
+            assert {await shown_at(port, keyring) for port in ports} == {mine.certificate.serial_number}
+            later.copy_to(mine)
+            keyring.renew(pair.server_config)
+            assert {await shown_at(port, keyring) for port in ports} == {later.certificate.serial_number}
+            assert pair.lane.up
+            assert pair.stream.connected
+
+    asyncio.run(scenario())
+    assert "no stream" not in caplog.text
+    assert "no lane" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        ("cert", "expected a certificate and its key"),
+        ("key", "expected a certificate and its key"),
+        ("expired", "our server certificate has expired"),
+        ("foreign", "our server certificate is of another authority"),
+        ("missing", "expected a certificate and its key"),
+    ],
+)
+def test_what_cannot_be_used_is_not_taken(broken, says, authority, directory, wrong):
+    mine = authority.issue("kept")
+    keyring = Keyring(replace(config(), tls=tls_of(authority, mine)))
+    kept = keyring.secured
+    match broken:
+        case "cert":
+            mine.cert.write_text("no certificate")
+        case "key":
+            mine.key.write_bytes(wrong["expired"].key.read_bytes())
+        case "expired":
+            wrong["expired"].copy_to(mine)
+        case "foreign":
+            wrong["authority"].copy_to(mine)
+        case "missing":
+            mine.cert.unlink()
+    with pytest.raises(ConfigurationError, match=says):
+        keyring.renew(replace(config("another token, as long as the right one"), tls=tls_of(authority, mine)))
+    assert keyring.secured is kept
+    assert keyring.shown == TOKEN
 
 
 # What gRPC says of these on a stream; a lane says the same.

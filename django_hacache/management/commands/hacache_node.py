@@ -49,7 +49,7 @@ class Command(BaseCommand):
             # Imported here: this is the only command that may load gRPC.
             from django_hacache.node.lifecycle import run  # noqa: PLC0415
 
-            code = run(config, location, caches)
+            code = run(config, location, caches, lambda: node_config(options["addr"]))
         except HACacheError as error:
             raise CommandError(str(error)) from error
         if code:
