@@ -101,6 +101,7 @@ class HostStatus:
     transfers: tuple[Transfer, ...] = ()
     lanes: tuple[str, ...] = ()
     skipped_effects: int = 0
+    wrong_tokens: int = 0
 
     @property
     def is_base(self) -> bool:
@@ -298,6 +299,7 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
                 ),
                 lanes=tuple(map(printable, host.lanes)),
                 skipped_effects=host.skipped_effects,
+                wrong_tokens=host.wrong_tokens,
             )
             for host in ack.hosts
         ),

@@ -10,6 +10,7 @@ from django_hacache.node import credentials, names, proof
 from django_hacache.node.arrivals import Arrivals
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.guesses import Guesses
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.pipe import Pipe
 from django_hacache.node.roster import Roster
@@ -49,6 +50,11 @@ class InboundLane(Pipe):
     def peer(self) -> str:
         return self.addr or "a stranger"
 
+    def host(self) -> str:
+        """Where the opener is."""
+        told = None if self._transport is None else self._transport.get_extra_info("peername")
+        return told[0] if told else "?"
+
     def certificate(self) -> Mapping[str, Any]:
         """What the opener showed in its TLS handshake."""
         tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
@@ -79,11 +85,16 @@ class InboundLane(Pipe):
             # It may mean something else by all the rest. What differs exactly the stream has said.
             self._refuse(hello, "it is of another release of django_hacache")
             return
+        if self._server.guesses.barred(self.host()):
+            self._refuse(hello, "too many wrong tokens came from its address")
+            return
         self._hello, self._challenge = payload, proof.nonce()
         self.send(pb.Ack(lane_challenge=pb.LaneChallenge(nonce=self._challenge)))
 
     def _let_in(self, hello: pb.LaneHello, given: bytes) -> None:
         token = self._server.proven_by(given, self._hello, self._challenge)
+        if token is None:
+            self._server.guesses.wrong(self.host())
         refusal = "the token is wrong" if token is None else self._server.refusal_of(hello)
         refusal = refusal or self._server.flaw_of_certificate(self, hello.addr)
         if token is None or refusal:
@@ -92,6 +103,7 @@ class InboundLane(Pipe):
         assert self._deadline is not None, "a connection without a deadline was not welcome"
         self._deadline.cancel()
         self.addr = hello.addr
+        self._server.guesses.right(self.host())
         self._frames.payload_bytes_max = credentials.RECEIVE_BYTES
         greeting = self._server.events.greeting()
         greeting.lane_proof = proof.proof(token, proof.ACCEPTOR, self._hello, self._challenge)
@@ -99,7 +111,9 @@ class InboundLane(Pipe):
         self._server.entered(self)
 
     def _refuse(self, hello: pb.LaneHello, refusal: str) -> None:
-        self._complaints.say(refusal, f"a lane was refused to {hello.addr[:80]!r}: {refusal}")
+        self._complaints.say(
+            refusal, f"a lane was refused to {hello.addr[:80]!r} at {self.host()}: {refusal}"
+        )
         self.send(pb.Ack(error=pb.Error(error=refusal)))
         if self._transport is not None:
             self._transport.close()
@@ -118,9 +132,11 @@ class LaneServer:
         events: AcceptorEvents,
         roster: Roster | None = None,
         keyring: Keyring | None = None,
+        guesses: Guesses | None = None,
     ) -> None:
         self._config = config
         self._keyring = keyring or Keyring(config)
+        self.guesses = guesses or Guesses()
         self._me = config.me().addr
         self._peers = peers
         self._roster = roster or Roster(config)

@@ -61,6 +61,7 @@ class Report:
         lane_port: Callable[[], int],
         roster: Roster,
         skipped: Callable[[], int],
+        wrong_tokens: Callable[[], int],
     ) -> None:
         self._core = core
         self._replica = replica
@@ -78,6 +79,7 @@ class Report:
         self._lane_port = lane_port
         self._roster = roster
         self._skipped = skipped
+        self._wrong_tokens = wrong_tokens
         self._started = now()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
 
@@ -150,6 +152,7 @@ class Report:
             transfers=self._transfers(),
             lanes=self._lanes(),
             skipped_effects=self._skipped(),
+            wrong_tokens=self._wrong_tokens(),
         )
         ack = pb.StatusAck(
             quorum=core.has_quorum(self._now()),

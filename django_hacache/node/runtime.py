@@ -27,6 +27,7 @@ from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
 from django_hacache.node.full import RoomMaker
+from django_hacache.node.guesses import Guesses
 from django_hacache.node.intake import Intake, Reply, Token
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.lane import Lane
@@ -142,12 +143,13 @@ class Node:
         )
         roster = self._roster = Roster(config)
         keyring = self._keyring = Keyring(config)
+        guesses = Guesses()
         self._peers = {host.addr: PeerStream(config, me, host, self, rng, roster, keyring) for host in others}
         self._lanes = {host.addr: Lane(config, me, host, self, rng, roster, keyring) for host in others}
         self._routes = Routes(me.addr, self._peers, self._lanes, self.core.sender)
         self._senders = codec.SenderReader()
         self._complaints = Complaints(logger)
-        self._lane_server = LaneServer(config, frozenset(self._peers), self, roster, keyring)
+        self._lane_server = LaneServer(config, frozenset(self._peers), self, roster, keyring, guesses)
         self.report_view = Report(
             self.core,
             replica,
@@ -167,6 +169,7 @@ class Node:
             lane_port=lambda: self._lane_server.port,
             roster=roster,
             skipped=lambda: self._durable.skipped,
+            wrong_tokens=lambda: guesses.count,
         )
         self._intake = Intake(self, caches)
         largest = max((options.max_value_bytes for options in caches.values()), default=0)
@@ -178,7 +181,13 @@ class Node:
             complain=lambda reason, message: self._complaints.say(f"worker {reason}", message),
         )
         self._service = Service(
-            config, frozenset(self._peers), self, max_request_bytes=largest, roster=roster, keyring=keyring
+            config,
+            frozenset(self._peers),
+            self,
+            max_request_bytes=largest,
+            roster=roster,
+            keyring=keyring,
+            guesses=guesses,
         )
         self._server: grpc.aio.Server | None = None
         self._snapshots = SnapshotSender(

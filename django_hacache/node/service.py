@@ -16,6 +16,7 @@ from django_hacache.link.server import too_large
 from django_hacache.node import credentials, names
 from django_hacache.node.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.complaints import Complaints
+from django_hacache.node.guesses import Guesses
 from django_hacache.node.keyring import Keyring, Kind
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
@@ -112,9 +113,11 @@ class Service(grpc.GenericRpcHandler):
         max_request_bytes: int,
         roster: Roster | None = None,
         keyring: Keyring | None = None,
+        guesses: Guesses | None = None,
     ) -> None:
         self._config = config
         self._keyring = keyring or Keyring(config)
+        self._guesses = guesses or Guesses()
         self._peers = peers
         self._events = events
         self._roster = roster or Roster(config)
@@ -140,9 +143,20 @@ class Service(grpc.GenericRpcHandler):
         self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> None:
         given = list(context.invocation_metadata() or ())
+        host = urllib.parse.unquote(context.peer().rpartition(":")[0])
+        if self._guesses.barred(host):
+            self._complaints.say(
+                "guesses", f"too many wrong tokens come from {host}: none from there is looked at"
+            )
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many wrong tokens came from your address: wait"
+            )
         kind = self._keyring.kind_of(credentials.token_in(given))
         if kind is Kind.STRANGER:
-            self._complaints.say("token", "a stream was refused: the authorization token is missing or wrong")
+            self._guesses.wrong(host)
+            self._complaints.say(
+                "token", f"a stream from {host} was refused: the authorization token is missing or wrong"
+            )
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED, "the authorization token is missing or wrong"
             )
@@ -179,7 +193,8 @@ class Service(grpc.GenericRpcHandler):
                 level=logging.ERROR,
             )
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, certificate_flaw)
-        host = urllib.parse.unquote(context.peer().rpartition(":")[0])
+        if addr:
+            self._guesses.right(host)
         stream = InboundStream(
             addr,
             host=host,

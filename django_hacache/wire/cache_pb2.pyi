@@ -2180,6 +2180,7 @@ class HostStatus(_message.Message):
     TRANSFERS_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
     SKIPPED_EFFECTS_FIELD_NUMBER: _builtins.int
+    WRONG_TOKENS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     role: _builtins.str
@@ -2194,6 +2195,8 @@ class HostStatus(_message.Message):
     """Entries of all caches in its replica, expired ones that are not yet reclaimed included."""
     skipped_effects: _builtins.int
     """Committed effects that no replica can carry out and that the node has skipped since it started: a fault of the software."""
+    wrong_tokens: _builtins.int
+    """How often somebody has shown a wrong token, or none, since the node started."""
     incomplete: _builtins.bool
     """Its replica is being replaced by the leader's, and not all of it is there."""
     @_builtins.property
@@ -2224,11 +2227,12 @@ class HostStatus(_message.Message):
         transfers: _abc.Iterable[Global___Transfer] | None = ...,
         lanes: _abc.Iterable[_builtins.str] | None = ...,
         skipped_effects: _builtins.int = ...,
+        wrong_tokens: _builtins.int = ...,
         incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "incomplete", b"incomplete", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "incomplete", b"incomplete", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs", "wrong_tokens", b"wrong_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,7 +58,9 @@ def test_a_thousand_idle_connections_disturb_nobody(cluster, recorders):
 def test_a_client_with_a_wrong_token_or_none_is_not_let_in(cluster, recorders):
     strangers = stranger(cluster, "knock", cluster.leader())
     with recorders.running() as history, no_change_of_leader(cluster), strangers as ends:
-        assert ends == ["UNAUTHENTICATED"] * KNOCKS
+        # After some of them no token from there is looked at.
+        assert set(ends) == {"UNAUTHENTICATED", "RESOURCE_EXHAUSTED"}
+        assert len(ends) == KNOCKS
     assert failed(history) == []
     assert_kept_its_promises(cluster, history)
 

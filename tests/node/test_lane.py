@@ -622,8 +622,8 @@ def test_strangers_that_knock_all_night_are_told_of_once(caplog):
 
     run(scenario)
     assert complaints(caplog, "a lane ") == [
-        "a lane was refused to '10.9.9.0:1': its address is not among the HA_HOSTS of this node",
-        f"a lane was refused to {ME.addr!r}: the token is wrong",
+        "a lane was refused to '10.9.9.0:1' at 127.0.0.1: its address is not among the HA_HOSTS of this node",
+        f"a lane was refused to {ME.addr!r} at 127.0.0.1: the token is wrong",
         f"a lane ended: a stranger: its bytes are no message: a frame of {HELLO_BYTES + 1} bytes",
     ]
 

@@ -111,6 +111,36 @@ def test_who_shows_the_token_of_clients_is_no_member_whatever_address_it_announc
     ]
 
 
+def test_a_later_stream_of_a_node_takes_the_place_of_the_one_that_it_had():
+    port = free_port()
+    config = config_of(port)
+    closed = []
+
+    class Quiet(EagerEvents):
+        def stream_closed(self, stream):
+            closed.append(stream.addr)
+
+    async def speak():
+        service = Service(config, frozenset({"127.0.0.1:1"}), Quiet(), max_request_bytes=1 << 20)
+        server = await start_server(config, service)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                calls = []
+                for addr in ("127.0.0.1:1", "127.0.0.1:1", ""):
+                    shown = credentials.metadata(TOKEN, addr)[: None if addr else 1]
+                    calls.append(channel.stream_stream(METHOD)(metadata=shown))
+                    await asyncio.wait_for(calls[-1].read(), 20)
+                assert await asyncio.wait_for(calls[0].code(), 20) is grpc.StatusCode.ABORTED
+                assert closed == ["127.0.0.1:1"]
+                assert not calls[1].done()
+                for call in calls[1:]:
+                    call.cancel()
+        finally:
+            await server.stop(None)
+
+    asyncio.run(speak())
+
+
 def test_clients_that_flood_are_told_of_once_wherever_they_are(caplog, monkeypatch):
     class Spent:
         def spend(self, size):

@@ -186,7 +186,10 @@ def test_a_certificate_speaks_for_no_member_whose_address_it_does_not_carry(
     theirs = replace(tls_of(authority, good), client_cert=wrong[which].cert, client_key=wrong[which].key)
     pair = Pair(tls_of(authority, good), theirs)
     words = "the client certificate of 127.0.0.1:1 is not for 127.0.0.1, as a subject alternative name"
-    says = (f"a stream was refused to 127.0.0.1:1: {words}", f"a lane was refused to '127.0.0.1:1': {words}")
+    says = (
+        f"a stream was refused to 127.0.0.1:1: {words}",
+        f"a lane was refused to '127.0.0.1:1' at 127.0.0.1: {words}",
+    )
     asyncio.run(refused(pair, caplog, *says, f"no lane to {pair.acceptor.addr}: {words}"))
 
 

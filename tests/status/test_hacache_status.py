@@ -119,6 +119,7 @@ def test_json_has_the_documented_keys(cluster: Path) -> None:
         "transfers": [],
         "lanes": [],
         "skipped_effects": 0,
+        "wrong_tokens": 0,
     }
     assert answer["hosts"][1]["transfers"] == [
         {

@@ -99,6 +99,7 @@ def as_text(status: Status) -> str:
         parts += [other.sentence for other in status.other_hosts]
         parts += [transfer_line(addr, transfer) for addr, transfer in status.transfers]
         parts += [skipped_line(host) for host in status.hosts if host.skipped_effects]
+        parts += [guesses_line(host) for host in status.hosts if host.wrong_tokens]
         if status.bounds:
             parts.append(bounds_table(status.bounds))
     rows = [(cache.name, f"{cache.entries}", size(cache.bytes)) for cache in status.caches]
@@ -150,6 +151,10 @@ def skipped_line(host: HostStatus) -> str:
         f"{host.addr} has skipped {host.skipped_effects} changes of the log that no host can carry out: its log "
         "says which, please report it"
     )
+
+
+def guesses_line(host: HostStatus) -> str:
+    return f"{host.addr} has met {host.wrong_tokens} wrong tokens since it started: its log says from where they came"
 
 
 def bounds_table(bounds: Sequence[Bound]) -> str:
