@@ -6,8 +6,8 @@ Knows no messages and no streams.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,8 @@ REQUEST_BYTES = 64 << 10
 BURST_S = 1.0
 # A pause is worth its timer.
 PAUSE_S = 0.05
+# Of so many hosts it is known what they have sent. Streams that are open keep theirs.
+HOSTS_MAX = 1024
 
 
 class Budget:
@@ -39,13 +41,14 @@ class Budget:
 
 
 class Budgets:
-    """One for each host from which somebody has a stream open, however many streams that are."""
+    """One for each host, however many streams somebody there opens, at once or one after the other."""
 
     def __init__(self) -> None:
-        self._of_host: WeakValueDictionary[str, Budget] = WeakValueDictionary()
+        self._of_host: OrderedDict[str, Budget] = OrderedDict()
 
     def of(self, host: str) -> Budget:
-        budget = self._of_host.get(host)
-        if budget is None:
-            budget = self._of_host[host] = Budget()
+        budget = self._of_host.setdefault(host, Budget())
+        self._of_host.move_to_end(host)
+        if len(self._of_host) > HOSTS_MAX:
+            self._of_host.popitem(last=False)
         return budget

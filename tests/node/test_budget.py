@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from django_hacache.node.budget import BURST_S, REQUEST_BYTES, REQUESTS_PER_S, Budget, Budgets
+from django_hacache.node.budget import BURST_S, HOSTS_MAX, REQUEST_BYTES, REQUESTS_PER_S, Budget, Budgets
 
 
 class Clock:
@@ -71,9 +71,18 @@ def test_streams_of_one_host_share_a_budget_and_those_of_others_do_not():
     assert one is not other
 
 
-def test_nothing_is_kept_of_a_host_that_has_gone():
+def test_who_opens_a_stream_again_and_again_begins_with_nothing_anew():
     budgets = Budgets()
-    budget = budgets.of("ipv4:10.0.0.1")
-    del budget
-    gc.collect()
-    assert len(budgets._of_host) == 0
+    for _ in range(3):
+        stream = budgets.of("ipv4:10.0.0.1")
+        stream.spend(int(BURST_S * REQUESTS_PER_S * REQUEST_BYTES))
+        del stream
+        gc.collect()
+    assert budgets.of("ipv4:10.0.0.1").spend(0) > BURST_S
+
+
+def test_of_hosts_without_end_some_are_known():
+    budgets = Budgets()
+    for number in range(HOSTS_MAX + 5):
+        budgets.of(str(number))
+    assert len(budgets._of_host) == HOSTS_MAX
