@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 REFERENCE = "django-redis"
 ACKNOWLEDGED = "redis-wait"
+SIGNED = "signed"
 
 Environments = list[dict[str, str]]
 
@@ -40,7 +41,7 @@ class Backend:
 
     @property
     def is_ours(self) -> bool:
-        return self.name in OURS or self.name == "cluster"
+        return self.name in (*OURS, SIGNED, "cluster")
 
 
 def _peer(entry: Callable[[Stage], dict[str, Any]]) -> Callable[[Stage], Environments]:
@@ -68,6 +69,17 @@ BACKENDS = {
             "standalone",
             "django_hacache, standalone",
             _peer(lambda stage: cache_settings(stage.directory / "standalone", stage.size_limit)),
+        ),
+        Backend(
+            SIGNED,
+            "django_hacache, standalone, values signed",
+            _peer(
+                lambda stage: cache_settings(
+                    stage.directory / "signed",
+                    stage.size_limit,
+                    SIGNING_KEYS=["only for benchmarks, of 32 bytes"],
+                )
+            ),
         ),
         Backend("one-node", "django_hacache, one node", lambda stage: [stage.one_node.hosts[0].environment]),
         Backend(

@@ -20,13 +20,13 @@ TIMEOUT_S = 24 * 3600
 DJANGO = [sys.executable, "-m", "django"]
 
 
-def cache_settings(location: Path, size_limit: int) -> dict[str, Any]:
-    """CACHES["default"] for a replica in `location`."""
+def cache_settings(location: Path, size_limit: int, **options: Any) -> dict[str, Any]:
+    """CACHES["default"] for a replica in `location`; `options` are further ones."""
     return {
         "BACKEND": BACKEND,
         "LOCATION": str(location),
         "TIMEOUT": TIMEOUT_S,
-        "OPTIONS": {"SIZE_LIMIT": size_limit},
+        "OPTIONS": {"SIZE_LIMIT": size_limit, **options},
     }
 
 

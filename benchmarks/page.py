@@ -82,7 +82,7 @@ def _head(results: Results, companions: Mapping[str, str]) -> str:
 def _targets(results: Results) -> str:
     rows: list[Cells] = []
     for target in TARGETS:
-        if target.needs not in results["measurements"]:
+        if not target.can_be_told(results["measurements"]):
             continue
         figure = target.figure(results["measurements"])
         span = " to ".join(target.in_words(one) for one in figure.span) if figure.span else ""

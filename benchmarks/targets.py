@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.backends import ACKNOWLEDGED, BACKENDS, REFERENCE
+from benchmarks.backends import ACKNOWLEDGED, BACKENDS, REFERENCE, SIGNED
 from benchmarks.words import milliseconds, number, times
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for one figure; `needs` are the measurements that it is made of."""
+    """A bound for one figure, made of the measurement `needs`, where the backend `of` took part in it."""
 
     what: str
     needs: str
@@ -33,6 +33,11 @@ class Target:
     bound: float
     at_least: bool
     unit: str = "times"
+    of: str = ""
+
+    def can_be_told(self, seen: Measurements) -> bool:
+        """Whether a run has measured what it is made of."""
+        return self.needs in seen and (not self.of or self.of in seen[self.needs])
 
     def is_met(self, figure: Figure) -> bool:
         return figure.value >= self.bound if self.at_least else figure.value <= self.bound
@@ -86,6 +91,21 @@ def more(measurement: str, ours: str, peer: str, bound: float, what: str) -> Tar
 
 def place(name: str) -> str:
     return BACKENDS[name].label.removeprefix("django_hacache, ")
+
+
+def signing(call: str) -> Target:
+    """Target: a signature takes so many microseconds of a call."""
+
+    def figure(seen: Measurements) -> Figure:
+        one, other = seen[call][SIGNED], seen[call]["standalone"]
+        by_round = [
+            mine - theirs for mine, theirs in zip(one["p50_of_rounds"], other["p50_of_rounds"], strict=True)
+        ]
+        said = f"{times(one['p50'])} to {times(other['p50'])}"
+        return Figure(one["p50"] - other["p50"], said, (min(by_round), max(by_round)))
+
+    what = f"`{call}`, {place('standalone')}: what a signed value takes more"
+    return Target(what, call, figure, 2, at_least=False, unit="µs", of=SIGNED)
 
 
 def _awaited(seen: Measurements) -> Figure:
@@ -146,6 +166,8 @@ TARGETS = (
     at_most("get", "other", "locmem", 1.2),
     faster("get_many", "other", 2.5),
     Target("`aget`, another host: times the time of `get`", "aget", _awaited, 2, at_least=False),
+    signing("get"),
+    signing("set"),
     *(faster(call, "standalone", 5) for call in ("set", "add", "incr", "delete")),
     at_most("set", "leader", ACKNOWLEDGED, 1.5),
     at_most("set", "other", ACKNOWLEDGED, 2),

@@ -22,6 +22,7 @@ from django_hacache.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
 from django_hacache.exceptions import HACacheError
 from django_hacache.operations import MISSING, UNABLE, Ack, Timeout, given, time_is_up
 from django_hacache.replica.eviction import Limits, map_size_for
+from django_hacache.signing import codec_of
 from django_hacache.standalone import AsyncStandaloneWriter, StandaloneWriter
 from django_hacache.system import monotonic
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from django_hacache.changes import AsyncWriter, Change, Steps, T, Writer
     from django_hacache.replica.replica import Reader
+    from django_hacache.signing import Codec
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,15 @@ class Setup:
     site: process.StandaloneSite | process.ClusterSite
 
     @cached_property
+    def codec(self) -> Codec:
+        return codec_of(self.options.name, self.options.signing_keys)
+
+    @cached_property
     def writer(self) -> Writer:
         options = self.options
         if isinstance(self.site, process.StandaloneSite):
             limits = Limits(options.size_limit, options.max_entries, options.cull_frequency)
-            return StandaloneWriter(options.name, limits, self.site)
+            return StandaloneWriter(options.name, limits, self.site, self.codec)
         from django_hacache.cluster import ClusterWriter  # noqa: PLC0415 - with it comes protobuf, see process.py
 
         return ClusterWriter(options.name, self.site)
@@ -69,7 +75,7 @@ def _set_up(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
 
 @receiver(setting_changed)
 def _follow_settings(*, setting: str, **_: object) -> None:
-    if setting in ("CACHES", "HACACHE"):
+    if setting in ("CACHES", "HACACHE", "SECRET_KEY", "SECRET_KEY_FALLBACKS"):
         process.forget()
 
 
@@ -128,6 +134,10 @@ class HACache(Coroutines):
     def _site(self) -> process.StandaloneSite | process.ClusterSite:  # type: ignore[override]
         return self._setup.site
 
+    @cached_property
+    def _codec(self) -> Codec:  # type: ignore[override]
+        return self._setup.codec
+
     @property
     def _reader(self) -> Reader:
         return self._site.reader
@@ -177,11 +187,17 @@ class HACache(Coroutines):
         if callable(default):
             default = default()
         try:
-            self.add(key, default, timeout=timeout, version=version, **given(ack))
+            if not self.add(key, default, timeout=timeout, version=version, **given(ack)):
+                # Somebody else may have been faster.
+                value = self.get(key, MISSING, version=version)
+                if value is not MISSING:
+                    return value
+                change = self._in_place_of_no_value(key, default, timeout, version)
+                if change is not None:
+                    self._perform("get_or_set", change, ack)
         except UNABLE as error:
             self._log_or_raise("get_or_set", error)
             return default
-        # Somebody else may have been faster.
         return self.get(key, default, version=version)
 
     def touch(

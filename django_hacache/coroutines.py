@@ -134,7 +134,16 @@ class Coroutines(Operations):
         if callable(default):
             default = default()
         try:
-            await self.aadd(key, default, timeout=timeout, version=version, **given(ack))
+            if not await self.aadd(key, default, timeout=timeout, version=version, **given(ack)):
+                value = await self.aget(key, MISSING, version=version)
+                if value is not MISSING:
+                    return value
+                try:
+                    change = self._in_place_of_no_value(key, default, timeout, version)
+                except SynchronousOnlyOperation:  # as in aset()
+                    change = await _in_thread(self._in_place_of_no_value, key, default, timeout, version)
+                if change is not None:
+                    await self._aperform("get_or_set", change, ack)
         except UNABLE as error:
             self._log_or_raise("get_or_set", error)
             return default

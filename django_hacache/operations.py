@@ -16,14 +16,15 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from django_hacache.changes import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
-from django_hacache.serializers import decode, encode, may_be_added
-from django_hacache.unreadable import is_unreadable
+from django_hacache.serializers import EncodingError, may_be_added
+from django_hacache.unreadable import PASSING, say_unreadable, second_look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from django_hacache.conf import CacheOptions
     from django_hacache.replica.replica import Reader
+    from django_hacache.signing import Codec
 
 logger = logging.getLogger("django_hacache.cache")
 
@@ -64,6 +65,7 @@ class Operations(BaseCache):
 
     _options: CacheOptions
     _site: Site
+    _codec: Codec
 
     @property
     def _cache_name(self) -> str:
@@ -98,11 +100,9 @@ class Operations(BaseCache):
             return default
         # As _decoded does it, without a call: this is the way of every hit.
         try:
-            return decode(data)
-        except Exception as error:
-            if is_unreadable(self._cache_name, key, data, error):
-                return default
-            raise
+            return self._codec.decode(key, data)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is the caller's
+            return second_look(self._codec, self._cache_name, key, data, error, default)
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         """Return the values that are there, all read at one instant."""
@@ -114,23 +114,27 @@ class Operations(BaseCache):
         except ReplicaError as error:
             self._log_or_raise("get_many", error)
             return {}
+        decode = self._codec.decode
         try:
-            return {names[name]: decode(data) for name, data in found.items()}
-        except Exception:
+            return {names[name]: decode(name, data) for name, data in found.items()}
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
             decoded = {name: self._decoded(name, data, MISSING) for name, data in found.items()}
             readable = {names[name]: value for name, value in decoded.items() if value is not MISSING}
-            if len(readable) == len(found):
+            if len(readable) == len(found) and not isinstance(error, PASSING):
                 raise
             return readable
 
     def has_key(self, key: str, version: int | None = None) -> bool:
-        """Return whether the key is there, without decoding its value."""
+        """Return whether the key is there, with a right signature where there must be one; nothing is decoded."""
         key = self.make_and_validate_key(key, version)
         try:
-            return self._reader.has(self._cache_name, key)
+            data = self._reader.get(self._cache_name, key)
         except ReplicaError as error:
             self._log_or_raise("has_key", error)
             return False
+        return data is not None and self._codec.holds(key, data)
 
     # The changes, or the steps, of writes
 
@@ -192,12 +196,27 @@ class Operations(BaseCache):
         while True:
             item = self._reader.item(self._cache_name, old)
             # No entry has version 0: where this host sees none, this asks whether there is one elsewhere.
-            data, seen = (item.value, item.version) if item is not None else (b"", 0)
+            data, seen = (self._moved(old, new, item.value), item.version) if item is not None else (b"", 0)
+            if data is None:
+                raise ValueError(f"Key '{key}' not found")
             outcome = yield Move(old, seen, self._storing(new, data, ttl_ms))
             if outcome.effective:
                 return version + delta
             if outcome.why is Why.ABSENT:
                 raise ValueError(f"Key '{key}' not found")
+
+    def _in_place_of_no_value(
+        self, key: str, value: Any, timeout: float | None, version: int | None
+    ) -> Insert | None:
+        """The change that stores `value` where add() finds the key taken and get() nothing that can be decoded.
+
+        None where nothing is in the way, and for subclasses that may store values in a form of their own.
+        """
+        name, ttl_ms = self.make_and_validate_key(key, version), self._ttl_ms(timeout)
+        item = None if self._overridden or ttl_ms == 0 else self._reader.item(self._cache_name, name)
+        if item is None or self._decoded(name, item.value, MISSING) is not MISSING:
+            return None
+        return Insert(name, self._encoded(name, value), ttl_ms, When.UNCHANGED, item.version)
 
     def _set_many(
         self, data: Mapping[str, Any], timeout: float | None, version: int | None
@@ -240,14 +259,20 @@ class Operations(BaseCache):
 
     def _decoded(self, name: str, data: bytes | memoryview, default: Any) -> Any:
         try:
-            return decode(data)
-        except Exception as error:
-            if is_unreadable(self._cache_name, name, data, error):
-                return default
-            raise
+            return self._codec.decode(name, data)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is the caller's
+            return second_look(self._codec, self._cache_name, name, data, error, default)
+
+    def _moved(self, old: str, new: str, data: bytes) -> bytes | None:
+        """What is stored under `old` as it is stored under `new`; None where it is no value."""
+        try:
+            return self._codec.moved(old, new, data)
+        except EncodingError as error:
+            say_unreadable(self._cache_name, old, error)
+            return None
 
     def _encoded(self, key: str, value: Any) -> bytes:
-        data = encode(value)
+        data = self._codec.encode(key, value)
         if len(data) > self._options.max_value_bytes:
             raise ValueTooLarge(
                 f"The value of {key!r} takes {len(data)} bytes; the cache {self._cache_name!r} stores "

@@ -5,7 +5,7 @@ unpickling anything. Everything else is a pickle, as in Django's own backends; t
 apart, so nothing is copied to put a tag before it or to cut one off.
 
 Bytes of a program outside the site may begin with anything, hence the node puts a mark before them: they are stored and
-given back as they came, and are never taken for a value.
+given back as they came, and are never taken for a value. What is signed has a mark, too: see signing.py.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from django_hacache.exceptions import HACacheError
 
 FOREIGN = 0
 INTEGER = 1
+SIGNED = 2
 # What the leader adds to, or adds. A larger integer is stored like any other, and incr() changes it as it does a float.
 INTEGER_BYTES_MAX = 1024
 PICKLE = pickle.PROTO[0]
 
 _FOREIGN_MARK = bytes([FOREIGN])
 _INTEGER_TAG = bytes([INTEGER])
-_dumps, _loads, _PROTOCOL = pickle.dumps, pickle.loads, pickle.HIGHEST_PROTOCOL
+_dumps, loads, _PROTOCOL = pickle.dumps, pickle.loads, pickle.HIGHEST_PROTOCOL
 
 
 class EncodingError(HACacheError, ValueError):
@@ -45,11 +46,13 @@ def decode(data: bytes | memoryview) -> Any:
     if data:
         tag = data[0]
         if tag == PICKLE:
-            return _loads(data)
+            return loads(data)
         if tag == INTEGER:
             return integer_from_bytes(data[1:])
         if tag == FOREIGN:
             raise EncodingError("The bytes of a program outside the site are no value.")
+        if tag == SIGNED:
+            raise EncodingError("It is signed, and SIGNING_KEYS is not set.")
     raise EncodingError(f"A stored value begins with {bytes(data[:1])!r}; {INTEGER} or {PICKLE} is expected.")
 
 

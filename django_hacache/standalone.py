@@ -20,7 +20,6 @@ from django_hacache.changes import (
 )
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.eviction import standalone_write
-from django_hacache.serializers import decode_integer, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from django_hacache.process import StandaloneSite
     from django_hacache.replica.eviction import Limits
     from django_hacache.replica.transaction import WriteTransaction
+    from django_hacache.signing import Codec
+
+    Apply = Callable[[WriteTransaction, str, Any], Outcome]
 
 NOT_FOUND = Outcome(effective=False, why=Why.ABSENT)
 
@@ -37,19 +39,34 @@ NOT_FOUND = Outcome(effective=False, why=Why.ABSENT)
 class StandaloneWriter:
     """Each change is one LMDB transaction: atomic across all processes of this machine."""
 
-    def __init__(self, cache: str, limits: Limits, site: StandaloneSite) -> None:
-        """Take the cache's name and limits, and what this process has open of its location."""
+    def __init__(self, cache: str, limits: Limits, site: StandaloneSite, codec: Codec) -> None:
+        """Take the cache's name and limits, what this process has open of its location, and how values are stored."""
         self._cache = cache
         self._limits = limits
         self._site = site
+        self._codec = codec
+        self._applied_by: dict[type[Change], Apply] = {**_APPLIED_BY, Increment: self._increment}
 
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:  # noqa: ARG002
         """Carry out `change`; there is nobody to wait for, so `ack` and `deadline` do not matter.
 
         Raises ReplicaError where the replica cannot be written.
         """
-        apply = _APPLIED_BY[type(change)]
+        apply = self._applied_by[type(change)]
         return standalone_write(self._site.reader, self._cache, self._limits, apply, change)
+
+    def _increment(self, txn: WriteTransaction, cache: str, change: Increment) -> Outcome:
+        item = txn.item(cache, change.key)
+        if item is None:
+            return NOT_FOUND
+        number = self._codec.integer(change.key, item.value)
+        if number is None:
+            return Outcome(effective=False, why=Why.NOT_AN_INTEGER)
+        number += change.delta
+        data = self._codec.encode(change.key, number)
+        # Nothing can have changed since, so the time to live that was seen is the one to keep.
+        txn.set(cache, change.key, data, version=txn.next_version(), expires_at=item.expires_at)
+        return Outcome(effective=True, number=number)
 
 
 class AsyncStandaloneWriter:
@@ -85,19 +102,6 @@ def _touch(txn: WriteTransaction, cache: str, change: Touch) -> Outcome:
     return Outcome(txn.touch(cache, change.key, version=txn.next_version(), expires_at=expires_at))
 
 
-def _increment(txn: WriteTransaction, cache: str, change: Increment) -> Outcome:
-    item = txn.item(cache, change.key)
-    if item is None:
-        return NOT_FOUND
-    number = decode_integer(item.value)
-    if number is None:
-        return Outcome(effective=False, why=Why.NOT_AN_INTEGER)
-    number += change.delta
-    # Nothing can have changed since, so the time to live that was seen is the one to keep.
-    txn.set(cache, change.key, encode(number), version=txn.next_version(), expires_at=item.expires_at)
-    return Outcome(effective=True, number=number)
-
-
 def _remove(txn: WriteTransaction, cache: str, change: Remove) -> Outcome:
     return DONE if txn.delete(cache, change.key) else NOT_DONE
 
@@ -123,11 +127,10 @@ def _batch(txn: WriteTransaction, cache: str, change: Batch) -> Outcome:
     return Outcome(effective=True, each=each)
 
 
-_APPLIED_BY: dict[type[Change], Callable[[WriteTransaction, str, Any], Outcome]] = {
+_APPLIED_BY: dict[type[Change], Apply] = {
     Insert: _insert,
     Remove: _remove,
     Touch: _touch,
-    Increment: _increment,
     Move: _move,
     Clear: _clear,
     Batch: _batch,

@@ -51,7 +51,7 @@ def test_any_buffer_can_be_decoded():
     assert decode(memoryview(encode(-5))) == -5
 
 
-@pytest.mark.parametrize("data", [b"", b"\x02abc", b"\x09"])
+@pytest.mark.parametrize("data", [b"", b"\x03abc", b"\x09"])
 def test_unknown_encodings_are_errors(data):
     with pytest.raises(HACacheError, match="1 or 128"):
         decode(data)

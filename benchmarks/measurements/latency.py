@@ -5,19 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.backends import ACKNOWLEDGED, OURS, PEERS, REFERENCE
+from benchmarks.backends import ACKNOWLEDGED, OURS, PEERS, REFERENCE, SIGNED
 from benchmarks.rounds import in_turns, summary_of_times
 
 if TYPE_CHECKING:
     from benchmarks.stage import Stage
 
 CALLS = {
-    "get": (*OURS, *PEERS),
-    "get_many": (*OURS, *PEERS),
+    "get": (*OURS, SIGNED, *PEERS),
+    "get_many": (*OURS, SIGNED, *PEERS),
     "aget": (*OURS, REFERENCE, "redis", "locmem"),
-    "set": (*OURS, *PEERS, ACKNOWLEDGED),
+    "set": (*OURS, SIGNED, *PEERS, ACKNOWLEDGED),
     "add": (*OURS, *PEERS),
-    "incr": (*OURS, *PEERS),
+    "incr": (*OURS, SIGNED, *PEERS),
     "delete": (*OURS, *PEERS),
     # The two peers that are left out store one entry after the other, for seconds.
     "set_many": (*OURS, REFERENCE, "redis", "pymemcache", "pylibmc", "locmem", "diskcache"),

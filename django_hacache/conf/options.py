@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -17,6 +17,8 @@ from django.utils.module_loading import import_string
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.shown import is_dotted, shown, shown_name
+from django_hacache.conf.signing import OPTION as SIGNING_KEYS
+from django_hacache.conf.signing import check_strength, signing_keys
 from django_hacache.conf.sources import Place, Source, did_you_mean
 from django_hacache.conf.values import boolean, seconds, size_in_bytes, whole_number
 from django_hacache.system import refusal
@@ -74,6 +76,8 @@ class CacheOptions:
     max_entries: int | None
     cull_frequency: int
     max_value_bytes: int
+    # The first one signs, all verify; none: nothing is signed.
+    signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def cache_options(name: str, location: str | os.PathLike[str], params: Mapping[str, Any]) -> CacheOptions:
@@ -128,6 +132,13 @@ def _check_limits(aliases: Mapping[str, CacheOptions], findings: Findings) -> No
     first: dict[tuple[str, str], str] = {}
     for alias, options in aliases.items():
         other = first.setdefault((os.path.realpath(options.location), options.name), alias)
+        if options.signing_keys != aliases[other].signing_keys:
+            findings.add(
+                Id.CONTRADICTING_LIMITS,
+                f'CACHES["{other}"] and CACHES["{alias}"] are the same cache {options.name!r}, and {SIGNING_KEYS} '
+                "(not shown) differ: what one stores is nothing to the other. Expected one value.",
+                f"Say {SIGNING_KEYS} in one of them, or give one of them another CACHE_NAME.",
+            )
         mine, theirs = _limits(options), _limits(aliases[other])
         for limit in LIMITS:
             if mine[limit] != theirs[limit]:
@@ -190,6 +201,8 @@ def read_options(alias: str, location: object, params: Mapping[str, Any], findin
     directory = _location(entry, location, findings)
     limits = Source(findings, [*places, *_others(alias, name, directory)], Id.INVALID_OPTION)
     size_limit = limits.read("SIZE_LIMIT", size_in_bytes(64 * 1024, LARGEST_SIZE), default=256 * MIB)
+    keys = limits.read("SIGNING_KEYS", signing_keys, default=(), is_secret=True, may_be_empty=False)
+    check_strength(keys, limits, findings)
     max_value = limits.read("MAX_VALUE_SIZE", size_in_bytes(1, LARGEST_VALUE), default=16 * MIB)
     result = CacheOptions(
         name=name,
@@ -202,6 +215,7 @@ def read_options(alias: str, location: object, params: Mapping[str, Any], findin
         max_entries=limits.read("MAX_ENTRIES", whole_number(1, LARGEST_SIZE), default=None),
         cull_frequency=limits.read("CULL_FREQUENCY", whole_number(0, LARGEST_SIZE), default=3),
         max_value_bytes=min(max_value, size_limit),
+        signing_keys=tuple(key.value for key in keys),
     )
     _check_keys(entry, params, options, source.names + limits.names, findings)
     _check_timeout(entry, params, findings)

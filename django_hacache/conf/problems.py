@@ -39,6 +39,7 @@ class Id(enum.StrEnum):
     UNFIT_LOCATION = "django_hacache.E020"
     TOKEN_TOO_SHORT = "django_hacache.E022"  # noqa: S105 - an identifier
     TOKEN_FILE = "django_hacache.E023"  # noqa: S105 - an identifier
+    SHORT_SIGNING_KEY = "django_hacache.E024"
 
     SHORT_TOKEN = "django_hacache.W001"  # noqa: S105 - an identifier
     GUESSABLE_TOKEN = "django_hacache.W002"  # noqa: S105 - an identifier
@@ -54,6 +55,7 @@ class Id(enum.StrEnum):
     ON_DISK = "django_hacache.W012"
     LARGE_VALUES = "django_hacache.W013"
     ANOTHER_USERS = "django_hacache.W014"
+    WEAK_SIGNING_KEY = "django_hacache.W015"
     PAGES_RAISE = "django_hacache.W020"
 
     @property

@@ -32,7 +32,8 @@ class Place(NamedTuple):
 class Source:
     """Values by name from several places.
 
-    None is a value not given: the next place is asked. An empty text is an answer: the default.
+    None is a value not given: the next place is asked. An empty text is an answer: the default, but for secrets that
+    must not be left out by mistake.
     """
 
     def __init__(self, findings: Findings, places: Iterable[Place], invalid: Id) -> None:
@@ -42,15 +43,26 @@ class Source:
         self.names: list[str] = []
         self.failed: set[str] = set()
 
-    def read(self, name: str, parse: Callable[[object], T], default: D, *, is_secret: bool = False) -> T | D:
-        """The parsed value of `name`, or the default where it is absent, empty, or wrong and so reported."""
+    def read(
+        self,
+        name: str,
+        parse: Callable[[object], T],
+        default: D,
+        *,
+        is_secret: bool = False,
+        may_be_empty: bool = True,
+    ) -> T | D:
+        """The parsed value of `name`, or the default where it is absent, empty, or wrong and so reported.
+
+        `may_be_empty` False: an empty text is wrong.
+        """
         self.names.append(name)
         for label, env in self._places:
             # Not env.get_value: that follows "$NAME" to another variable, and a secret may begin with "$".
             raw = env.ENVIRON.get(name)
             if raw is None:
                 continue
-            if isinstance(raw, str) and not raw.strip():
+            if may_be_empty and isinstance(raw, str) and not raw.strip():
                 return default
             try:
                 return parse(raw)

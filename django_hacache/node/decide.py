@@ -22,15 +22,17 @@ from django_hacache.node.validation import (
 )
 from django_hacache.replica.clock import NEVER, is_live
 from django_hacache.replica.layout import MAX_CACHES, replica_key
-from django_hacache.serializers import decode_integer, encode, integer_from_bytes, integer_to_bytes
+from django_hacache.serializers import integer_from_bytes, integer_to_bytes
+from django_hacache.signing import PLAIN
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from django_hacache.node.catalogue import Catalogue
     from django_hacache.node.gate import Gate
     from django_hacache.replica.replica import Replica
+    from django_hacache.signing import Codec
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -70,12 +72,15 @@ class Decider:
         replica: Replica,
         gate: Gate | None = None,
         catalogue: Catalogue | None = None,
+        codecs: Mapping[str, Codec] | None = None,
         *,
         entry_bytes_max: int = ENTRY_BYTES_MAX,
     ) -> None:
         self._replica = replica
         self._gate = gate
         self._catalogue = catalogue
+        # How this host's settings store the values of each cache.
+        self._codecs = codecs or {}
         self._complaints = Complaints(logger)
         self._entry_bytes_max = entry_bytes_max
         # The caches that have entries, or will have: there is room for so many.
@@ -329,12 +334,13 @@ class Decider:
         sight = self._look(change.cache_name, change.entry)
         if sight.value is None:
             return False, pb.REASON_ABSENT
-        number = decode_integer(sight.value)
+        codec = self._codecs.get(change.cache_name, PLAIN)
+        number = codec.integer(change.entry, sight.value)
         if number is None:
             return False, pb.REASON_NOT_AN_INTEGER
         number += integer_from_bytes(change.delta)
         self._value = integer_to_bytes(number)
-        self._set(change, encode(number), None, keep=sight)
+        self._set(change, codec.encode(change.entry, number), None, keep=sight)
         return True, pb.REASON_NONE
 
     def _clear(self, change: pb.Clear) -> Answer:

@@ -40,6 +40,7 @@ from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
 from django_hacache.node.succession import Succession
 from django_hacache.node.upkeep import Upkeep, gate_of, limits_within, values_within
 from django_hacache.replica.clock import boottime_ns
+from django_hacache.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ class Node:
         limits = limits_within(caches, capacity)
         caches = values_within(caches, capacity)
         gate = gate_of(replica, limits)
-        self._decider = Decider(replica, gate, self._catalogue)
+        codecs = {name: codec_of(name, options.signing_keys) for name, options in caches.items()}
+        self._decider = Decider(replica, gate, self._catalogue, codecs)
         self._room = RoomMaker(replica)
         self._durable = Durable(replica, self._room.store)
         now = now_ms()

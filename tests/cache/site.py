@@ -8,6 +8,7 @@ from typing import Any
 from tests.settings import *  # noqa: F403
 
 BACKEND = "django_hacache.cache.HACache"
+SIGNING_KEYS = ["the key that signs, for tests only", "a former key that verifies, for tests"]
 
 
 def key_of_ours(key: str, prefix: str, version: int) -> str:
@@ -35,6 +36,9 @@ def cache_settings(location: str) -> dict[str, dict[str, Any]]:
         "hasty": entry(OPTIONS={"WRITE_TIMEOUT": 0.1}),
         "patient": entry(OPTIONS={"WRITE_TIMEOUT": 3600}),
         "direct": entry(OPTIONS={"ACK_LEVEL": "direct"}),
+        "signed": entry(OPTIONS={"SIGNING_KEYS": SIGNING_KEYS}),
+        "signed view": entry(KEY_PREFIX="site", VERSION=2, OPTIONS={"CACHE_NAME": "signed"}),
+        "signed too": entry(OPTIONS={"SIGNING_KEYS": SIGNING_KEYS}),
     }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import pickle
+import sys
+import zlib
 
 import pytest
 
@@ -37,12 +40,38 @@ class OfTheSite(Exception):
 
 
 class Broken:
+    def __init__(self, how):
+        self.how = how
+
     def __reduce__(self):
-        return _break, ()
+        return _break, (self.how,)
 
 
-def _break():
-    raise OfTheSite("this state is from another release")
+class Panic(BaseException):
+    """What a library in Rust raises: no Exception."""
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise OfTheSite("it has no words")
+
+
+def _break(how):
+    match how:
+        case "recursion":
+            _break(how)
+        case "memory":
+            raise MemoryError
+        case "zlib":
+            zlib.decompress(b"no zlib")
+        case "panic":
+            raise Panic("index out of bounds")
+        case "exit":
+            sys.exit("this module wants another one")
+        case "unspeakable":
+            raise Unspeakable
+        case _:
+            raise OfTheSite("this state is from another release")
 
 
 def gone_class():
@@ -56,13 +85,19 @@ UNREADABLE = {
     "nothing": b"",
     "cut off": pickle.dumps([1, 2, 3], pickle.HIGHEST_PROTOCOL)[:-4],
     "class that is gone": gone_class(),
-    "of its own kind": pickle.dumps(Broken(), pickle.HIGHEST_PROTOCOL),
+    "length that is a lie": b"\x80\x05\x8e" + (1 << 62).to_bytes(8, "little") + b"text.",
+    "size that is a lie": b"\x80\x05\x96" + (1 << 60).to_bytes(8, "little") + b"text.",
+    "protocol of the future": b"\x80\x7f.",
+    **{
+        how: pickle.dumps(Broken(how), pickle.HIGHEST_PROTOCOL)
+        for how in ("of its own kind", "recursion", "memory", "zlib", "panic", "exit", "unspeakable")
+    },
 }
 
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch):
-    monkeypatch.setattr(unreadable, "_said", set())
+    monkeypatch.setattr(unreadable, "_said", {})
     exploded.clear()
     raising.clear()
 
@@ -79,11 +114,30 @@ def test_what_is_no_value_is_a_miss_until_it_is_replaced(caches, style, data):
     cache.set("other", 1)
     assert cache.get("key", "default") == "default"
     assert cache.get_many(["key", "other"]) == {"other": 1}
-    assert cache.get_or_set("key", 2) == 2
     with pytest.raises(ValueError, match="'key' not found"):
         cache.incr("key")
     cache.set("key", 3)
     assert cache.get("key") == 3
+    assert exploded == []
+
+
+@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
+def test_get_or_set_replaces_it_so_that_its_default_is_made_once(caches, style, data):
+    store(caches["default"], "key", data)
+    cache = style(caches["default"])
+    assert cache.get_or_set("key", lambda: 2, 50) == 2
+    assert cache.get_or_set("key", lambda: pytest.fail("it is there")) == 2
+
+
+def test_who_adds_finds_the_key_taken(caches, style):
+    """What another release stored there may be a lock, which only that release can read."""
+    store(caches["default"], "lock", gone_class())
+    assert not style(caches["default"]).add("lock", 1)
+
+
+def test_has_key_finds_the_entry_and_opens_nothing(caches, style):
+    store(caches["default"], "key", pickle.dumps(Bomb(), pickle.HIGHEST_PROTOCOL))
+    assert style(caches["default"]).has_key("key")
     assert exploded == []
 
 
@@ -102,6 +156,31 @@ def test_it_is_logged_once_for_each_alias_and_kind(caches, caplog):
         assert ["Moved" in message for message in about] == [False, True]
 
 
+def test_it_is_logged_again_after_an_hour(caches, caplog, monkeypatch):
+    now = unreadable.monotonic()
+    monkeypatch.setattr(unreadable, "monotonic", lambda: now)
+    store(caches["default"], "key", gone_class())
+    for said in (1, 2):
+        for _ in range(3):
+            assert caches["default"].get("key") is None
+        assert len(caplog.messages) == said
+        now += unreadable.AGAIN_S
+
+
+def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypatch):
+    now = unreadable.monotonic()
+    monkeypatch.setattr(unreadable, "monotonic", lambda: now)
+    monkeypatch.setattr(unreadable, "KINDS_MAX", 1)
+    store(caches["default"], "gone", gone_class())
+    store(caches["default"], "foreign", UNREADABLE["foreign text"])
+    caches["default"].get_many(["gone"])
+    caches["default"].get_many(["foreign"])
+    assert len(caplog.messages) == 1
+    now += unreadable.AGAIN_S
+    caches["default"].get_many(["foreign"])
+    assert "outside the site" in caplog.messages[1]
+
+
 def test_there_is_an_end_of_kinds(caches, caplog):
     with caplog.at_level(logging.WARNING, "django_hacache.cache"):
         for number in range(2 * unreadable.KINDS_MAX):
@@ -117,11 +196,78 @@ def test_a_line_of_the_log_stays_one_line(caches, caplog):
     assert message.isprintable()
 
 
-@pytest.mark.parametrize("read", [lambda cache: cache.get("key"), lambda cache: cache.get_many(["key"])])
-def test_what_a_signal_handler_raises_in_the_midst_of_decoding_reaches_the_caller(caches, caplog, read):
+READS = [lambda cache: cache.get("key"), lambda cache: cache.get_many(["key"])]
+each_read = pytest.mark.parametrize("read", READS, ids=["get", "get_many"])
+
+
+@each_read
+@pytest.mark.parametrize(
+    "error", [OfTheSite("the time is up"), Panic("the time is up"), SystemExit("the time is up")]
+)
+def test_what_a_signal_handler_raises_in_the_midst_of_decoding_reaches_the_caller(
+    caches, caplog, read, error
+):
     caches["default"].set("key", Picky())
-    raising.append(OfTheSite("the time is up"))
-    with pytest.raises(OfTheSite, match="the time is up"):
+    raising.append(error)
+    with pytest.raises(type(error), match="the time is up"):
         read(caches["default"])
     assert caplog.messages == []
     assert read(caches["default"])
+
+
+@each_read
+def test_ctrl_c_reaches_the_caller_however_often_it_is_pressed(caches, read):
+    caches["default"].set("key", Picky())
+    for before in ([], [OfTheSite("is tried again")]):
+        raising[:] = [KeyboardInterrupt(), KeyboardInterrupt(), *before]
+        with pytest.raises(KeyboardInterrupt):
+            read(caches["default"])
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Makes a pickle of a class whose module is imported again when it is read, and does what `source` says first."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "of_the_site.py"
+
+    def pickled(source):
+        path.write_text("class Thing: pass\n")
+        imported = importlib.import_module("of_the_site")
+        data = pickle.dumps(imported.Thing(), pickle.HIGHEST_PROTOCOL)
+        path.write_text(f"import sys\n{source}\nclass Thing: pass\n")
+        importlib.invalidate_caches()
+        del sys.modules["of_the_site"]
+        return data
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield pickled
+    sys.modules.pop("of_the_site", None)
+    sys.__dict__.pop("tries", None)
+
+
+@each_read
+def test_a_module_that_fails_in_another_way_each_time_is_a_miss(caches, caplog, module, read):
+    """As one does that has registered something before it failed."""
+    store(
+        caches["default"],
+        "key",
+        module(
+            "sys.tries = getattr(sys, 'tries', 0) + 1\n"
+            "raise [KeyError, ValueError, OSError, LookupError, RuntimeError][sys.tries % 5]"
+        ),
+    )
+    assert not read(caches["default"])
+    assert len(caplog.messages) == 1
+
+
+@each_read
+def test_a_module_that_another_thread_is_importing_is_tried_again(caches, caplog, module, read):
+    store(
+        caches["default"],
+        "key",
+        module(
+            "sys.tries = getattr(sys, 'tries', 0) + 1\nif sys.tries == 1: raise ImportError('partially initialized')"
+        ),
+    )
+    assert read(caches["default"])
+    assert caplog.messages == []

@@ -22,6 +22,7 @@ from django_hacache.serializers import (
     integer_from_bytes,
     integer_to_bytes,
 )
+from django_hacache.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
 
 TAKEN = (True, pb.REASON_NONE)
@@ -31,9 +32,9 @@ HOUR_MS = 3_600_000
 class Leader:
     """A decider whose changes stand in the order until they are applied to its replica."""
 
-    def __init__(self, replica):
+    def __init__(self, replica, **given):
         self.replica = replica
-        self.decider = Decider(replica)
+        self.decider = Decider(replica, **given)
         self.waiting = []
         self.index = 0
 
@@ -497,3 +498,50 @@ def test_an_empty_cache_needs_no_place(leader):
     assert leader.decide(insert=in_cache("new")) == TAKEN
     leader.apply()
     assert leader.replica.get("new", "key") is not None
+
+
+NEW, KEY, FORMER = (name * 32 for name in (b"n", b"k", b"f"))
+
+
+@pytest.fixture
+def signing(leader):
+    return Leader(leader.replica, codecs={"default": codec_of("default", [KEY, FORMER])})
+
+
+def signed(value, key=KEY, *, entry="key", cache="default"):
+    return pb.Insert(cache_name="default", entry="key", value=codec_of(cache, [key]).encode(entry, value))
+
+
+@pytest.mark.parametrize("key", [KEY, FORMER])
+def test_a_signed_integer_is_added_to_and_signed_again_with_the_first_key(signing, key):
+    signing.decide(insert=signed(41, key))
+    for waits in (True, False):
+        outcome = signing.ask(increment=raised_by(1))
+        assert outcome.mod_res == [True]
+        assert integer_from_bytes(outcome.value) == 43 - waits
+        signing.apply()
+        stored = signing.replica.get("default", "key")
+        assert codec_of("default", [KEY]).decode("key", stored) == 43 - waits
+
+
+@pytest.mark.parametrize(
+    "insert",
+    [
+        change_to(41),
+        signed(41, NEW),
+        signed(41, entry="another"),
+        signed(41, cache="another"),
+        signed("41"),
+    ],
+    ids=["not signed", "signed with another key", "moved", "of another cache", "no integer"],
+)
+def test_an_integer_that_is_not_proved_is_left_to_whoever_can(signing, insert):
+    signing.decide(insert=insert)
+    assert signing.decide(increment=raised_by(1)) == (False, pb.REASON_NOT_AN_INTEGER)
+    signing.apply()
+    assert signing.replica.get("default", "key") == insert.value
+
+
+def test_a_leader_without_keys_leaves_a_signed_integer_to_the_worker(leader):
+    leader.decide(insert=signed(41))
+    assert leader.decide(increment=raised_by(1)) == (False, pb.REASON_NOT_AN_INTEGER)
