@@ -73,11 +73,10 @@ def test_streams_of_one_host_share_a_budget_and_those_of_others_do_not():
 
 def test_who_opens_a_stream_again_and_again_begins_with_nothing_anew():
     budgets = Budgets()
-    for _ in range(3):
-        stream = budgets.of("ipv4:10.0.0.1")
-        stream.spend(int(BURST_S * REQUESTS_PER_S * REQUEST_BYTES))
-        del stream
-        gc.collect()
+    stream = budgets.of("ipv4:10.0.0.1")
+    stream._paid_until += 1e6
+    del stream
+    gc.collect()
     assert budgets.of("ipv4:10.0.0.1").spend(0) > BURST_S
 
 
