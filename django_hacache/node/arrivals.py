@@ -25,6 +25,8 @@ HANDSHAKE_S = 5.0
 STRANGERS_MAX = 128
 # How long to accept nobody where nobody can be accepted, for want of file descriptors perhaps.
 ACCEPT_AGAIN_S = 1.0
+# What the handshakes of those who are sent away may still take.
+LAST_S = 1.0
 
 
 class Stranger(Protocol):
@@ -45,6 +47,7 @@ class Arrivals:
         self._listener: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
         self._strangers: set[Stranger] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
 
     def listen(self, host: str | None, port: int) -> int:
         """Accept at that address, or on every interface where it is None; returns the port. Raises OSError."""
@@ -64,6 +67,8 @@ class Arrivals:
             self._listener.close()
         for stranger in tuple(self._strangers):
             stranger.abort()
+        if self._handshakes:
+            await asyncio.wait(self._handshakes, timeout=LAST_S)
 
     def met(self, stranger: Stranger) -> None:
         """One more has yet to say who it is. Where there are too many, one of them goes, whichever it is.
@@ -89,9 +94,13 @@ class Arrivals:
                 self._complaints.say("accept", f"no lane can be accepted: {error.strerror or error}")
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
-            self.met(_Arrival(self, connection, address[0]))
+            arrival = _Arrival(connection, address[0])
+            self.met(arrival)
+            task = loop.create_task(self._shake_hands(arrival))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
 
-    async def shake_hands(self, arrival: _Arrival) -> None:
+    async def _shake_hands(self, arrival: _Arrival) -> None:
         """Make a connection of it, secure where there is TLS."""
         secured = self._keyring.secured
         try:
@@ -113,10 +122,9 @@ class Arrivals:
 class _Arrival:
     """A connection up to the end of its TLS handshake."""
 
-    def __init__(self, arrivals: Arrivals, connection: socket.socket, host: str) -> None:
+    def __init__(self, connection: socket.socket, host: str) -> None:
         self.connection = connection
         self.host = host
-        self._task = asyncio.get_running_loop().create_task(arrivals.shake_hands(self))
 
     def abort(self) -> None:
         # Its handshake ends by itself then, and closes it.

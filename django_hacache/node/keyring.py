@@ -43,8 +43,8 @@ class Keyring:
         if self._flaw:
             logger.error("%s: the other nodes will refuse this one", self._flaw)
         self._take(config, secured)
-        # What gRPC's server has yet to learn of: it asks at each handshake.
-        self._renewed: grpc.ServerCertificateConfiguration | None = None
+        # What gRPC's server goes by; touched by its threads alone.
+        self._told = None if secured is None else secured.server
 
     def renew(self, config: ClusterConfig) -> None:
         """Go by what `config` says from now on, for new connections.
@@ -57,7 +57,6 @@ class Keyring:
             raise ConfigurationError(f"{flaw}: the other nodes would refuse this one")
         self._flaw = flaw
         self._take(config, secured)
-        self._renewed = None if secured is None else secured.server
 
     def _take(self, config: ClusterConfig, secured: Secured | None) -> None:
         self.secured = secured
@@ -71,14 +70,17 @@ class Keyring:
         assert self.secured is not None, "a server without TLS needs none"
         return grpc.dynamic_ssl_server_credentials(
             self.secured.server,
-            self._take_renewed,  # type: ignore[arg-type]  # None: nothing is new
+            self._tell_renewed,  # type: ignore[arg-type]  # None: nothing is new
             require_client_authentication=self.secured.is_mutual,
         )
 
-    def _take_renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by a thread of gRPC."""
-        renewed, self._renewed = self._renewed, None
-        return renewed
+    def _tell_renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called by a thread of gRPC at each handshake: what has changed since, None where nothing has."""
+        current = None if self.secured is None else self.secured.server
+        if current is self._told:
+            return None
+        self._told = current
+        return current
 
     @property
     def shown(self) -> str:

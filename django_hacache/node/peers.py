@@ -79,6 +79,7 @@ class PeerStream:
         self._me = me.addr
         self._outbox: Outbox[pb.CacheRequest] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._diagnosis: asyncio.Task[None] | None = None
         # The message that is being written: since when, and how many bytes.
         self._writing: tuple[float, int] | None = None
         # The latest Append: its term and place, its bytes, and until when it may be on its way.
@@ -104,10 +105,11 @@ class PeerStream:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"peer {self.addr}")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in (self._task, self._diagnosis):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     def send(self, request: pb.CacheRequest, *, urgent: bool = False) -> bool:
         """Queue a request; False where the stream is down or full. The protocol sends again what matters."""
@@ -150,7 +152,7 @@ class PeerStream:
             try:
                 was_connected = await self._connect_and_read()
             except grpc.aio.AioRpcError as error:
-                await self._complain(error)
+                self._complain(error)
             except DecodeError as error:
                 self._complaints.say(
                     "bytes", f"{self.addr} sent bytes that are no answer; the stream is opened again: {error}"
@@ -278,12 +280,20 @@ class PeerStream:
             writer.close()
         return False
 
-    async def _complain(self, error: grpc.aio.AioRpcError) -> None:
+    def _complain(self, error: grpc.aio.AioRpcError) -> None:
         """Log why there is no stream, once for each reason."""
         reason = f"{error.code().name}: {error.details()}"
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
             reason = f"it refused our {self._keyring.setting}"
-        elif error.code() is grpc.StatusCode.UNAVAILABLE:
-            # Where that is TLS, gRPC says it in words of its own, or not at all.
-            reason = await handshakes.diagnosis(self._peer, self._keyring.secured) or reason
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            self._say_no(reason)
+        elif self._diagnosis is None or self._diagnosis.done():
+            # Beside all else: that the peer is gone must be found out at once.
+            self._diagnosis = asyncio.get_running_loop().create_task(self._diagnose(reason))
+
+    async def _diagnose(self, reason: str) -> None:
+        """Where it is TLS that is in the way gRPC says so in words of its own, or not at all."""
+        self._say_no(await handshakes.diagnosis(self._peer, self._keyring.secured) or reason)
+
+    def _say_no(self, reason: str) -> None:
         self._complaints.say(reason, f"no stream to {self.addr}: {reason}")
