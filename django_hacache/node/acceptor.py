@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django_hacache.conf import ClusterConfig
+    from django_hacache.node.arrivals import Stranger
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -40,9 +41,10 @@ class AcceptorEvents(Protocol):
 class InboundLane(Pipe):
     """The acceptor's end. Nothing is taken before the opener has proved to have the token, and is one of the peers."""
 
-    def __init__(self, server: LaneServer) -> None:
+    def __init__(self, server: LaneServer, arrival: Stranger | None = None) -> None:
         super().__init__(server.limit, HELLO_BYTES, server.complaints)
         self._server = server
+        self._arrival = arrival
         self._deadline: asyncio.TimerHandle | None = None
         self._hello = self._challenge = b""
         self.addr = ""
@@ -62,7 +64,7 @@ class InboundLane(Pipe):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._server.arrivals.met(self)
+        self._server.arrivals.met(self, before=self._arrival)
         self._deadline = self._loop.call_later(HELLO_S, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -144,7 +146,7 @@ class LaneServer:
         self.limit = config.buf_client << 20
         self.complaints = Complaints(logger)
         self.port = 0
-        self.arrivals = Arrivals(self._keyring, self.complaints, lambda: InboundLane(self))
+        self.arrivals = Arrivals(self._keyring, self.complaints, lambda arrival: InboundLane(self, arrival))
         self._lanes: set[InboundLane] = set()
 
     def start(self, host: str | None) -> None:

@@ -36,10 +36,13 @@ class Stranger(Protocol):
 
 
 class Arrivals:
-    """Accepts connections, shakes hands where there is TLS, and gives each the protocol that `welcome` makes."""
+    """Accepts connections, shakes hands where there is TLS, and gives each the protocol that `welcome` makes.
+
+    `welcome` is told what it was until then, which counts among the strangers: see `met`.
+    """
 
     def __init__(
-        self, keyring: Keyring, complaints: Complaints, welcome: Callable[[], asyncio.Protocol]
+        self, keyring: Keyring, complaints: Complaints, welcome: Callable[[Stranger], asyncio.Protocol]
     ) -> None:
         self._keyring = keyring
         self._complaints = complaints
@@ -70,11 +73,13 @@ class Arrivals:
         if self._handshakes:
             await asyncio.wait(self._handshakes, timeout=LAST_S)
 
-    def met(self, stranger: Stranger) -> None:
-        """One more has yet to say who it is. Where there are too many, one of them goes, whichever it is.
+    def met(self, stranger: Stranger, *, before: Stranger | None = None) -> None:
+        """One more has yet to say who it is; `before`: what it was until now. Of too many one has to go.
 
-        Not the newest: whoever holds all the places would keep a peer away for ever.
+        Whichever it is, and not the newest: whoever holds all the places would keep a peer away for ever.
         """
+        if before is not None:
+            self.forget(before)
         if len(self._strangers) >= STRANGERS_MAX:
             one = choice(tuple(self._strangers))
             self.forget(one)
@@ -90,6 +95,8 @@ class Arrivals:
         while True:
             try:
                 connection, address = await loop.sock_accept(listener)
+            except ConnectionError:
+                continue  # it has gone already
             except OSError as error:
                 self._complaints.say("accept", f"no lane can be accepted: {error.strerror or error}")
                 await asyncio.sleep(ACCEPT_AGAIN_S)
@@ -105,7 +112,7 @@ class Arrivals:
         secured = self._keyring.secured
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._welcome,
+                lambda: self._welcome(arrival),
                 arrival.connection,
                 ssl=None if secured is None else secured.server_context,
                 ssl_handshake_timeout=None if secured is None else HANDSHAKE_S,
