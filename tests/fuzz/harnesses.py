@@ -56,7 +56,7 @@ HARNESSES = {
         frames.run,
         "bytes on the workers' socket and on lanes",
         frames.KINDS,
-        {frames.WORKER: REQUEST, frames.STRANGER: pb.LaneHello, frames.PEER: REQUEST, frames.ANSWERER: ACK},
+        {frames.WORKER: REQUEST, frames.STRANGER: pb.LaneHello, frames.PEER: REQUEST},
     ),
     "values": Harness(values.run, "stored values, and bytes that are none"),
     "records": Harness(records.run, "the records of a replica's file, and the control page", records.KINDS),

@@ -41,7 +41,9 @@ async def _play(data, told, world_of, step, unhandled) -> None:
                 told.pass_ms(leap)
                 await world.turn()
             with contextlib.suppress(DecodeError):  # the transports end the connection
-                step(world, kind, who, payload)
+                going_on = step(world, kind, who, payload)
+                if going_on is not None:
+                    await going_on
             await world.turn()
             _raise(unhandled)
             world.check()

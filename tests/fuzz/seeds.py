@@ -284,8 +284,6 @@ def of_frames():
             [Step(frames.STRANGER, 1, 10, hello), Step(frames.STRANGER, 0, 10, b"GET / HTTP/1.1\r\n\r\n")]
         ),
     )
-    answers = [codec.to_ack(core.Pong(OWN, 1, OWN, OWN, OWN), addr_of(1)), pb.Ack(error=pb.Error(error="no"))]
-    yield "answers", data_of([Step(frames.ANSWERER, 1, 10, one.SerializeToString()) for one in answers])
     yield "pieces", data_of([Step(frames.WORKER, 8, 10, frame(requests[0]) * 3), Step(frames.CLOSE, 0, 2000)])
 
 

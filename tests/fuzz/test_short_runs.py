@@ -12,7 +12,7 @@ import pytest
 
 from .harnesses import HARNESSES
 
-RUNS = {"member": 200, "intake": 200, "frames": 200, "records": 100, "values": 5000, "pages": 2000}
+RUNS = {"member": 100, "intake": 100, "frames": 100, "records": 60, "values": 3000, "pages": 1500}
 ROOT = Path(__file__).parents[2]
 
 needs_atheris = pytest.mark.skipif(
@@ -22,13 +22,12 @@ needs_atheris = pytest.mark.skipif(
 
 
 @needs_atheris
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("harness", sorted(HARNESSES))
 def test_nothing_is_found_in_a_few_inputs(harness, tmp_path):
     command = [sys.executable, "-m", "tests.fuzz", harness, "--runs", str(RUNS[harness]), "--seed", "1"]
     directories = ["--found", str(tmp_path / "found"), "--crashes", str(tmp_path)]
     ended = subprocess.run(
-        [*command, *directories], check=False, cwd=ROOT, capture_output=True, text=True, timeout=500
+        [*command, *directories], check=False, cwd=ROOT, capture_output=True, text=True, timeout=110
     )
     assert ended.returncode == 0, f"{ended.stdout[-2000:]}\n{ended.stderr[-6000:]}"
     assert f"Done {RUNS[harness]} runs" in ended.stderr

@@ -68,6 +68,7 @@ class World:
         self.directory = directory
         self.node = None
         self.replies = 0
+        self.closing = []
         self.asked = 0
         self._open()
         if role in ("member", "installing"):
@@ -217,6 +218,8 @@ class World:
         json.loads(json.dumps(self.node.core.hard.incarnation))
 
     async def close(self):
+        for close in self.closing:
+            await close()
         self._end()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
