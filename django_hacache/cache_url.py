@@ -1,4 +1,4 @@
-"""hacache:///dev/shm/mysite?ack_level=quorum: a cache as one variable, for django-environ. Knows no option by name.
+"""hacache:///run/mysite?ack_level=quorum: a cache as one variable, for django-environ. Knows no option by name.
 
 Importing this module registers the scheme with django-environ's Env, which is here under its own name:
 
@@ -33,7 +33,7 @@ def _cache_url_config(cls: type[Env], url: str | ParseResult, backend: str | Non
     if parsed.netloc:
         raise ConfigurationError(
             f"The URL of the cache has a host after {SCHEME}://: expected three slashes and the path "
-            f"of a directory on this host, such as {SCHEME}:///dev/shm/mysite. The other hosts belong in HA_HOSTS."
+            f"of a directory on this host, such as {SCHEME}:///run/mysite. The other hosts belong in HA_HOSTS."
         )
     # hacache:///?timeout=60 names no directory; nobody means the root of the file system.
     return {**config, "LOCATION": "" if parsed.path == "/" else unquote(parsed.path)}

@@ -14,7 +14,7 @@ from django.core import checks
 from django_hacache.conf import cluster_config, problems
 from django_hacache.conf.problems import Findings, Id, Problem
 from django_hacache.exceptions import HACacheError
-from django_hacache.link.address import SOCKET_NAME, socket_address
+from django_hacache.link.address import SOCKET_NAME, reached
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,8 @@ def _is_served(location: Path) -> bool:
     """Whether a node listens there; a check does not wait for one that may be about to start."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(socket_address(location / SOCKET_NAME))
+            with reached(location / SOCKET_NAME) as address:
+                probe.connect(address)
         except OSError:
             return False
     return True

@@ -15,15 +15,14 @@ import os
 import threading
 import time
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from django_hacache.breaker import CircuitBreaker
+from django_hacache.directory import is_there
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.forks import new_mark
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.control import START_NS
-from django_hacache.replica.directory import is_there
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
@@ -31,6 +30,7 @@ from django_hacache.system import after_fork_in_child, monotonic, process_age_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from django_hacache.link.asynchronous import AsyncNodeClient
     from django_hacache.link.blocking import NodeClient
@@ -282,12 +282,13 @@ def cluster_site(directory: Path, map_size: int) -> ClusterSite:
 
 
 def _site(sites: dict[str, _AnySite], kind: type[_AnySite], directory: Path, map_size: int) -> _AnySite:
-    # LMDB must not open a file twice in a process, whatever name it is reached by.
-    name = os.path.realpath(directory)
+    # LMDB must not open a file twice in a process, whatever name it is reached by. The last step may be no link:
+    # what is opened is found by the path that was given, step by step.
+    name = f"{os.path.realpath(directory.parent)}/{directory.name}"
     site = sites.get(name)
     if site is None:
         _release_unreachable()
-        site = sites.setdefault(name, kind(Path(name), map_size))
+        site = sites.setdefault(name, kind(directory, map_size))
     site.former = False
     return site
 

@@ -14,7 +14,7 @@ import sys
 import time
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.interruption import ensure_own
 
@@ -151,7 +151,13 @@ def allocate(descriptor: int, size: int) -> None:
         os.pwrite(descriptor, bytes(size - there), there)
 
 
-def peer_uid(connection: socket.socket) -> int:
+class Socket(Protocol):
+    """One of the module socket, or the plain one beneath it."""
+
+    def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
+
+
+def peer_uid(connection: Socket) -> int:
     """The user id of the process at the other end of a Unix socket."""
     if hasattr(socket, "SO_PEERCRED"):
         _pid, uid, _gid = struct.unpack(
@@ -163,6 +169,19 @@ def peer_uid(connection: socket.socket) -> int:
             "=II", connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES)
         )
     return int(uid)
+
+
+def is_of_one_user(group: int, user: int) -> bool:
+    """Whether the group is the user's own, with nobody else in it."""
+    import grp  # noqa: PLC0415 - Windows has neither, and never comes here
+    import pwd  # noqa: PLC0415
+
+    try:
+        of_group, of_user = grp.getgrgid(group), pwd.getpwuid(user)
+    except KeyError:
+        return False
+    own = of_user.pw_name
+    return of_group.gr_name == own and of_user.pw_gid == group and set(of_group.gr_mem) <= {own}
 
 
 def file_system_of(path: Path) -> str | None:

@@ -47,7 +47,7 @@ def parse_location(raw: object) -> Path:
         _ensure_written_out(str(location))
         if isinstance(raw, str) and not location.is_absolute() and _is_no_path(raw):
             raise ValueError(
-                "the path of a directory, such as '/dev/shm/mysite', where this host keeps its copy; what tells caches "
+                "the path of a directory, such as '/run/mysite', where this host keeps its copy; what tells caches "
                 'apart is the alias, or OPTIONS["CACHE_NAME"]'
             )
         if not location.is_absolute():

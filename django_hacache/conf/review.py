@@ -16,7 +16,7 @@ from django_hacache.conf.cluster import ClusterConfig, read_cluster
 from django_hacache.conf.location import default_location, project_directory
 from django_hacache.conf.options import CacheOptions, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
-from django_hacache.replica.directory import flaw_of, owner_of
+from django_hacache.directory import flaw_of, owner_of
 from django_hacache.system import file_system_of, refusal
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _is_fit(location: Path, findings: Findings) -> bool:
         findings.add(
             Id.UNFIT_LOCATION,
             f"The location {location} cannot be used: {flaw}.",
-            "Name a directory of the cache's own, such as '/dev/shm/mysite'; it is made where there is none.",
+            "Name a directory of the cache's own, such as '/run/mysite'; it is made where there is none.",
         )
         return False
     owner = owner_of(location)
@@ -98,7 +98,7 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
                 Id.ON_DISK,
                 f"The location {location} is on a file system of type {kind!r}: expected one in memory (tmpfs), since "
                 "every write keeps a disk busy.",
-                "Use a directory in /dev/shm, or mount a tmpfs there.",
+                "Use a directory in /run or /dev/shm, or mount a tmpfs there.",
             )
     if str(default_location()) in locations and project_directory() is None:
         findings.add(

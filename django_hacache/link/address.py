@@ -1,17 +1,27 @@
-"""The path of a node's socket, checked before anything binds or connects."""
+"""The path of a node's socket, and the way to it: through its directory, which is this user's alone."""
 
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from django_hacache.directory import open_private
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.system import SOCKET_PATH_BYTES_MAX
+from django_hacache.system import SOCKET_PATH_BYTES_MAX, peer_uid
+from django_hacache.way import Unfit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from django_hacache.system import Socket
+
 SOCKET_NAME = "node.sock"
+
+# What the system says where nobody listens on a Unix socket.
+NOBODY = (ConnectionRefusedError, FileNotFoundError)
 
 
 def socket_address(path: Path) -> str:
@@ -24,3 +34,24 @@ def socket_address(path: Path) -> str:
             f"{SOCKET_PATH_BYTES_MAX}. Choose a shorter LOCATION."
         )
     return address
+
+
+@contextmanager
+def reached(path: Path) -> Iterator[str]:
+    """The address to connect to, valid in this block. Raises Unfit, and OSError where nobody listens."""
+    with open_private(path.parent) as directory:
+        directory.ensure_own(path.name, stat.S_IFSOCK)
+        with directory.reached(path.name) as address:
+            yield address
+
+
+def ensure_of_this_user(connection: Socket, path: Path) -> None:
+    """Raise Unfit where a process of another user listens."""
+    uid = peer_uid(connection)
+    if uid != os.geteuid():
+        raise Unfit(f"a process of user {uid} listens on {path}; one of user {os.geteuid()} is expected")
+
+
+def in_vain(error: Exception, gone: Callable[[], bool]) -> bool:
+    """Whether to connect again would be: nobody is to be expected until the deadline, or it is none of ours."""
+    return isinstance(error, Unfit) or (isinstance(error, NOBODY) and gone())

@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.interruption import ensure_own
-from django_hacache.link.address import socket_address
-from django_hacache.link.blocking import NOBODY, PAUSE_MAX_S, PAUSE_MIN_S
+from django_hacache.link.address import ensure_of_this_user, in_vain, reached, socket_address
+from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S
 from django_hacache.link.connection import RECEIVE_BYTES, Lost
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
 from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
@@ -34,13 +34,14 @@ IN_FLIGHT_MAX = 4096
 class AsyncNodeClient:
     """A connection to the node of this host, made when it is first needed. For one event loop."""
 
-    __slots__ = ("_address", "_alive_at", "_connection", "_gone")
+    __slots__ = ("_alive_at", "_connection", "_gone", "_path")
 
     def __init__(
         self, path: Path, gone: Callable[[], bool] = lambda: False, alive_at: Callable[[], int] = lambda: 0
     ) -> None:
         """Take the path of the node's socket, and what NodeClient takes. Raises as that does."""
-        self._address = socket_address(path)
+        socket_address(path)
+        self._path = path
         self._gone = gone
         self._alive_at = alive_at
         self._connection: _Connection | None = None
@@ -81,9 +82,9 @@ class AsyncNodeClient:
                 # That the time is over says less than what went wrong before.
                 error = lost.__cause__ if isinstance(lost, Lost) else lost
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
-                useless = isinstance(error, Hung) or (isinstance(error, NOBODY) and self._gone())
+                useless = isinstance(error, Hung) or in_vain(error, self._gone)
                 if remaining <= 0 or useless:
-                    where = f"The node at {self._address}"
+                    where = f"The node at {self._path}"
                     if sent:
                         raise OutcomeUnknown(f"{where} did not answer in time ({cause}).") from cause
                     raise CacheUnavailable(f"{where} could not be reached in time ({cause}).") from cause
@@ -107,10 +108,10 @@ class AsyncNodeClient:
     def _connected(self) -> _Connection:
         connection = self._connection
         if connection is None or connection.lost or connection.takes_no_more:
-            connection = self._connection = _Connection(self._address, self._alive_at)
+            connection = self._connection = _Connection(self._path, self._alive_at)
         elif len(connection.in_flight) >= IN_FLIGHT_MAX:
             connection.lose(_lost(f"{IN_FLIGHT_MAX} requests have no answer."))
-            connection = self._connection = _Connection(self._address, self._alive_at)
+            connection = self._connection = _Connection(self._path, self._alive_at)
         return connection
 
 
@@ -147,7 +148,7 @@ class _Connection:
         "takes_no_more",
     )
 
-    def __init__(self, address: str, alive_at: Callable[[], int]) -> None:
+    def __init__(self, path: Path, alive_at: Callable[[], int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(FRAME_BYTES_MAX)
         self._sending = asyncio.Lock()
@@ -164,7 +165,9 @@ class _Connection:
         self.socket.setblocking(False)
         try:
             # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
-            self.socket.connect(address)
+            with reached(path) as address:
+                self.socket.connect(address)
+            ensure_of_this_user(self.socket, path)
             self._loop.add_reader(self.socket, self._readable)
         except BaseException as error:
             self._loop.remove_reader(self.socket)

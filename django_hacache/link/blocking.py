@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.interruption import ensure_own
-from django_hacache.link.address import socket_address
+from django_hacache.link.address import in_vain, socket_address
 from django_hacache.link.connection import Connection, Lost
 from django_hacache.link.matching import answers, certain, req_id_of_request
 from django_hacache.link.watch import Hung
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 PAUSE_MIN_S = 0.01
 PAUSE_MAX_S = 0.05
 
-# What the system says where nobody listens on a Unix socket.
-NOBODY = (ConnectionRefusedError, FileNotFoundError)
-
 # Connections that nobody uses. More were needed at once for a moment; the node has better uses for them.
 IDLE_MAX = 32
 
@@ -39,7 +36,7 @@ class NodeClient:
     request and its answer: no other thread or greenlet, no signal handler, no request that was given up.
     """
 
-    __slots__ = ("_address", "_alive_at", "_gone", "_idle")
+    __slots__ = ("_alive_at", "_gone", "_idle", "_path")
 
     def __init__(
         self, path: Path, gone: Callable[[], bool] = lambda: False, alive_at: Callable[[], int] = lambda: 0
@@ -49,7 +46,8 @@ class NodeClient:
         gone: asked where nobody listens there; whether nobody is to be expected until the deadline.
         alive_at: asked where no answer comes; when the node showed its last sign of life, see Watch.
         """
-        self._address = socket_address(path)
+        socket_address(path)
+        self._path = path
         self._gone = gone
         self._alive_at = alive_at
         self._idle: list[Connection] = []
@@ -93,9 +91,9 @@ class NodeClient:
                 # That the time is over says less than what went wrong before.
                 error = lost.__cause__
                 cause = (cause or error) if isinstance(error, TimeoutError) else error
-                useless = isinstance(error, Hung) or (isinstance(error, NOBODY) and self._gone())
+                useless = isinstance(error, Hung) or in_vain(error, self._gone)
                 if remaining <= 0 or useless:
-                    raise _given_up(self._address, cause, sent=sent) from cause
+                    raise _given_up(self._path, cause, sent=sent) from cause
             except BaseException:
                 if connection is not None:
                     connection.close()
@@ -128,7 +126,7 @@ class NodeClient:
                 self.close()
             else:
                 return connection
-        connection = Connection(self._address, self._alive_at)
+        connection = Connection(self._path, self._alive_at)
         connection.send(payload, deadline)
         return connection
 
@@ -157,7 +155,7 @@ def _parsed(payload: bytes) -> pb.Ack:
         raise Lost from LinkError(f"The node's answer does not parse: {error}")
 
 
-def _given_up(address: str, error: Exception, *, sent: bool) -> CacheUnavailable:
+def _given_up(path: Path, error: Exception, *, sent: bool) -> CacheUnavailable:
     if sent:
-        return OutcomeUnknown(f"The node at {address} did not answer in time ({error}).")
-    return CacheUnavailable(f"The node at {address} could not be reached in time ({error}).")
+        return OutcomeUnknown(f"The node at {path} did not answer in time ({error}).")
+    return CacheUnavailable(f"The node at {path} could not be reached in time ({error}).")

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
 from django_hacache.interruption import ensure_own
+from django_hacache.link.address import ensure_of_this_user, reached
 from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
 from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 # Answers are small; one that does not fit gets a buffer of its own.
 RECEIVE_BYTES = 64 * 1024
@@ -39,13 +41,13 @@ class Connection:
 
     __slots__ = ("_buffer", "_descriptor", "_socket", "_view", "_wait_readable", "_watch", "selects_by")
 
-    def __init__(self, address: str, alive_at: Callable[[], int]) -> None:
-        """Raises Lost where nobody listens on the Unix socket `address`, or too many are waiting there.
+    def __init__(self, path: Path, alive_at: Callable[[], int]) -> None:
+        """Raises Lost where no process of this user listens on the Unix socket, or too many are waiting there.
 
         alive_at: as Watch has it. Where the node hangs, what waits for it raises Lost before the deadline.
         """
         self._watch = Watch(alive_at)
-        self._socket = _connected(address)
+        self._socket = _connected(path)
         self._descriptor = self._socket.fileno()
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
@@ -117,14 +119,16 @@ class Connection:
             self._socket.close()
 
 
-def _connected(address: str) -> _socket.socket:
+def _connected(path: Path) -> _socket.socket:
     # The plain socket: those of gevent and eventlet would wait inside the calls.
     connection = None
     try:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         connection.setblocking(False)
         # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
-        connection.connect(address)
+        with reached(path) as address:
+            connection.connect(address)
+        ensure_of_this_user(connection, path)
     except BaseException as error:
         if connection is not None:
             connection.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
+from django_hacache.directory import Directory, Identity, identity, open_private
 from django_hacache.exceptions import LinkError
 from django_hacache.link.address import socket_address
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, Oversize, frame
@@ -54,7 +55,9 @@ class LinkServer:
         Raises ConfigurationError where the path is too long for a Unix socket.
         """
         self._path = path
-        self._address = socket_address(path)
+        socket_address(path)
+        # Open for as long as it listens: the event loop, too, may look at the address that it is bound to.
+        self._directory: Directory | None = None
         self._handle = handle
         self._complain = complain or _say_each
         self._max_request_bytes = min(max_request_bytes, FRAME_BYTES_MAX)
@@ -62,20 +65,23 @@ class LinkServer:
         self._connections: set[_Connection] = set()
         self._left = asyncio.Event()
         self._finishing = False
-        self._inode = 0
+        self._identity: Identity | None = None
 
     async def start(self) -> None:
         """Listen. A socket file that a dead node left behind is replaced.
 
-        Raises LinkError where a live node listens on it, or where the path is something else.
+        Raises LinkError where a live node listens on it, or where the path is something else; ReplicaError where
+        the directory is not this user's alone.
         """
-        self._remove_stale_file()
+        directory = open_private(self._path.parent)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            listener.bind(self._address)
+            self._remove_stale_file(directory)
+            with directory.reached(self._path.name) as address:
+                listener.bind(address)
             # Nobody can connect before listen(), so nobody ever finds the socket with other rights.
-            self._path.chmod(0o600)
-            self._inode = self._path.stat().st_ino
+            directory.restrict(self._path.name)
+            self._identity = directory.identity_of(self._path.name)
             self._server = await asyncio.get_running_loop().create_unix_server(
                 lambda: _Connection(
                     self._handle, self._complain, self._max_request_bytes, self._made, self._lost
@@ -85,14 +91,16 @@ class LinkServer:
             )
         except BaseException:
             listener.close()
+            directory.close()
             raise
+        self._directory = directory
 
     def lost(self) -> bool:
         """Whether it listens where nobody can connect any more: the socket file was removed or replaced."""
-        if not self._inode:
+        if self._identity is None:
             return False
         try:
-            return self._path.stat().st_ino != self._inode
+            return identity(self._path.stat()) != self._identity
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
@@ -104,11 +112,11 @@ class LinkServer:
         What was sent before is answered first, for at most `patience_s`. Nothing is read that is sent from now on: the
         worker's system call fails, and so it knows that nobody has seen the request.
         """
-        if self._server is None:
+        if self._server is None or self._directory is None:
             return
-        own, self._inode = self._inode, 0
-        if self._path.exists() and self._path.stat().st_ino == own:
-            self._path.unlink()
+        own, self._identity = self._identity, None
+        if self._directory.identity_of(self._path.name) == own:
+            self._directory.remove(self._path.name)
         if patience_s:
             self._finishing = True
             await asyncio.sleep(0)  # those who have connected already are let in
@@ -121,6 +129,7 @@ class LinkServer:
             connection.abort()
         await self._server.wait_closed()
         self._server = None
+        self._directory.close()
 
     async def _all_answered(self) -> None:
         for connection in tuple(self._connections):
@@ -138,24 +147,26 @@ class LinkServer:
         self._connections.discard(connection)
         self._left.set()
 
-    def _remove_stale_file(self) -> None:
-        try:
-            mode = self._path.lstat().st_mode
-        except FileNotFoundError:
+    def _remove_stale_file(self, directory: Directory) -> None:
+        name = self._path.name
+        found = directory.look(name)
+        if found is None:
             return
-        if not stat.S_ISSOCK(mode):
-            raise LinkError(f"{self._address} is in the way of the node's socket and is no socket.")
+        if not stat.S_ISSOCK(found.st_mode):
+            raise LinkError(f"{self._path} is in the way of the node's socket and is no socket.")
+        directory.ensure_own(name, stat.S_IFSOCK)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)
             try:
-                probe.connect(self._address)
+                with directory.reached(name) as address:
+                    probe.connect(address)
             except ConnectionRefusedError:
-                self._path.unlink()
+                directory.remove(name)
                 return
             except BlockingIOError:
                 # Its backlog is full: somebody listens.
                 pass
-        raise LinkError(f"Another node listens on {self._address}.")
+        raise LinkError(f"Another node listens on {self._path}.")
 
 
 class _Connection(asyncio.Protocol):

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from django_hacache.directory import ensure_private
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.node import descriptors
 from django_hacache.node.runtime import Node
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.directory import ensure_private
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.occupant import Occupied, occupying
 from django_hacache.replica.replica import Replica
@@ -155,7 +155,7 @@ def _stop_signals() -> asyncio.Event:
 
 @contextmanager
 def _only_node_of(location: Path) -> Iterator[None]:
-    ensure_private(location)
+    ensure_private(location).close()
     try:
         with occupying(location):
             yield

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from django_hacache.replica.directory import PRIVATE_FILE
+from django_hacache.directory import open_private
+from django_hacache.way import NoDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,12 +17,13 @@ SIZE = 512 << 10
 
 
 class Reserve:
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / FILE_NAME
+    def __init__(self, location: Path) -> None:
+        self._location = location
 
     def fill(self) -> None:
         """Take the room, where there is enough; otherwise leave it to others until the next time."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        with open_private(self._location) as directory:
+            descriptor = directory.open(FILE_NAME, os.O_RDWR | os.O_CREAT)
         try:
             os.posix_fallocate(descriptor, 0, SIZE)
         except OSError:
@@ -30,4 +33,5 @@ class Reserve:
 
     def release(self) -> None:
         """Give it back."""
-        self._path.unlink(missing_ok=True)
+        with suppress(NoDirectory), open_private(self._location) as directory:
+            directory.remove(FILE_NAME)

@@ -9,10 +9,10 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
+from django_hacache.directory import ABSENT, PRIVATE_FILE, ensure_private, identity, open_private
 from django_hacache.exceptions import ReplicaError
 from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boot_id, boottime_ns
-from django_hacache.replica.directory import ABSENT, PRIVATE_FILE, check_private, ensure_private
 from django_hacache.system import allocate
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class ControlPage:
 
     def __init__(self, path: Path, descriptor: int, *, writable: bool) -> None:
         self._path = path
-        found = os.fstat(descriptor)
-        self._identity = (found.st_dev, found.st_ino)
+        self._identity = identity(os.fstat(descriptor))
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         self._map = mmap.mmap(descriptor, PAGE_BYTES, access=access)
         self._words = memoryview(self._map).cast("Q")
@@ -58,16 +57,18 @@ class ControlPage:
 
         Raises ReplicaError where the directory or the file cannot be used.
         """
-        ensure_private(directory)
         path = directory / FILE_NAME
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+            with ensure_private(directory) as opened:
+                descriptor = opened.open(FILE_NAME, os.O_RDWR | os.O_CREAT)
             try:
                 os.fchmod(descriptor, PRIVATE_FILE)
                 allocate(descriptor, PAGE_BYTES)  # a page of a hole could kill its reader by SIGBUS
                 page = cls(path, descriptor, writable=True)
             finally:
                 os.close(descriptor)
+        except ReplicaError:
+            raise
         except OSError as error:
             ensure_own(error)
             raise ReplicaError(f"cannot create the control page {path}: {error.strerror}") from error
@@ -87,14 +88,17 @@ class ControlPage:
         """
         path = directory / FILE_NAME
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open_private(directory) as opened:
+                descriptor = opened.open(FILE_NAME)
+        except FileNotFoundError as error:
+            ensure_own(error)
+            return None
+        except ReplicaError:
+            raise
         except OSError as error:
             ensure_own(error)
-            if isinstance(error, ABSENT):
-                return None
             raise ReplicaError(f"cannot open the control page {path}: {error.strerror}") from error
         try:
-            check_private(directory)
             if os.fstat(descriptor).st_size < PAGE_BYTES:
                 return None
             page = cls(path, descriptor, writable=False)
@@ -197,7 +201,7 @@ class ControlPage:
         except OSError as error:
             ensure_own(error)
             return isinstance(error, ABSENT)  # that it cannot be looked at says nothing of it
-        return (found.st_dev, found.st_ino) != self._identity
+        return identity(found) != self._identity
 
     def close(self) -> None:
         """Unmap the page."""

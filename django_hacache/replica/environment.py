@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
+from django_hacache.directory import PRIVATE_FILE, identity, open_private
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.interruption import ensure_own
-from django_hacache.replica.directory import PRIVATE_FILE, is_there
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
-from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, ensure_pair, pair_at
+from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, ensure_pair, pair_at, pair_in
 from django_hacache.replica.soundness import damage
 from django_hacache.system import address_space, allocate, monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from django_hacache.directory import Directory
     from django_hacache.replica.opening import Membership
 
 MAX_READERS = 1024
@@ -65,10 +65,10 @@ class FixedDatabases(NamedTuple):
 class Environment:
     """One opened LMDB file. Safe for threads; never for a forked child."""
 
-    def __init__(self, directory: Path, *, membership: Membership | None, map_size: int) -> None:
+    def __init__(self, directory: Directory, *, membership: Membership | None, map_size: int) -> None:
         """Open it for writing, as a member of those that do, or for reading only."""
-        self.directory = directory
-        self.path = directory / FILE_NAME
+        self.directory = directory.path
+        self.path = self.directory / FILE_NAME
         self.writable = membership is not None
         # The database of each cache that this process has come across.
         self.caches: dict[str, lmdb._Database] = {}
@@ -76,32 +76,34 @@ class Environment:
         self._remapping = threading.Lock()
         self._map_bytes = rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
         try:
-            self._open_files(membership, rounded)
-            self._look()
+            self._open_files(directory, membership, rounded)
+            self._look(directory)
         except BaseException:
             if hasattr(self, "lmdb"):
                 self.lmdb.close()  # or this process could not open it again
             raise
 
-    def _open_files(self, membership: Membership | None, map_size: int) -> None:
+    def _open_files(self, directory: Directory, membership: Membership | None, map_size: int) -> None:
         if membership is None:
-            self._files = pair_at(self.directory)
+            self._files = pair_in(directory)
             self._files.ensure_readable(self.path)
             with self.errors():
-                self.lmdb = self._open(map_size)
+                self.lmdb = self._open(directory, map_size)
         else:
             with self.errors(), membership.opening():
                 membership.join()
-                ensure_pair(self.directory)
-                self.lmdb = self._open(map_size)
-                self._restrict_modes()
-                self._files = pair_at(self.directory)
+                ensure_pair(directory)
+                self.lmdb = self._open(directory, map_size)
+                # Not by a descriptor: closing that of the lock file would drop LMDB's own locks on it (POSIX).
+                for name in (FILE_NAME, LOCKS_NAME):
+                    directory.restrict(name)
+                self._files = pair_in(directory)
         self.begin = self.lmdb.begin
         self.identity = self._files.data
 
-    def _look(self) -> None:
+    def _look(self, directory: Directory) -> None:
         """Make sure that what was opened is what is there, and whole."""
-        if not self.writable and self.replaced():
+        if not self.writable and pair_in(directory) != self._files:
             raise ReplicaError(f"the replica {self.path} was replaced while it was being opened")
         self._check_length()
         if self.writable:
@@ -109,13 +111,26 @@ class Environment:
         with self.proven():
             self.fixed = self._open_fixed()
 
-    def _open(self, map_size: int) -> lmdb.Environment:
+    def _open(self, directory: Directory, map_size: int) -> lmdb.Environment:
+        for name in (FILE_NAME, LOCKS_NAME):
+            directory.ensure_own(name)
         if self.writable:
-            self._allocate_lock_file()
+            _allocate_lock_file(directory)
+        opened = None
+        try:
+            with directory.reached(FILE_NAME) as path:
+                opened = self._open_at(path, map_size)
+        except BaseException:
+            if opened is not None:
+                opened.close()
+            raise
+        return opened
+
+    def _open_at(self, path: str, map_size: int) -> lmdb.Environment:
         with _inherited_environments_forgotten():
             try:
                 return lmdb.open(
-                    str(self.path),
+                    path,
                     map_size=map_size,
                     subdir=False,
                     readonly=not self.writable,
@@ -128,6 +143,7 @@ class Environment:
                     max_spare_txns=1,
                 )
             except lmdb.Error as error:
+                error.args = (str(error).replace(path, str(self.path)),)
                 if OPEN_ALREADY not in str(error):
                     raise
                 raise ConfigurationError(
@@ -135,21 +151,6 @@ class Environment:
                     "allows a process one. Expected one interpreter for it (mod_wsgi: WSGIApplicationGroup %{GLOBAL}; "
                     "uWSGI: single-interpreter), or another LOCATION for each"
                 ) from error
-
-    def _allocate_lock_file(self) -> None:
-        """Every process maps it: where the file system is full, a page of a hole would kill by SIGBUS.
-
-        Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
-        """
-        path = self.path.with_name(LOCKS_NAME)
-        # Not even opened where that is done: another sub-interpreter may have it open.
-        if is_there(path) and path.stat().st_blocks * 512 >= LOCK_FILE_BYTES:
-            return
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
-        try:
-            allocate(descriptor, LOCK_FILE_BYTES)
-        finally:
-            os.close(descriptor)
 
     def _check_length(self) -> None:
         """Reading beyond the file's end would kill the process by SIGBUS."""
@@ -173,17 +174,22 @@ class Environment:
         if self.writable:
             # Nobody else changes anything meanwhile.
             with self.errors(), self.lmdb.begin(write=True) as txn:
-                found = damage(self.path, txn.id() - 1)
+                found = self._damage(txn.id() - 1)
         else:
             with self.errors(), self.begin_read() as txn:
-                found = damage(self.path, txn.id())
+                found = self._damage(txn.id())
         if found is not None:
             raise ReplicaBroken(f"{suspicion} ({found})") from suspicion
 
-    def _restrict_modes(self) -> None:
-        # By path: opening and closing the lock file would drop LMDB's own locks on it (POSIX).
-        for name in (FILE_NAME, LOCKS_NAME):
-            self.path.with_name(name).chmod(PRIVATE_FILE)
+    def _damage(self, transaction: int) -> str | None:
+        with open_private(self.directory) as directory:
+            descriptor = directory.open(FILE_NAME)
+        try:
+            if identity(os.fstat(descriptor)) != self.identity:
+                raise ReplicaError(f"the replica {self.path} was replaced while it was in use")
+            return damage(descriptor, transaction)
+        finally:
+            os.close(descriptor)
 
     def _open_fixed(self) -> FixedDatabases:
         with self.errors():
@@ -377,6 +383,22 @@ class Environment:
         """The database of a cache, created where missing; valid after `txn`, a write, only if it commits."""
         with self.errors():
             return self.lmdb.open_db(ENTRIES + cache_name_bytes(cache), txn=txn)
+
+
+def _allocate_lock_file(directory: Directory) -> None:
+    """Every process maps it: where the file system is full, a page of a hole would kill by SIGBUS.
+
+    Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
+    """
+    found = directory.look(LOCKS_NAME)
+    # Not even opened where that is done: another sub-interpreter may have it open.
+    if found is not None and found.st_blocks * 512 >= LOCK_FILE_BYTES:
+        return
+    descriptor = directory.open(LOCKS_NAME, os.O_RDWR | os.O_CREAT)
+    try:
+        allocate(descriptor, LOCK_FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from django_hacache.directory import open_private
 from django_hacache.exceptions import ReplicaError
 from django_hacache.interruption import ensure_own
-from django_hacache.replica.directory import PRIVATE_FILE
 from django_hacache.system import lock_byte, lock_for_open_file
 
 if TYPE_CHECKING:
@@ -34,11 +34,10 @@ class Occupied(Exception):
 
 
 @contextmanager
-def occupying(directory: Path) -> Iterator[None]:
+def occupying(path: Path) -> Iterator[None]:
     """Hold the lock of a directory that exists. Raises Occupied where another node has it."""
-    descriptor = os.open(
-        directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE
-    )
+    with open_private(path) as directory:
+        descriptor = directory.open(LOCK_NAME, os.O_RDWR | os.O_CREAT)
     try:
         _lock(descriptor, lambda: lock_for_open_file(descriptor), tries=LOOKS_MAX)
         os.ftruncate(descriptor, 0)
@@ -51,15 +50,18 @@ def occupying(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def ensure_unoccupied(directory: Path) -> None:
+def ensure_unoccupied(path: Path) -> None:
     """Raise Occupied where a node serves the directory at this moment."""
     try:
-        descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open_private(path) as directory:
+            descriptor = directory.open(LOCK_NAME)
     except OSError as error:
         ensure_own(error)
         if isinstance(error, FileNotFoundError):
             return  # no node has ever been here
-        raise ReplicaError(f"cannot see whether a node serves {directory}: {error.strerror}") from error
+        if isinstance(error, ReplicaError):
+            raise
+        raise ReplicaError(f"cannot see whether a node serves {path}: {error.strerror}") from error
     try:
         _lock(descriptor, lambda: lock_byte(descriptor, 0, shared=True, wait=False))
     finally:

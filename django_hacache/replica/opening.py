@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.interruption import ensure_own
-from django_hacache.replica.directory import PRIVATE_FILE
 from django_hacache.system import lock_byte, unlock_byte
+from django_hacache.way import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from django_hacache.directory import Directory
+
 NAME = "replica.members"
 NAMESPACE = "/proc/self/ns/pid"
+NAME_BYTES_MAX = 64
 
 # What is locked: who opens holds the first byte, who has it open shares the second.
 _OPENING, _MEMBERS = 0, 1
@@ -40,17 +43,24 @@ def pid_namespace() -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-def ensure_same_namespace(directory: Path) -> None:
+def ensure_same_namespace(directory: Directory) -> None:
     """Raise ConfigurationError where whoever wrote to the directory last lives in another PID namespace."""
     try:
-        there = (directory / NAME).read_text()
+        descriptor = directory.open(NAME)
     except OSError as error:
         ensure_own(error)
         return  # nobody ever has, or what is wrong is told by whoever opens the replica
-    own = pid_namespace()
+    try:
+        _ensure_same(descriptor, directory.path)
+    finally:
+        os.close(descriptor)
+
+
+def _ensure_same(descriptor: int, path: Path) -> None:
+    there, own = os.pread(descriptor, NAME_BYTES_MAX, 0).decode(errors="replace"), pid_namespace()
     if there and own and there != own:
         raise ConfigurationError(
-            f"{directory} is in use by processes of another PID namespace ({there}, this one is {own}), of another "
+            f"{path} is in use by processes of another PID namespace ({there}, this one is {own}), of another "
             "container most likely: expected one that all share, as Compose's `pid: \"service:NAME\"` and Kubernetes' "
             "`shareProcessNamespace: true` make it, or another LOCATION"
         )
@@ -59,14 +69,15 @@ def ensure_same_namespace(directory: Path) -> None:
 class Membership:
     """One process's part of the file. It ends with the object, and with the process, however that ends."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    def __init__(self, directory: Directory) -> None:
+        self._path = directory.path
         try:
-            self._descriptor = os.open(directory / NAME, flags, PRIVATE_FILE)
+            self._descriptor = directory.open(NAME, os.O_RDWR | os.O_CREAT)
+        except Unfit:
+            raise
         except OSError as error:
             ensure_own(error)
-            raise ReplicaError(f"cannot open {directory / NAME}: {error.strerror}") from error
+            raise ReplicaError(f"cannot open {directory.path / NAME}: {error.strerror}") from error
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -84,7 +95,8 @@ class Membership:
             lock_byte(self._descriptor, _MEMBERS, wait=False)
         except OSError as error:
             ensure_own(error)
-            ensure_same_namespace(self._directory)
+            # By its own descriptor: another one would take this process's locks with it.
+            _ensure_same(self._descriptor, self._path)
         else:
             # There is nobody else: where this process lives is where the others have to be.
             os.ftruncate(self._descriptor, 0)
@@ -94,7 +106,7 @@ class Membership:
     def replaced(self) -> bool:
         """Whether the file at the path is another one: the directory was wiped."""
         try:
-            found = (self._directory / NAME).stat()
+            found = (self._path / NAME).stat()
         except OSError as error:
             ensure_own(error)
             return True

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from django_hacache.directory import ABSENT, Identity, identity, open_private
 from django_hacache.exceptions import ReplicaError
 from django_hacache.interruption import ensure_own
-from django_hacache.replica.directory import ABSENT, check_private, is_there
+from django_hacache.way import NoDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from django_hacache.directory import Directory
     from django_hacache.replica.opening import Membership
 
 log = logging.getLogger(__name__)
@@ -20,15 +22,8 @@ FILE_NAME = "replica.lmdb"
 LOCKS_NAME = f"{FILE_NAME}-lock"
 
 
-class Identity(NamedTuple):
-    """Which file it is, whatever it is called."""
-
-    device: int
-    inode: int
-
-
-def identity_of(path: Path) -> Identity | None:
-    """The file at the path; None where there is none. Raises ReplicaError where that cannot be found out."""
+def _identity_at(path: Path) -> Identity | None:
+    """The file that others find at the path. Raises ReplicaError where that cannot be found out."""
     try:
         found = path.stat()
     except OSError as error:
@@ -36,7 +31,7 @@ def identity_of(path: Path) -> Identity | None:
         if isinstance(error, ABSENT):
             return None
         raise ReplicaError(f"cannot look at the replica {path}: {error.strerror}") from error
-    return Identity(found.st_dev, found.st_ino)
+    return identity(found)
 
 
 class Pair(NamedTuple):
@@ -53,51 +48,50 @@ class Pair(NamedTuple):
             )
 
 
-def pair_at(directory: Path) -> Pair:
-    """The files that are there now. Raises ReplicaError where that cannot be found out."""
-    return Pair(identity_of(directory / FILE_NAME), identity_of(directory / LOCKS_NAME))
+def pair_at(path: Path) -> Pair:
+    """The files that others find now by the path. Raises ReplicaError where that cannot be found out."""
+    return Pair(_identity_at(path / FILE_NAME), _identity_at(path / LOCKS_NAME))
 
 
-def ensure_pair(directory: Path) -> None:
+def pair_in(directory: Directory) -> Pair:
+    """The files that are in it now."""
+    return Pair(directory.identity_of(FILE_NAME), directory.identity_of(LOCKS_NAME))
+
+
+def ensure_pair(directory: Directory) -> None:
     """Leave both files, or neither: where one was removed, others may have the pair open still.
 
     With a second lock file beside one data file two could write at a time, and with a second data file beside one lock
     file, too. Those others notice that their files were replaced, and follow. Only for who opens (see Membership).
     """
-    found = pair_at(directory)
+    found = pair_in(directory)
     if found.data is None:
-        _remove(directory / LOCKS_NAME)
+        directory.remove(LOCKS_NAME)
     elif found.locks is None:
-        path = directory / FILE_NAME
-        _move_aside(path, f"the lock file of the replica {path} was removed")
+        _move_aside(directory, f"the lock file of the replica {directory.path / FILE_NAME} was removed")
 
 
-def has_replica(directory: Path) -> bool:
+def has_replica(path: Path) -> bool:
     """Whether there is a replica to open; only looks. Raises ReplicaError where the directory is not fit for one."""
-    if not is_there(directory):
-        return False
-    check_private(directory)
-    return identity_of(directory / FILE_NAME) is not None
-
-
-def set_aside(membership: Membership, directory: Path, broken: Identity | None, reason: Exception) -> None:
-    """Move a broken file away, so that the next one to open it for writing starts empty. One is kept."""
-    path = directory / FILE_NAME
-    with membership.opening():
-        if broken is None or identity_of(path) != broken:
-            return  # another process was faster
-        _move_aside(path, reason)
-        _remove(path.with_name(LOCKS_NAME))
-
-
-def _move_aside(path: Path, reason: object) -> None:
-    aside = path.with_name(f"{FILE_NAME}.broken-1")
-    log.warning("%s: moved to %s, starting empty", reason, aside)
-    path.replace(aside)
-
-
-def _remove(path: Path) -> None:
     try:
-        path.unlink()
-    except FileNotFoundError as error:
-        ensure_own(error)
+        with open_private(path) as directory:
+            return directory.identity_of(FILE_NAME) is not None
+    except NoDirectory:
+        return False
+
+
+def set_aside(
+    membership: Membership, directory: Directory, broken: Identity | None, reason: Exception
+) -> None:
+    """Move a broken file away, so that the next one to open it for writing starts empty. One is kept."""
+    with membership.opening():
+        if broken is None or directory.identity_of(FILE_NAME) != broken:
+            return  # another process was faster
+        _move_aside(directory, reason)
+        directory.remove(LOCKS_NAME)
+
+
+def _move_aside(directory: Directory, reason: object) -> None:
+    aside = f"{FILE_NAME}.broken-1"
+    log.warning("%s: moved to %s, starting empty", reason, directory.path / aside)
+    directory.rename(FILE_NAME, aside)

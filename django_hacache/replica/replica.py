@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import lmdb
 
+from django_hacache.directory import ensure_private, open_private
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
-from django_hacache.replica.directory import check_private, ensure_private
 from django_hacache.replica.environment import Environment
 from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, header_of, replica_key
 from django_hacache.replica.opening import Membership, ensure_same_namespace
-from django_hacache.replica.pair import FILE_NAME, identity_of, set_aside
+from django_hacache.replica.pair import FILE_NAME, set_aside
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from django_hacache.directory import Directory
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -111,22 +113,22 @@ class Replica:
 
     def _open(self) -> Environment:
         if not self.writable:
-            check_private(self.directory)
-            ensure_same_namespace(self.directory)
-            return self._open_whole(None)
-        ensure_private(self.directory)
-        membership = self._membership
-        if membership is None or membership.replaced():
-            self._membership = membership = Membership(self.directory)
-        found = identity_of(self.directory / FILE_NAME)
-        try:
-            return self._open_whole(membership)
-        except ReplicaBroken as error:
-            set_aside(membership, self.directory, found, error)
-        return self._open_whole(membership)
+            with open_private(self.directory) as directory:
+                ensure_same_namespace(directory)
+                return self._open_whole(directory, None)
+        with ensure_private(self.directory) as directory:
+            membership = self._membership
+            if membership is None or membership.replaced():
+                self._membership = membership = Membership(directory)
+            found = directory.identity_of(FILE_NAME)
+            try:
+                return self._open_whole(directory, membership)
+            except ReplicaBroken as error:
+                set_aside(membership, directory, found, error)
+            return self._open_whole(directory, membership)
 
-    def _open_whole(self, membership: Membership | None) -> Environment:
-        environment = Environment(self.directory, membership=membership, map_size=self._map_size)
+    def _open_whole(self, directory: Directory, membership: Membership | None) -> Environment:
+        environment = Environment(directory, membership=membership, map_size=self._map_size)
         try:
             with environment.proven():
                 self._ensure_of_this_boot(environment)
@@ -174,7 +176,8 @@ class Replica:
         except ReplicaBroken as damage:
             environment.close()
             assert self._membership is not None  # only a writer finds that a file is damaged, and moves it
-            set_aside(self._membership, self.directory, environment.identity, damage)
+            with open_private(self.directory) as directory:
+                set_aside(self._membership, directory, environment.identity, damage)
 
     def start_over(self, reason: ReplicaBroken) -> None:
         """Go on with an empty replica in place of one that was found broken."""
@@ -357,8 +360,9 @@ class Replica:
         with self._maintaining:
             now = boottime_ns()
             if now >= self._next_maintenance:
-                self._next_maintenance = now + MAINTENANCE_NS
                 self._maintain()
+                # Not before: where it cannot follow, nobody may go on in a file that no other process finds.
+                self._next_maintenance = now + MAINTENANCE_NS
 
     def _maintain(self) -> None:
         environment = self._environment

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _META = Struct("<16xII16x")  # after the page's header: magic, version; address and size of the map
@@ -34,12 +33,11 @@ class _Damaged(Exception):
     """A page that is in use is not there, or is another one."""
 
 
-def damage(path: Path, transaction: int) -> str | None:
-    """What is wrong with the file as `transaction` (LMDB's id) left it; None where nothing is, or none can tell.
+def damage(descriptor: int, transaction: int) -> str | None:
+    """What is wrong with the opened file as `transaction` (LMDB's id) left it; None where nothing is, or none can tell.
 
     The caller keeps that state alive: it has a transaction open, for reading it or for the one after it.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for page_bytes, of, roots in _metas(descriptor):
             if of == transaction:
@@ -48,8 +46,6 @@ def damage(path: Path, transaction: int) -> str | None:
         return str(found)
     except StructError as beyond:
         return f"a page points beyond its end ({beyond})"
-    finally:
-        os.close(descriptor)
     return None
 
 

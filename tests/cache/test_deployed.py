@@ -18,7 +18,7 @@ from tests.cache.conftest import eventually
 from tests.node_process import cluster_settings, serves
 
 DEPLOY = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "deploy.md"
-LOCATION = "/dev/shm/mysite"
+LOCATION = "/run/mysite"
 
 
 def documented(heading):

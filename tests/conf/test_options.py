@@ -220,7 +220,7 @@ def test_a_location_that_is_a_url_is_an_error(location: str) -> None:
 def test_a_location_of_another_backend_is_an_error_that_says_what_location_is(location: str) -> None:
     message = error_of(location)
     assert f"LOCATION is {location!r}" in message
-    assert "the path of a directory, such as '/dev/shm/mysite'" in message
+    assert "the path of a directory, such as '/run/mysite'" in message
     assert 'the alias, or OPTIONS["CACHE_NAME"]' in message
 
 

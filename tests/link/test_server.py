@@ -64,6 +64,7 @@ def test_a_process_of_another_user_is_turned_away(node, path):
                 status = 0 if hung_up(connection, answers=False) else 1
         os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    path.parent.chmod(0o700)
     assert still_serves(path)
 
 

@@ -39,6 +39,7 @@ def process(directory):
     prologue = f"""
 import os, sys
 from pathlib import Path
+from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.replica import Replica
 from django_hacache.replica.leased import LeasedReader
 directory = Path({str(directory)!r})

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from django_hacache.directory import open_private
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.replica import occupant, opening
 from django_hacache.replica.clock import boottime_ns
@@ -47,7 +48,8 @@ def test_a_child_that_is_forked_while_another_thread_opens_inherits_no_lock(dire
     def open_and_put():
         put(Replica.open(directory, writable=True, map_size=MAP_SIZE), "k")
 
-    membership = Membership(directory)
+    with open_private(directory) as opened:
+        membership = Membership(opened)
     with membership.opening():
         child = fork(open_and_put)
     assert exit_code(child) == 0

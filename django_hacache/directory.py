@@ -1,0 +1,278 @@
+"""A directory that is this user's alone, and what is in it: opened from its descriptor, never by its path.
+
+Nothing stays open but the files: who holds one asks by its path whether others still find that one there, and opens
+the next one this way again. Knows no file by name, and of the way to the directory only that it is safe.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from django_hacache.exceptions import ReplicaError
+from django_hacache.interruption import ensure_own
+from django_hacache.way import HERE, PRIVATE_DIRECTORY, Unfit, cannot_be_used, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+PRIVATE_FILE = 0o600
+# What the system says where there is nothing at a path.
+ABSENT = (FileNotFoundError, NotADirectoryError)
+OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+DESCRIPTORS = "/proc/self/fd"
+"""Where a descriptor has a path, for those that take nothing else. macOS has none, and /proc may not be mounted."""
+
+
+class Identity(NamedTuple):
+    """Which file it is, whatever it is called."""
+
+    device: int
+    inode: int
+
+
+def identity(found: os.stat_result) -> Identity:
+    return Identity(found.st_dev, found.st_ino)
+
+
+class Directory:
+    """An opened directory that only this user can write to. Its block ends with the descriptor."""
+
+    __slots__ = ("descriptor", "path")
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; safe to call again."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def look(self, name: str) -> os.stat_result | None:
+        """What has this name in it, no link followed; None where nothing has."""
+        try:
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError as error:
+            ensure_own(error)
+            return None
+
+    def identity_of(self, name: str) -> Identity | None:
+        found = self.look(name)
+        return None if found is None else identity(found)
+
+    def ensure_own(self, name: str, kind: int = stat.S_IFREG) -> None:
+        """Raise Unfit where the name is that of something else than a file of this user's own, of this kind.
+
+        Before it is opened: a FIFO would block, and a device do what devices do. Nobody else can change it meanwhile.
+        """
+        found = self.look(name)
+        if found is not None and (flaw := _flaw_of_file(found, kind)):
+            raise Unfit(
+                f"{self.path / name} {flaw}: expected nothing, or what this package makes there as user "
+                f"{os.geteuid()}; remove it"
+            )
+
+    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file of this user's own; where `flags` say so, it is made. Raises OSError and Unfit."""
+        self.ensure_own(name)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=self.descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, where there is one."""
+        try:
+            os.unlink(name, dir_fd=self.descriptor)
+        except FileNotFoundError as error:
+            ensure_own(error)
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a file another name, which another one may have had."""
+        os.replace(name, to, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def restrict(self, name: str) -> None:
+        """Make a file this user's alone; it is not opened."""
+        os.chmod(name, PRIVATE_FILE, dir_fd=self.descriptor)
+
+    def is_empty(self) -> bool:
+        with os.scandir(self.descriptor) as entries:
+            return next(entries, None) is None
+
+    @contextmanager
+    def reached(self, name: str) -> Iterator[str]:
+        """A path of what has this name, for LMDB and for sockets: through the descriptor, valid in this block.
+
+        Where descriptors have no paths it is the one that people know, and before and after it has to lead here.
+        """
+        through = f"{DESCRIPTORS}/{self.descriptor}"
+        if self._is_at(through):
+            yield f"{through}/{name}"
+            return
+        self._ensure_found()
+        yield str(self.path / name)
+        self._ensure_found()
+
+    def _is_at(self, path: str) -> bool:
+        try:
+            return identity(os.stat(path)) == identity(os.fstat(self.descriptor))  # noqa: PTH116 - no path of a file
+        except OSError as error:
+            ensure_own(error)
+            return False
+
+    def _ensure_found(self) -> None:
+        with open_private(self.path) as found:
+            if identity(os.fstat(found.descriptor)) != identity(os.fstat(self.descriptor)):
+                raise Unfit(f"the replica's directory {self.path} was replaced while it was being used")
+
+
+def open_private(path: Path) -> Directory:
+    """Open a directory of this user that only they can write to.
+
+    Raises NoDirectory, Unfit, and ReplicaError where it cannot be opened for another reason.
+    """
+    user = os.geteuid()
+    step = walk(path, user, make=False)
+    try:
+        return Directory(path, _opened(path, step, user))
+    finally:
+        os.close(step)
+
+
+def ensure_private(path: Path) -> Directory:
+    """The same, made for this user only where there is none, with the parents that are missing.
+
+    One that others can read is closed to them, if it is empty: otherwise it would be taken from those who use it.
+    """
+    user = os.geteuid()
+    step = walk(path, user, make=True)
+    try:
+        directory = Directory(path, _opened(path, step, user))
+    finally:
+        os.close(step)
+    try:
+        mode = stat.S_IMODE(os.fstat(directory.descriptor).st_mode)
+        if mode & OF_OTHERS and not directory.is_empty():
+            raise Unfit(_in_use_by_others(path, mode))
+        if mode != PRIVATE_DIRECTORY:
+            os.fchmod(directory.descriptor, PRIVATE_DIRECTORY)
+    except BaseException:
+        directory.close()
+        raise
+    return directory
+
+
+def flaw_of(path: Path) -> str:
+    """Why no user could have a replica there; empty where one could, and where nobody can tell. Changes nothing."""
+    try:
+        step = walk(path, owner_of(path), make=False)
+    except Unfit as error:
+        return str(error)
+    except ReplicaError:
+        return ""  # it will be made, or is for another user to see
+    try:
+        mode = os.fstat(step).st_mode
+        if flaw := _writable(path, mode):
+            return flaw
+        if mode & OF_OTHERS and _holds_something(path):
+            return _in_use_by_others(path, stat.S_IMODE(mode))
+    finally:
+        os.close(step)
+    return ""
+
+
+def owner_of(path: Path) -> int | None:
+    """The user whose directory it is; None where there is none."""
+    try:
+        return path.lstat().st_uid
+    except OSError as error:
+        ensure_own(error)
+        return None
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything is at the path, or nobody can tell. Those of the standard library swallow interruptions."""
+    try:
+        path.lstat()
+    except OSError as error:
+        ensure_own(error)
+        return not isinstance(error, ABSENT)
+    return True
+
+
+def _opened(path: Path, step: int, user: int) -> int:
+    """Open for reading what the way has led to, if it is this user's alone."""
+    found = os.fstat(step)
+    if found.st_uid != user:
+        raise Unfit(
+            f"the replica's directory {path} belongs to user {found.st_uid}; user {user} is expected. Run what uses "
+            "it as one user; if that one has no business there, have root remove it, or name another LOCATION"
+        )
+    if flaw := _writable(path, found.st_mode):
+        raise Unfit(flaw)
+    try:
+        return os.open(".", HERE, dir_fd=step)
+    except OSError as error:
+        ensure_own(error)
+        raise cannot_be_used(path, error) from error
+
+
+def _writable(path: Path, mode: int) -> str:
+    if not mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    return (
+        f"the replica's directory {path} is writable by other users (mode {stat.S_IMODE(mode):04o}); mode 0700 is "
+        "expected"
+    )
+
+
+def _in_use_by_others(path: Path, mode: int) -> str:
+    return (
+        f"the replica's directory {path} is open to other users (mode {mode:04o}) and not empty; a directory of its "
+        "own is expected, or mode 0700"
+    )
+
+
+def _holds_something(path: Path) -> bool:
+    try:
+        return any(path.iterdir())
+    except OSError as error:
+        ensure_own(error)
+        return False  # another user's: only the check comes here
+
+
+def _flaw_of_file(found: os.stat_result, kind: int) -> str:
+    if stat.S_IFMT(found.st_mode) != kind:
+        return f"is {_KINDS.get(stat.S_IFMT(found.st_mode), 'of an unknown kind')}"
+    if found.st_uid != os.geteuid():
+        return f"belongs to user {found.st_uid}"
+    if kind != stat.S_IFREG:
+        return ""
+    if found.st_nlink > 1:
+        return "has another name elsewhere (a hard link)"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"is writable by other users (mode {stat.S_IMODE(found.st_mode):04o})"
+    return ""
+
+
+_KINDS = {
+    stat.S_IFREG: "a plain file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}

@@ -1,0 +1,153 @@
+"""The way to a directory, which nobody else can change: gone step by step, from each directory to the next.
+
+A path is a promise of whoever may write to one of the directories on its way; in /tmp and /dev/shm everybody may make
+a name first. So each step is made from the one before, by its descriptor, and looked at before the next.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from django_hacache.exceptions import ReplicaError
+from django_hacache.system import is_of_one_user
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRIVATE_DIRECTORY = 0o700
+ROOT = 0
+LINKS_MAX = 40  # as the kernel has it
+
+# Not there on every system on which this can be imported. A descriptor of O_PATH needs no right to read.
+HERE = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_STEP = HERE | getattr(os, "O_PATH", 0)
+
+
+class Unfit(ReplicaError):
+    """What is there is not this user's alone, or could be taken away or replaced by another user."""
+
+
+class NoDirectory(ReplicaError, FileNotFoundError):
+    """There is no such directory."""
+
+
+def walk(path: Path, user: int | None, *, make: bool) -> int:
+    """A descriptor of the directory at the end of a way that only root and `user` can change; None is any one user.
+
+    Links on the way are followed where nobody else could have made them: theirs, and in a directory of theirs. The
+    last step is no link.
+    """
+    left = list(reversed(path.absolute().parts[1:]))
+    shown, links, here = PurePath("/"), 0, -1
+    try:
+        here = os.open("/", _STEP)
+        found, mounted = os.fstat(here), False
+        while left:
+            _ensure_parent(path, shown, found, user, mounted=mounted)
+            name = left.pop()
+            try:
+                below = os.stat(name, dir_fd=here, follow_symlinks=False)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                with suppress(FileExistsError):
+                    os.mkdir(name, PRIVATE_DIRECTORY, dir_fd=here)
+                below = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if left and stat.S_ISLNK(below.st_mode):
+                links += 1
+                _ensure_link(path, shown / name, found, below, user, links)
+                target = PurePath(os.readlink(name, dir_fd=here))
+                left += reversed(target.parts)
+                if not target.is_absolute():
+                    continue
+                left.pop()
+                name, shown = "/", PurePath("/")
+            else:
+                shown /= name
+                _ensure_directory(path, shown, below, last=not left)
+            before, here = here, os.open(name, _STEP, dir_fd=here)
+            os.close(before)
+            above, found = found, os.fstat(here)
+            mounted = name not in ("/", "..") and found.st_dev != above.st_dev
+    except OSError as error:
+        if here >= 0:
+            os.close(here)
+        # Deeper than this: what was refused above, or what a signal handler has raised.
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise
+        raise cannot_be_used(path, error) from error
+    except BaseException:
+        if here >= 0:
+            os.close(here)
+        raise
+    return here
+
+
+def cannot_be_used(path: Path, error: OSError) -> ReplicaError:
+    kind = NoDirectory if isinstance(error, FileNotFoundError) else ReplicaError
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = (
+            f"; expected one that user {os.geteuid()} may make, or has. In /run root makes it, as RuntimeDirectory= in "
+            "a unit of systemd does"
+        )
+    return kind(f"the replica's directory {path} cannot be used: {error.strerror}{hint}")
+
+
+def _ensure_directory(path: Path, shown: PurePath, found: os.stat_result, *, last: bool) -> None:
+    of = f"the replica's directory {path}"
+    if not last:
+        of = f"{of} cannot be used: {shown}"
+    if stat.S_ISLNK(found.st_mode):
+        raise Unfit(f"{of} is a symbolic link; a real directory is expected")
+    if not stat.S_ISDIR(found.st_mode):
+        raise Unfit(f"{of} is not a directory")
+
+
+def _ensure_parent(
+    path: Path, shown: PurePath, found: os.stat_result, user: int | None, *, mounted: bool
+) -> None:
+    """Whoever owns a directory can put another one in the place of what is in it, and so can who may write to it.
+
+    With the sticky bit it is only the owner of each. The top of a file system that root has mounted is let pass, too:
+    volumes of containers are open to everybody and have no such bit.
+    """
+    if user is not None and found.st_uid not in (ROOT, user):
+        raise Unfit(
+            f"the replica's directory {path} cannot be used: {shown} belongs to user {found.st_uid}, who could put "
+            f"another one in its place; user {user} or root is expected"
+        )
+    if found.st_mode & stat.S_ISVTX or (mounted and found.st_uid == ROOT):
+        return
+    if _others_write(found, user):
+        raise Unfit(
+            f"the replica's directory {path} cannot be used: {shown} is writable by other users (mode "
+            f"{stat.S_IMODE(found.st_mode):04o}), who could put another one in its place; expected a mode such as "
+            "0755, or the sticky bit (1777)"
+        )
+
+
+def _ensure_link(
+    path: Path, shown: PurePath, parent: os.stat_result, link: os.stat_result, user: int | None, links: int
+) -> None:
+    # The sticky bit is no help: others may give a second name (a hard link) to a link of root's.
+    if (user is not None and link.st_uid not in (ROOT, user)) or _others_write(parent, user):
+        raise Unfit(
+            f"the replica's directory {path} cannot be used: {shown} is a symbolic link that other users could have "
+            "made; expected links of root or of this user only, where nobody else may make any"
+        )
+    if links > LINKS_MAX:
+        raise Unfit(f"the replica's directory {path} cannot be used: its symbolic links lead nowhere")
+
+
+def _others_write(found: os.stat_result, user: int | None) -> bool:
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    if not found.st_mode & stat.S_IWGRP or user is None:
+        return False
+    # Many systems make new files for the user's own group.
+    return found.st_gid != ROOT and not is_of_one_user(found.st_gid, user)

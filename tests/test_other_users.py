@@ -1,0 +1,384 @@
+"""Another user of the host, who makes the names of LOCATION first, or exchanges what has them, gets nothing opened."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from django.core.cache import caches
+
+from django_hacache import process
+from django_hacache.exceptions import CacheUnavailable, HACacheError, ReplicaError
+from django_hacache.link.address import SOCKET_NAME
+from django_hacache.link.blocking import NodeClient
+from django_hacache.node.reserve import Reserve
+from django_hacache.replica.control import ControlPage
+from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.occupant import ensure_unoccupied, occupying
+from django_hacache.replica.replica import Replica
+from django_hacache.system import boottime_ns, monotonic
+from django_hacache.way import Unfit
+from django_hacache.wire import cache_pb2 as pb
+from tests.cache.site import BACKEND
+from tests.node_process import cluster_settings
+from tests.replica.writing import put
+
+ROOT = Path(__file__).parents[1]
+MAP_SIZE = 4 << 20
+MALLORY = 65534
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+RACE_S = 1
+
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 and not os.environ.get("HACACHE_REQUIRE_ALL_TESTS"),
+        reason="only root can become another user",
+    ),
+    pytest.mark.skipif(sys.platform != "linux", reason="renameat2, /proc and mounts are Linux's"),
+]
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory in which everybody may make names, as in /tmp and /dev/shm; it lies in one of them."""
+    parent = Path(tempfile.mkdtemp(prefix="hacache-test-"))
+    parent.chmod(0o1777)
+    yield parent
+    process.close()
+    shutil.rmtree(parent)
+
+
+@contextmanager
+def mallory(work: Callable[[], object]) -> Iterator[int]:
+    """A process of another user that does `work`, and is killed at the end of the block."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        with suppress(BaseException):
+            signal.alarm(60)  # whatever becomes of its parent
+            os.setgroups([])
+            os.setgid(MALLORY)
+            os.setuid(MALLORY)
+            work()
+            code = 0
+        os._exit(code)
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def as_mallory(work: Callable[[], object]) -> None:
+    with mallory(work) as pid:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Trap:
+    """Unpickled, it leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return (Path.touch, (self.mark,))
+
+
+def set_trap(location: Path, mark: Path) -> None:
+    """What a node, or a standalone process, would leave there; its values are traps."""
+    replica = Replica.open(location, writable=True, map_size=MAP_SIZE)
+    for key in ("k", ":1:k"):
+        put(replica, key, pickle.dumps(Trap(mark)))
+    replica.close()
+    page = ControlPage.create(location)
+    page.grant(boottime_ns() + 3600 * 10**9)
+    page.set_writable_until(boottime_ns() + 3600 * 10**9)
+    page.close()
+
+
+@pytest.fixture
+def site(settings, shared):
+    """The default cache at a LOCATION of the shared directory."""
+
+    def site(location: Path, *, clustered: bool = False):
+        settings.HACACHE = cluster_settings("127.0.0.1:1") if clustered else {}
+        settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(location)}}
+        return caches["default"]
+
+    return site
+
+
+def as_a_link(location: Path, theirs: Path) -> None:
+    location.symlink_to(theirs)
+
+
+def as_their_own(location: Path, theirs: Path) -> None:
+    theirs.rename(location)
+
+
+def below_a_link(location: Path, theirs: Path) -> None:
+    location.parent.symlink_to(theirs.parent)
+
+
+def below_their_own(location: Path, theirs: Path) -> None:
+    location.parent.mkdir()
+    theirs.rename(location)
+
+
+@pytest.mark.parametrize("clustered", [False, True], ids=["standalone", "cluster"])
+@pytest.mark.parametrize("way", [as_a_link, as_their_own, below_a_link, below_their_own])
+def test_who_makes_the_name_first_gets_nothing_unpickled(site, shared, caplog, way, clustered):
+    mark, theirs = shared / "mark", shared / "theirs" / "site"
+    location = shared / "below" / "site" if "below" in way.__name__ else shared / "site"
+
+    def prepare() -> None:
+        set_trap(theirs, mark)
+        way(location, theirs)
+
+    as_mallory(prepare)
+    cache = site(location, clustered=clustered)
+    with pytest.raises(HACacheError) as caught:
+        cache.get("k")
+        cache.set("k", "v")
+    told = "symbolic link" if "link" in way.__name__ else f"belongs to user {MALLORY}"
+    assert told in str(caught.value) + caplog.text
+    assert not mark.exists()
+
+
+def test_the_refusal_says_whose_the_name_is_and_what_to_do(shared):
+    location = shared / "site"
+    as_mallory(lambda: location.mkdir(mode=0o700))
+    with pytest.raises(
+        ReplicaError, match=f"belongs to user {MALLORY}; user 0 is expected.*another LOCATION"
+    ):
+        Replica.open(location, writable=True, map_size=MAP_SIZE)
+
+
+@pytest.mark.parametrize("way", [as_a_link, as_their_own])
+def test_a_node_does_not_start_on_what_another_user_has_made(shared, way):
+    location, theirs, mark = shared / "site", shared / "theirs" / "site", shared / "mark"
+
+    def prepare() -> None:
+        set_trap(theirs, mark)
+        way(location, theirs)
+
+    as_mallory(prepare)
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in location.iterdir())
+    code = (
+        "import django; from django.conf import settings; "
+        f"settings.configure(HACACHE={cluster_settings('127.0.0.1:1')!r}, INSTALLED_APPS=['django_hacache'], "
+        f"CACHES={{'default': {{'BACKEND': {BACKEND!r}, 'LOCATION': {str(location)!r}}}}}); django.setup(); "
+        "from django.core.management import call_command; call_command('hacache_node')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode != 0
+    assert f"the replica's directory {location} " in done.stderr
+    assert before == sorted((path.name, path.stat().st_mtime_ns) for path in location.iterdir())
+
+
+def test_a_reader_that_held_a_directory_does_not_open_the_one_that_another_user_has_made_since(shared):
+    location, mark = shared / "site", shared / "mark"
+    writer = Replica.open(location, writable=True, map_size=MAP_SIZE)
+    put(writer, ":1:k", b"ours")
+    writer.close()
+    page = ControlPage.create(location)
+    page.grant(boottime_ns() + 3600 * 10**9)
+    reader = LeasedReader(location, map_size=MAP_SIZE)
+    assert reader.get("default", ":1:k") == b"ours"
+    shutil.rmtree(location)
+    as_mallory(lambda: set_trap(location, mark))
+    page.revoke()
+    page.grant(boottime_ns() + 3600 * 10**9)  # in a new epoch it looks at the path again
+    reader._next_check = 0
+    assert reader.get("default", ":1:k") is None
+    assert f"belongs to user {MALLORY}" in reader.trouble
+    reader.close()
+    page.close()
+
+
+def test_a_writer_that_held_a_directory_does_not_open_the_one_that_another_user_has_made_since(shared):
+    location, mark = shared / "site", shared / "mark"
+    writer = Replica.open(location, writable=True, map_size=MAP_SIZE)
+    put(writer, ":1:k", b"ours")
+    shutil.rmtree(location)
+    as_mallory(lambda: set_trap(location, mark))
+    writer._next_maintenance = 0
+    for _ in range(2):  # nor does it go on in a file that no other process finds
+        with pytest.raises(Unfit, match=f"belongs to user {MALLORY}"):
+            put(writer, ":1:k", b"lost")
+    writer.close()
+
+
+def test_nobody_talks_to_a_process_of_another_user(shared):
+    """The socket is ours by its looks: it was bound before the directory was closed, and given away."""
+    location = shared / "site"
+    location.mkdir()
+    location.chmod(0o777)
+    ready, told = os.pipe()
+
+    def listen() -> None:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(location / SOCKET_NAME))
+        listener.listen()
+        os.write(told, b"x")
+        connection, _ = listener.accept()
+        connection.recv(1000)
+        (shared / "heard").touch()
+
+    with mallory(listen):
+        assert os.read(ready, 1) == b"x"
+        os.chown(location / SOCKET_NAME, 0, 0)
+        location.chmod(0o700)
+        with pytest.raises(CacheUnavailable, match=f"a process of user {MALLORY} listens on {location}"):
+            NodeClient(location / SOCKET_NAME).request(pb.CacheRequest(), deadline=monotonic() + 20)
+    os.close(ready)
+    os.close(told)
+    assert not (shared / "heard").exists()
+
+
+# the race
+
+
+def exchange_for_ever(one: Path, other: Path) -> None:
+    renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    names = os.fsencode(one), os.fsencode(other)
+    while True:
+        if renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE):
+            os._exit(1)
+        time.sleep(0)
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """A file system that is open to everybody and has no sticky bit, as volumes of containers are."""
+    mount = tmp_path / "volume"
+    mount.mkdir()
+    # Everybody has to reach it.
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent != Path("/") and parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(0o711)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0777", "t", mount],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        reason = f"a tmpfs cannot be mounted here: {done.stderr.strip()}"
+        if os.environ.get("HACACHE_REQUIRE_ALL_TESTS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield mount
+    process.close()
+    subprocess.run(["umount", "-l", mount], check=True)
+
+
+def opened_replica(location: Path, *, writable: bool) -> None:
+    replica = Replica.open(location, writable=writable, map_size=MAP_SIZE)
+    value = replica.get("default", ":1:k")
+    replica.close()
+    assert value == b"ours"
+
+
+def read_under_the_lease(location: Path) -> None:
+    reader = LeasedReader(location, map_size=MAP_SIZE)
+    value = reader.get("default", ":1:k")
+    reader.close()
+    if value is None:
+        raise ReplicaError(reader.trouble)
+    assert value == b"ours"
+
+
+def page_of_ours(location: Path) -> None:
+    page = ControlPage.open(location)
+    assert page is None or page.applied_index == 4711
+    if page is not None:
+        page.close()
+
+
+def held(location: Path) -> None:
+    with occupying(location):
+        pass
+
+
+def reserved(location: Path) -> None:
+    reserve = Reserve(location)
+    reserve.fill()
+    reserve.release()
+
+
+RACES = {
+    "writing": lambda location: opened_replica(location, writable=True),
+    "reading": lambda location: opened_replica(location, writable=False),
+    "lease": read_under_the_lease,
+    "page": page_of_ours,
+    "lock": held,
+    "look": ensure_unoccupied,
+    "reserve": reserved,
+}
+
+
+@pytest.mark.parametrize("as_link", [False, True], ids=["their own", "a link to theirs"])
+def test_nothing_of_others_is_opened_while_they_exchange_the_directories(volume, as_link):
+    location, name, theirs = volume / "site", volume / "other", volume / "theirs"
+    replica = Replica.open(location, writable=True, map_size=MAP_SIZE)
+    put(replica, ":1:k", b"ours")
+    page = ControlPage.create(location)
+    page.grant(boottime_ns() + 3600 * 10**9)
+    page.note_applied(4711)
+    with occupying(location):
+        pass
+
+    def prepare() -> None:
+        replica = Replica.open(theirs, writable=True, map_size=MAP_SIZE)
+        put(replica, ":1:k", b"theirs")
+        replica.close()
+        page = ControlPage.create(theirs)
+        page.grant(boottime_ns() + 3600 * 10**9)
+        page.close()
+        # Nothing but the checks of ours would keep root out of it.
+        for path in (theirs, *theirs.iterdir()):
+            path.chmod(0o777)
+        if as_link:
+            name.symlink_to(theirs)
+        else:
+            theirs.rename(name)
+
+    as_mallory(prepare)
+    replica.close()
+    untouched = theirs if as_link else name
+    held = os.open(untouched, os.O_RDONLY)
+    before = sorted(
+        (entry.name, entry.stat().st_mtime_ns, entry.stat().st_ctime_ns) for entry in os.scandir(held)
+    )
+    served, refused = dict.fromkeys(RACES, 0), dict.fromkeys(RACES, 0)
+    with mallory(lambda: exchange_for_ever(location, name)):
+        deadline = time.monotonic() + RACE_S
+        while time.monotonic() < deadline or not (all(served.values()) and all(refused.values())):
+            assert time.monotonic() < deadline + 20 * RACE_S, (served, refused)
+            for one, attempt in RACES.items():
+                try:
+                    attempt(location)
+                except (HACacheError, OSError):
+                    refused[one] += 1
+                else:
+                    served[one] += 1
+    assert before == sorted((e.name, e.stat().st_mtime_ns, e.stat().st_ctime_ns) for e in os.scandir(held))
+    os.close(held)
+    page.close()
