@@ -323,6 +323,12 @@ def reserved(location: Path) -> None:
     reserve.release()
 
 
+def as_it_is(directory: int) -> list[tuple[str, int, int]]:
+    """What is in a directory, and when each of it was changed."""
+    with os.scandir(directory) as entries:
+        return sorted((entry.name, entry.stat().st_mtime_ns, entry.stat().st_ctime_ns) for entry in entries)
+
+
 RACES = {
     "writing": lambda location: opened_replica(location, writable=True),
     "reading": lambda location: opened_replica(location, writable=False),
@@ -335,8 +341,10 @@ RACES = {
 
 
 @pytest.mark.parametrize("as_link", [False, True], ids=["their own", "a link to theirs"])
-def test_nothing_of_others_is_opened_while_they_exchange_the_directories(volume, as_link):
-    location, name, theirs = volume / "site", volume / "other", volume / "theirs"
+@pytest.mark.parametrize("below", ["", "site"], ids=["the last step", "a step on the way"])
+def test_nothing_of_others_is_opened_while_they_exchange_the_directories(volume, below, as_link):
+    ours, other, theirs = volume / "ours", volume / "other", volume / "theirs"
+    location = ours / below
     replica = Replica.open(location, writable=True, map_size=MAP_SIZE)
     put(replica, ":1:k", b"ours")
     page = ControlPage.create(location)
@@ -346,29 +354,26 @@ def test_nothing_of_others_is_opened_while_they_exchange_the_directories(volume,
         pass
 
     def prepare() -> None:
-        replica = Replica.open(theirs, writable=True, map_size=MAP_SIZE)
+        replica = Replica.open(theirs / below, writable=True, map_size=MAP_SIZE)
         put(replica, ":1:k", b"theirs")
         replica.close()
-        page = ControlPage.create(theirs)
+        page = ControlPage.create(theirs / below)
         page.grant(boottime_ns() + 3600 * 10**9)
         page.close()
         # Nothing but the checks of ours would keep root out of it.
-        for path in (theirs, *theirs.iterdir()):
+        for path in (theirs / below).iterdir():
             path.chmod(0o777)
         if as_link:
-            name.symlink_to(theirs)
+            other.symlink_to(theirs)
         else:
-            theirs.rename(name)
+            theirs.rename(other)
 
     as_mallory(prepare)
     replica.close()
-    untouched = theirs if as_link else name
-    held = os.open(untouched, os.O_RDONLY)
-    before = sorted(
-        (entry.name, entry.stat().st_mtime_ns, entry.stat().st_ctime_ns) for entry in os.scandir(held)
-    )
+    watched = os.open((theirs if as_link else other) / below, os.O_RDONLY)
+    before = as_it_is(watched)
     served, refused = dict.fromkeys(RACES, 0), dict.fromkeys(RACES, 0)
-    with mallory(lambda: exchange_for_ever(location, name)):
+    with mallory(lambda: exchange_for_ever(ours, other)):
         deadline = time.monotonic() + RACE_S
         while time.monotonic() < deadline or not (all(served.values()) and all(refused.values())):
             assert time.monotonic() < deadline + 20 * RACE_S, (served, refused)
@@ -379,6 +384,6 @@ def test_nothing_of_others_is_opened_while_they_exchange_the_directories(volume,
                     refused[one] += 1
                 else:
                     served[one] += 1
-    assert before == sorted((e.name, e.stat().st_mtime_ns, e.stat().st_ctime_ns) for e in os.scandir(held))
-    os.close(held)
+    assert before == as_it_is(watched)
+    os.close(watched)
     page.close()

@@ -44,7 +44,7 @@ def opened_in(directory) -> list[str]:
             found.append(str(descriptor.readlink()))
         except FileNotFoundError:  # the one of the listing itself
             continue
-    return [path for path in found if path.startswith(f"{directory}/")]
+    return [path for path in found if Path(path).is_relative_to(directory)]
 
 
 def test_a_suite_with_a_location_for_each_test_keeps_no_more_than_one_open(at, tmp_path):
