@@ -10,7 +10,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from django_hacache.exceptions import ReplicaError
 from django_hacache.system import is_of_one_user
@@ -42,12 +42,12 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
     last step is no link.
     """
     left = list(reversed(path.absolute().parts[1:]))
-    shown, links, here = PurePath("/"), 0, -1
+    shown, links, here = "", 0, -1
     try:
         here = os.open("/", _STEP)
         found, mounted = os.fstat(here), False
         while left:
-            _ensure_parent(path, shown, found, user, mounted=mounted)
+            _ensure_parent(path, shown or "/", found, user, mounted=mounted)
             name = left.pop()
             try:
                 below = os.stat(name, dir_fd=here, follow_symlinks=False)
@@ -59,16 +59,17 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
                 below = os.stat(name, dir_fd=here, follow_symlinks=False)
             if left and stat.S_ISLNK(below.st_mode):
                 links += 1
-                _ensure_link(path, shown / name, found, below, user, links)
+                _ensure_link(path, f"{shown}/{name}", found, below, user, links)
                 target = PurePath(os.readlink(name, dir_fd=here))
                 left += reversed(target.parts)
                 if not target.is_absolute():
                     continue
                 left.pop()
-                name, shown = "/", PurePath("/")
+                name, shown = "/", ""
             else:
-                shown /= name
-                _ensure_directory(path, shown, below, last=not left)
+                shown = f"{shown}/{name}"
+                if not stat.S_ISDIR(below.st_mode):
+                    _refuse(path, shown if left else "", below)
             before, here = here, os.open(name, _STEP, dir_fd=here)
             os.close(before)
             above, found = found, os.fstat(here)
@@ -98,19 +99,17 @@ def cannot_be_used(path: Path, error: OSError) -> ReplicaError:
     return kind(f"the replica's directory {path} cannot be used: {error.strerror}{hint}")
 
 
-def _ensure_directory(path: Path, shown: PurePath, found: os.stat_result, *, last: bool) -> None:
+def _refuse(path: Path, shown: str, found: os.stat_result) -> NoReturn:
+    """What is there, at LOCATION itself or at a step before it, is no directory."""
     of = f"the replica's directory {path}"
-    if not last:
+    if shown:
         of = f"{of} cannot be used: {shown}"
     if stat.S_ISLNK(found.st_mode):
         raise Unfit(f"{of} is a symbolic link; a real directory is expected")
-    if not stat.S_ISDIR(found.st_mode):
-        raise Unfit(f"{of} is not a directory")
+    raise Unfit(f"{of} is not a directory")
 
 
-def _ensure_parent(
-    path: Path, shown: PurePath, found: os.stat_result, user: int | None, *, mounted: bool
-) -> None:
+def _ensure_parent(path: Path, shown: str, found: os.stat_result, user: int | None, *, mounted: bool) -> None:
     """Whoever owns a directory can put another one in the place of what is in it, and so can who may write to it.
 
     With the sticky bit it is only the owner of each. The top of a file system that root has mounted is let pass, too:
@@ -132,7 +131,7 @@ def _ensure_parent(
 
 
 def _ensure_link(
-    path: Path, shown: PurePath, parent: os.stat_result, link: os.stat_result, user: int | None, links: int
+    path: Path, shown: str, parent: os.stat_result, link: os.stat_result, user: int | None, links: int
 ) -> None:
     # The sticky bit is no help: others may give a second name (a hard link) to a link of root's.
     if (user is not None and link.st_uid not in (ROOT, user)) or _others_write(parent, user):

@@ -159,6 +159,19 @@ def test_who_makes_the_name_first_gets_nothing_unpickled(site, shared, caplog, w
     assert not mark.exists()
 
 
+def test_a_directory_of_ours_in_one_of_another_user_is_not_used(shared):
+    as_mallory(lambda: (shared / "theirs").mkdir(mode=0o755))
+    location = shared / "theirs" / "site"
+    for make in (False, True):
+        if make:
+            location.mkdir(mode=0o700)
+        with pytest.raises(
+            Unfit, match=f"{shared}/theirs belongs to user {MALLORY}, who could put another one"
+        ):
+            Replica.open(location, writable=True, map_size=MAP_SIZE)
+        assert location.exists() == make
+
+
 def test_the_refusal_says_whose_the_name_is_and_what_to_do(shared):
     location = shared / "site"
     as_mallory(lambda: location.mkdir(mode=0o700))
