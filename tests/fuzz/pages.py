@@ -42,5 +42,5 @@ def run(data: bytes) -> None:
         file.write(pages)
         file.flush()
         for transaction in range(5):
-            found = damage(Path(file.name), transaction)
+            found = damage(file.fileno(), transaction)
             assert found is None or isinstance(found, str)

@@ -13,7 +13,8 @@ PAGE = 4096
 def found_in(tmp_path, pages):
     path = tmp_path / "file"
     path.write_bytes(pages)
-    return [damage(path, transaction) for transaction in range(6)]
+    with path.open("rb") as file:
+        return [damage(file.fileno(), transaction) for transaction in range(6)]
 
 
 def test_a_whole_file_is_whole(tmp_path):
