@@ -109,13 +109,14 @@ from django.conf import settings
 settings.configure(CACHES={"default": {"BACKEND": "django_hacache.cache.HACache", "LOCATION": sys.argv[1]}},
                    INSTALLED_APPS=["django_hacache"])
 for module, names in (
-    (time, ["CLOCK_BOOTTIME"]), (os, ["posix_fallocate"]), (socket, ["SO_PEERCRED", "SOCK_NONBLOCK", "SOCK_CLOEXEC"]),
-    (fcntl, ["F_OFD_SETLK", "F_OFD_SETLKW", "F_OFD_GETLK"]),
+    (time, ["CLOCK_BOOTTIME"]), (os, ["posix_fallocate", "O_PATH"]),
+    (socket, ["SO_PEERCRED", "SOCK_NONBLOCK", "SOCK_CLOEXEC"]), (fcntl, ["F_OFD_SETLK", "F_OFD_SETLKW", "F_OFD_GETLK"]),
 ):
     for name in names:
         delattr(module, name)
 sys.platform = "darwin"
-from django_hacache import system
+from django_hacache import directory, system
+directory.DESCRIPTORS = "/none"
 system.MOUNTS = system.Path("/none")
 system._boot_session = lambda: "4F1D2C3B-0000-4000-8000-0123456789AB"
 django.setup()
