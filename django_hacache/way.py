@@ -6,13 +6,14 @@ a name first. So each step is made from the one before, by its descriptor, and l
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from contextlib import suppress
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NoReturn
 
 from django_hacache.exceptions import ReplicaError
+from django_hacache.interruption import ensure_own
 from django_hacache.system import is_of_one_user
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ _STEP = HERE | getattr(os, "O_PATH", 0)
 
 class Unfit(ReplicaError):
     """What is there is not this user's alone, or could be taken away or replaced by another user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno.EPERM  # of a call of this package: see interruption.py
 
 
 class NoDirectory(ReplicaError, FileNotFoundError):
@@ -51,11 +56,11 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
             name = left.pop()
             try:
                 below = os.stat(name, dir_fd=here, follow_symlinks=False)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                ensure_own(error)
                 if not make:
                     raise
-                with suppress(FileExistsError):
-                    os.mkdir(name, PRIVATE_DIRECTORY, dir_fd=here)
+                _make(name, here)
                 below = os.stat(name, dir_fd=here, follow_symlinks=False)
             if left and stat.S_ISLNK(below.st_mode):
                 links += 1
@@ -77,15 +82,22 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
     except OSError as error:
         if here >= 0:
             os.close(here)
-        # Deeper than this: what was refused above, or what a signal handler has raised.
-        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+        if isinstance(error, ReplicaError):
             raise
+        ensure_own(error)
         raise cannot_be_used(path, error) from error
     except BaseException:
         if here >= 0:
             os.close(here)
         raise
     return here
+
+
+def _make(name: str, parent: int) -> None:
+    try:
+        os.mkdir(name, PRIVATE_DIRECTORY, dir_fd=parent)
+    except FileExistsError as error:
+        ensure_own(error)  # else another process was faster, with whatever it is
 
 
 def cannot_be_used(path: Path, error: OSError) -> ReplicaError:
@@ -96,7 +108,9 @@ def cannot_be_used(path: Path, error: OSError) -> ReplicaError:
             f"; expected one that user {os.geteuid()} may make, or has. In /run root makes it, as RuntimeDirectory= in "
             "a unit of systemd does"
         )
-    return kind(f"the replica's directory {path} cannot be used: {error.strerror}{hint}")
+    failure = kind(f"the replica's directory {path} cannot be used: {error.strerror}{hint}")
+    failure.errno = error.errno
+    return failure
 
 
 def _refuse(path: Path, shown: str, found: os.stat_result) -> NoReturn:
