@@ -218,8 +218,9 @@ def test_what_a_signal_handler_raises_in_the_midst_of_decoding_reaches_the_calle
 @each_read
 def test_ctrl_c_reaches_the_caller_however_often_it_is_pressed(caches, read):
     caches["default"].set("key", Picky())
-    for before in ([], [OfTheSite("is tried again")]):
-        raising[:] = [KeyboardInterrupt(), KeyboardInterrupt(), *before]
+    pressed, other = KeyboardInterrupt(), OfTheSite("the value's own")
+    for last_first in ([pressed], [pressed, pressed], [other, pressed], [pressed, other]):
+        raising[:] = last_first
         with pytest.raises(KeyboardInterrupt):
             read(caches["default"])
 
