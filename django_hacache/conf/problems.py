@@ -56,6 +56,7 @@ class Id(enum.StrEnum):
     LARGE_VALUES = "django_hacache.W013"
     ANOTHER_USERS = "django_hacache.W014"
     WEAK_SIGNING_KEY = "django_hacache.W015"
+    PARTLY_SIGNED = "django_hacache.W017"
     PAGES_RAISE = "django_hacache.W020"
 
     @property

@@ -75,6 +75,7 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
                 f"CACHES has {count} caches with the location {location}: expected {MAX_CACHES} at most.",
                 "Give some of them another LOCATION, or one CACHE_NAME and KEY_PREFIX.",
             )
+        _check_signing(location, aliases, findings)
     if config.ha_mode and not locations:
         findings.add(
             Id.NO_ALIAS,
@@ -124,6 +125,19 @@ def _check_pages(aliases: Mapping[str, CacheOptions], findings: Findings) -> Non
                 "every page is an error then.",
                 "Set IGNORE_EXCEPTIONS in its OPTIONS. Code that has to know takes another alias with its CACHE_NAME.",
             )
+
+
+def _check_signing(location: str, aliases: Iterable[CacheOptions], findings: Findings) -> None:
+    """Who may write to one cache of a location may write to all: the one that is not signed is the way in."""
+    caches = {options.name: options for options in aliases if str(options.location) == location}
+    unsigned = sorted(repr(name) for name, options in caches.items() if not options.signing_keys)
+    if unsigned and len(unsigned) < len(caches):
+        findings.add(
+            Id.PARTLY_SIGNED,
+            f"Caches at {location} have SIGNING_KEYS, and {', '.join(unsigned)} has none: expected them in all, since "
+            "who can write there without a key runs code in the workers that read it.",
+            'Set OPTIONS["SIGNING_KEYS"] for every cache of this LOCATION.',
+        )
 
 
 def _check_large_values(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,16 @@ def test_all_aliases_of_a_cache_sign_alike(settings: Any) -> None:
     [problem] = problems()
     assert problem.id == "django_hacache.E017"
     assert not any(part in problem.message for part in SHOWN)
+
+
+def test_a_cache_that_is_not_signed_beside_others_that_are_is_warned(settings: Any, tmp_path: Path) -> None:
+    signed = {"BACKEND": BACKEND, "OPTIONS": {"SIGNING_KEYS": [STRONG]}}
+    settings.CACHES = {"a": signed, "b": signed, "elsewhere": {"BACKEND": BACKEND, "LOCATION": str(tmp_path)}}
+    assert problems() == []
+    settings.CACHES = {"a": signed, "b": signed, "open": {"BACKEND": BACKEND}}
+    [problem] = problems()
+    assert problem.id == "django_hacache.W017"
+    assert "and 'open' has none" in problem.message
 
 
 def test_no_key_is_in_what_options_look_like_or_in_the_output_of_a_check(settings: Any) -> None:
