@@ -20,9 +20,9 @@ from django_hacache.directory import PRIVATE_FILE, identity, open_private
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.interruption import ensure_own
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
-from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, ensure_pair, pair_at, pair_in
+from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, allocate_locks, ensure_pair, pair_at, pair_in
 from django_hacache.replica.soundness import damage
-from django_hacache.system import address_space, allocate, monotonic
+from django_hacache.system import address_space, monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ class Environment:
         for name in (FILE_NAME, LOCKS_NAME):
             directory.ensure_own(name)
         if self.writable:
-            _allocate_lock_file(directory)
+            allocate_locks(directory, LOCK_FILE_BYTES)
         opened = None
         try:
             with directory.reached(FILE_NAME) as path:
@@ -383,22 +383,6 @@ class Environment:
         """The database of a cache, created where missing; valid after `txn`, a write, only if it commits."""
         with self.errors():
             return self.lmdb.open_db(ENTRIES + cache_name_bytes(cache), txn=txn)
-
-
-def _allocate_lock_file(directory: Directory) -> None:
-    """Every process maps it: where the file system is full, a page of a hole would kill by SIGBUS.
-
-    Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
-    """
-    found = directory.look(LOCKS_NAME)
-    # Not even opened where that is done: another sub-interpreter may have it open.
-    if found is not None and found.st_blocks * 512 >= LOCK_FILE_BYTES:
-        return
-    descriptor = directory.open(LOCKS_NAME, os.O_RDWR | os.O_CREAT)
-    try:
-        allocate(descriptor, LOCK_FILE_BYTES)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""LMDB's two files, the data and its locks: which they are, and that they stay together. Opens neither."""
+"""LMDB's two files, the data and its locks: which they are, and that they stay together. Opens none that is in use."""
 
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.directory import ABSENT, Identity, identity, open_private
 from django_hacache.exceptions import ReplicaError
 from django_hacache.interruption import ensure_own
+from django_hacache.system import allocate
 from django_hacache.way import NoDirectory
 
 if TYPE_CHECKING:
@@ -69,6 +71,22 @@ def ensure_pair(directory: Directory) -> None:
         directory.remove(LOCKS_NAME)
     elif found.locks is None:
         _move_aside(directory, f"the lock file of the replica {directory.path / FILE_NAME} was removed")
+
+
+def allocate_locks(directory: Directory, size: int) -> None:
+    """Give the lock file its place: every process maps it; where none is left, a page of a hole would kill by SIGBUS.
+
+    Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
+    """
+    found = directory.look(LOCKS_NAME)
+    # Not even opened where that is done: another sub-interpreter may have it open.
+    if found is not None and found.st_blocks * 512 >= size:
+        return
+    descriptor = directory.open(LOCKS_NAME, os.O_RDWR | os.O_CREAT)
+    try:
+        allocate(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 def has_replica(path: Path) -> bool:
