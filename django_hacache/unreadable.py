@@ -42,12 +42,24 @@ def second_look(
         value = codec.decode(key, data)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - whatever a value raises twice
+    except BaseException as other:
+        if type(other) is not type(error) and _fails_with(type(error), codec, key, data):
+            raise  # the value fails in one way, and a signal handler has come between
         say_unreadable(cache, key, error)
         return default
     if isinstance(error, PASSING):
         return value
     raise error
+
+
+def _fails_with(kind: type[BaseException], codec: Codec, key: str, data: bytes | memoryview) -> bool:
+    try:
+        codec.decode(key, data)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - as above
+        return type(error) is kind
+    return False
 
 
 def say_unreadable(cache: str, key: str, error: BaseException) -> None:

@@ -215,6 +215,14 @@ def test_what_a_signal_handler_raises_in_the_midst_of_decoding_reaches_the_calle
     assert read(caches["default"])
 
 
+@pytest.mark.parametrize("error", [TimeoutError("the time is up"), Panic("the time is up")])
+def test_what_is_raised_while_a_value_that_fails_is_tried_again_reaches_the_caller(caches, error):
+    caches["default"].set("key", Picky())
+    raising[:] = [OfTheSite(), error, OfTheSite()]
+    with pytest.raises(type(error), match="the time is up"):
+        caches["default"].get("key")
+
+
 @each_read
 def test_ctrl_c_reaches_the_caller_however_often_it_is_pressed(caches, read):
     caches["default"].set("key", Picky())
