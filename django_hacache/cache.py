@@ -17,7 +17,14 @@ from django.utils.functional import cached_property  # has no lock that a fork c
 from django_hacache import process
 from django_hacache.alias import alias_of, candidates
 from django_hacache.changes import Clear
-from django_hacache.conf import AckLevel, CacheOptions, cache_options, cluster_config, node_caches
+from django_hacache.conf import (
+    AckLevel,
+    CacheOptions,
+    cache_options,
+    cluster_config,
+    ensure_fit_for_cluster,
+    node_caches,
+)
 from django_hacache.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
 from django_hacache.exceptions import HACacheError
 from django_hacache.operations import MISSING, UNABLE, Ack, Timeout, given, time_is_up
@@ -69,7 +76,10 @@ def _set_up(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
     # The caches of one LOCATION share its file.
     caches = {options.name: options} | node_caches(options.location)
     map_size = map_size_for(sum(one.size_limit for one in caches.values()))
-    site_of = process.cluster_site if cluster_config().ha_mode else process.standalone_site
+    clustered = cluster_config().ha_mode
+    if clustered:
+        ensure_fit_for_cluster([options])
+    site_of = process.cluster_site if clustered else process.standalone_site
     return Setup(options, site_of(options.location, map_size))
 
 

@@ -28,7 +28,7 @@ def check_configuration(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """One message for every host of HA_HOSTS that the node of this host has found to be none."""
+    """One message for everything that the node of this host has found of the others: no node, or other limits."""
     # Not at the top: what runs checks need not load what reads a cache.
     from django_hacache.status import locations, read_status  # noqa: PLC0415
 
@@ -45,6 +45,12 @@ def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:
             f"HA_HOSTS has {host.addr}, and what answers there speaks the base protocol only: expected a node. It has "
             "no vote and stores nothing, so the cluster survives one loss less.",
             "Such a program is a client: take it out of the HA_HOSTS of the nodes.",
+        )
+    for other in (other for status in statuses for other in status.other_limits):
+        findings.add(
+            Id.OTHER_LIMITS,
+            f"{other.sentence}.",
+            f"Give all hosts the same {other.limit}. While a release goes from host to host, nothing is wrong.",
         )
     return _messages(findings.problems)
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.cache")
 
 # What a batch holds at most; a larger set_many() or delete_many() is several, in order.
-BATCH_CHANGES_MAX = 1000
-BATCH_BYTES_MAX = 4 * 1024 * 1024
+BATCH_CHANGES_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
 
 # A hundred years: longer than any boot, and far from what 64 bits of nanoseconds hold.
 TIMEOUT_MAX_S = 100 * 366 * 24 * 3600

@@ -102,6 +102,7 @@ class HostStatus:
     lanes: tuple[str, ...] = ()
     skipped_effects: int = 0
     wrong_tokens: int = 0
+    longest_turn_ms: int = 0
 
     @property
     def is_base(self) -> bool:
@@ -141,6 +142,26 @@ class OtherHosts:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherLimit:
+    """A limit of a cache that another host has another value for than the one that was asked; None: no limit."""
+
+    addr: str
+    cache: str
+    limit: str
+    there: int | None
+    here: int | None
+
+    @property
+    def sentence(self) -> str:
+        """What is the matter, for people."""
+        there, here = ("none" if value is None else value for value in (self.there, self.here))
+        return (
+            f"{self.addr} has another {self.limit} for the cache {self.cache!r}: {there}, and this host {here}. Those "
+            "of the leader count"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CacheStatus:
     """One alias in this host's replica. Entries that have expired and are not yet reclaimed count too."""
 
@@ -173,6 +194,7 @@ class Status:
     hosts: tuple[HostStatus, ...] = ()
     caches: tuple[CacheStatus, ...] = ()
     other_hosts: tuple[OtherHosts, ...] = ()
+    other_limits: tuple[OtherLimit, ...] = ()
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
@@ -300,6 +322,7 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
                 lanes=tuple(map(printable, host.lanes)),
                 skipped_effects=host.skipped_effects,
                 wrong_tokens=host.wrong_tokens,
+                longest_turn_ms=host.longest_turn_ms,
             )
             for host in ack.hosts
         ),
@@ -307,5 +330,15 @@ def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
         other_hosts=tuple(
             OtherHosts(printable(other.addr), tuple(map(printable, other.hosts)), other.version or None)
             for other in ack.other_hosts
+        ),
+        other_limits=tuple(
+            OtherLimit(
+                printable(one.addr),
+                printable(one.cache_name),
+                printable(one.limit),
+                one.there if one.HasField("there") else None,
+                one.here if one.HasField("here") else None,
+            )
+            for one in ack.other_limits
         ),
     )

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from django_hacache.conf.cluster import TLS, ClusterConfig, Host, cluster_config, node_config
 from django_hacache.conf.location import default_location
-from django_hacache.conf.options import AckLevel, CacheOptions, cache_options, node_caches
+from django_hacache.conf.options import (
+    AckLevel,
+    CacheOptions,
+    cache_options,
+    ensure_fit_for_cluster,
+    node_caches,
+)
 from django_hacache.conf.problems import Problem
 from django_hacache.conf.review import problems
 
@@ -22,6 +28,7 @@ __all__ = [
     "cache_options",
     "cluster_config",
     "default_location",
+    "ensure_fit_for_cluster",
     "node_caches",
     "node_config",
     "problems",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 BACKEND = "django_hacache.cache.HACache"
 MIB = 1024 * 1024
 LARGEST_SIZE = 1 << 46
-# A request must fit into the 256 MiB that a node reads at most.
+# Standalone: a value is in memory a few times while it is written and read.
 LARGEST_VALUE = 128 * MIB
+# In a cluster every node takes a value in one piece, and does nothing else meanwhile: some ten milliseconds.
+LARGEST_CLUSTER_VALUE = 8 * MIB
 NAME_BYTES_ADVISED = 64
 NAME_BYTES_MAX = 255
 # What BaseCache reads beside OPTIONS; it takes the lower-case names too.
@@ -114,6 +116,26 @@ def node_caches(location: Path) -> dict[str, CacheOptions]:
     return found
 
 
+def ensure_fit_for_cluster(caches: Iterable[CacheOptions]) -> None:
+    """Raise ConfigurationError where one of the caches takes values that no cluster does."""
+    findings = Findings()
+    check_large_values(caches, findings)
+    findings.raise_errors()
+
+
+def check_large_values(caches: Iterable[CacheOptions], findings: Findings) -> None:
+    """Find the caches whose values are too large for a cluster."""
+    for name, options in {options.name: options for options in caches}.items():
+        if options.max_value_bytes > LARGEST_CLUSTER_VALUE:
+            findings.add(
+                Id.LARGE_VALUES,
+                f"The cache {name!r} takes values of {options.max_value_bytes} bytes (MAX_VALUE_SIZE): expected "
+                f"{LARGEST_CLUSTER_VALUE} at most in a cluster, where every node takes a value in one piece and does "
+                "nothing else meanwhile.",
+                f"Set MAX_VALUE_SIZE to {LARGEST_CLUSTER_VALUE} or less, or leave it out.",
+            )
+
+
 def read_aliases(findings: Findings) -> dict[str, CacheOptions]:
     """The options of every alias of this backend, as far as they are right; the problems go to `findings`."""
     entries = list(_own_entries(findings))
@@ -139,7 +161,7 @@ def _check_limits(aliases: Mapping[str, CacheOptions], findings: Findings) -> No
                 "(not shown) differ: what one stores is nothing to the other. Expected one value.",
                 f"Say {SIGNING_KEYS} in one of them, or give one of them another CACHE_NAME.",
             )
-        mine, theirs = _limits(options), _limits(aliases[other])
+        mine, theirs = limits_of(options), limits_of(aliases[other])
         for limit in LIMITS:
             if mine[limit] != theirs[limit]:
                 findings.add(
@@ -150,7 +172,8 @@ def _check_limits(aliases: Mapping[str, CacheOptions], findings: Findings) -> No
                 )
 
 
-def _limits(options: CacheOptions) -> dict[str, int | None]:
+def limits_of(options: CacheOptions) -> dict[str, int | None]:
+    """What holds for a cache whatever alias it is used by."""
     values = (options.size_limit, options.max_entries, options.cull_frequency, options.max_value_bytes)
     return dict(zip(LIMITS, values, strict=True))
 
@@ -203,7 +226,7 @@ def read_options(alias: str, location: object, params: Mapping[str, Any], findin
     size_limit = limits.read("SIZE_LIMIT", size_in_bytes(64 * 1024, LARGEST_SIZE), default=256 * MIB)
     keys = limits.read("SIGNING_KEYS", signing_keys, default=(), is_secret=True, may_be_empty=False)
     check_strength(keys, limits, findings)
-    max_value = limits.read("MAX_VALUE_SIZE", size_in_bytes(1, LARGEST_VALUE), default=16 * MIB)
+    max_value = limits.read("MAX_VALUE_SIZE", size_in_bytes(1, LARGEST_VALUE), default=LARGEST_CLUSTER_VALUE)
     result = CacheOptions(
         name=name,
         location=directory,

@@ -37,6 +37,7 @@ class Id(enum.StrEnum):
     BASE_PEER = "django_hacache.E018"
     SYSTEM = "django_hacache.E019"
     UNFIT_LOCATION = "django_hacache.E020"
+    LARGE_VALUES = "django_hacache.E021"
     TOKEN_TOO_SHORT = "django_hacache.E022"  # noqa: S105 - an identifier
     TOKEN_FILE = "django_hacache.E023"  # noqa: S105 - an identifier
     SHORT_SIGNING_KEY = "django_hacache.E024"
@@ -53,9 +54,9 @@ class Id(enum.StrEnum):
     PLAIN_TEXT = "django_hacache.W010"
     STANDALONE_HOSTS = "django_hacache.W011"
     ON_DISK = "django_hacache.W012"
-    LARGE_VALUES = "django_hacache.W013"
     ANOTHER_USERS = "django_hacache.W014"
     WEAK_SIGNING_KEY = "django_hacache.W015"
+    OTHER_LIMITS = "django_hacache.W016"
     PARTLY_SIGNED = "django_hacache.W017"
     PAGES_RAISE = "django_hacache.W020"
 

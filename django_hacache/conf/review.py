@@ -5,7 +5,6 @@ Adds the rules that need the cluster and the aliases together.
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from django.conf import settings
 
 from django_hacache.conf.cluster import ClusterConfig, read_cluster
 from django_hacache.conf.location import default_location, project_directory
-from django_hacache.conf.options import CacheOptions, read_aliases
+from django_hacache.conf.options import CacheOptions, check_large_values, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
 from django_hacache.directory import flaw_of, owner_of
 from django_hacache.system import file_system_of, refusal
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MEMORY = ("tmpfs", "ramfs")
-VALUE_BYTES_A_SECOND = 16 << 20
-"""What a leader on a busy machine of two cores takes without standing still for a second."""
 # What Django itself writes to a cache while it makes a page, and does not expect to raise.
 CACHED_SESSIONS = "django.contrib.sessions.backends.cached_db"
 CACHED_PAGES = "django.middleware.cache.UpdateCacheMiddleware"
@@ -89,7 +86,7 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
             "Give all aliases the same LOCATION; clear() empties its own alias only.",
         )
     if config.ha_mode:
-        _check_large_values(config, aliases, findings)
+        check_large_values(aliases, findings)
     for location in locations:
         if not _is_fit(Path(location), findings):
             continue
@@ -138,18 +135,3 @@ def _check_signing(location: str, aliases: Iterable[CacheOptions], findings: Fin
             "who can write there without a key runs code in the workers that read it.",
             'Set OPTIONS["SIGNING_KEYS"] for every cache of this LOCATION.',
         )
-
-
-def _check_large_values(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:
-    """While a node stores a value it does nothing else: no heartbeat leaves a leader meanwhile."""
-    patience = int(config.election_timeout_s * VALUE_BYTES_A_SECOND)
-    for name, options in {options.name: options for options in aliases}.items():
-        if options.max_value_bytes > patience:
-            findings.add(
-                Id.LARGE_VALUES,
-                f"The cache {name!r} takes values of {options.max_value_bytes} bytes (MAX_VALUE_SIZE), and "
-                f"CACHE_ELECTION_TIMEOUT is {config.election_timeout_s:g} s: a leader that is that long at one value "
-                "is replaced, and the next one with the next try.",
-                f"Store values of {patience} bytes at most, or set CACHE_ELECTION_TIMEOUT to "
-                f"{math.ceil(options.max_value_bytes / VALUE_BYTES_A_SECOND)} and WRITE_TIMEOUT to several times that.",
-            )

@@ -61,7 +61,7 @@ class Campaigner(Member):
                 state.send(peer, Probe())
         if self._formation.abandoned(now, leaderless=leaderless):
             self._start_over(None, term=0, vote="", fresh=True)
-            self._submissions.leadership_changed(now)
+            self._submissions.leadership_changed()
         if self.hard.fresh:
             if leaderless and self._formation.due(now):
                 self._campaign(now, pre_vote=False, forming=self._formation.propose())
@@ -76,7 +76,7 @@ class Campaigner(Member):
         had_leader = self._state.leader is not None
         won = self._election.campaign(now, pre_vote=pre_vote, handover=handover, forming=forming)
         if had_leader:
-            self._submissions.leadership_changed(now)
+            self._submissions.leadership_changed()
         if won:
             self._majority(now)
 
@@ -100,7 +100,7 @@ class Campaigner(Member):
         for peer in self.config.peers:
             state.send(peer, LeaderAck(state.election_ts, state.term))
         self._submissions.accepts_from = None
-        self._submissions.leadership_changed(now)
+        self._submissions.leadership_changed()
         self._submissions.accepts_from = self._replication.append(b"", "", b"", now).index
         self._leases.ping(now)
 

@@ -36,6 +36,8 @@ class CoreConfig:
     resend: int = 1000
     taken_bytes: int = 8 << 10  # in a millisecond, by a host that is busy
     append_bytes: int = 1 << 20
+    # Of committed entries that one Ready applies, or one larger entry: what a shell does in one go.
+    apply_bytes: int = 128 << 10
     # Of all entries that are kept, and of those that are ordered and not committed: the last one may exceed it.
     log_bytes: int = 64 << 20
     uncommitted_entries: int = 20_000

@@ -260,7 +260,7 @@ class Core(Campaigner):
         if progress is not None and self.role is Role.LEADER:
             progress.connection_lost()
         elif self._state.leader == peer:
-            self._submissions.connection_lost(now)
+            self._submissions.connection_lost()
         self._unsettled = now
 
     def part_answered(self, sender: Sender, now: int) -> bool:
@@ -341,12 +341,18 @@ class Core(Campaigner):
 
     def take_ready(self) -> Ready:
         """What the inputs since the last call left to do. Several inputs may share one Ready: they are one batch."""
-        if self._unsettled is not None:
-            self._settle(self._unsettled)
-            self._unsettled = None
+        now = self._unsettled
+        if now is not None:
+            self._settle(now)
+            self._unsettled = now if self.unfinished else None
         ready, self._state.ready = self._state.ready, Ready()
         ready.may_wait = self._state.role is Role.LEADER and _counts_on_nothing_stored(ready)
         return ready
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a Ready holds as much as it takes, and the next one more of the same: take that soon."""
+        return self._state.more_to_apply or self._submissions.unfinished
 
     def next_wakeup(self, now: int) -> int:
         """When `tick` has something to do at the latest."""
@@ -378,14 +384,16 @@ class Core(Campaigner):
             # Not before the shell has carried out what is to be applied: commands are evaluated on the replica.
             if self.accepts:
                 if not state.ready.apply:
-                    self._submissions.accept(now)
+                    self._submissions.accept()
                 self._submissions.release(now)
+            self._submissions.advance_some(now)
             if not self.config.peers and self._replication.advance_commit():
                 state.apply_committed()
             self._go_on_handing_over(now)
             self._replication.replicate(now, self._submissions.awaited())
             self._leases.renew_own(now)
         else:
+            self._submissions.advance_some(now)
             self._replication.apply_now_or_soon(now, at_once=self._applies_at_once())
             self._installed()
             self._leases.applied()

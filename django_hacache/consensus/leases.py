@@ -68,8 +68,8 @@ class Leases:
         return max(self.majority_answered() + self._config.lease - now, 0)
 
     def _knows_commit(self) -> bool:
-        """A new leader's commit index tells nothing before it has committed in its own term."""
-        return self._state.log.term_at(self._state.commit) == self._state.term
+        """A new leader's replica may lack what was acknowledged before it has applied something of its own term."""
+        return self._state.log.term_at(self._state.applied) == self._state.term
 
     def lost_quorum(self, now: int) -> bool:
         """Check-quorum: no majority has answered for an election timeout."""
@@ -99,7 +99,9 @@ class Leases:
                 lease = left if echo and progress.holds() else 0
                 if lease:
                     progress.lease_until = max(progress.lease_until, progress.node_time_at + lease)
-            state.send(peer, Ping(state.term, self._seq, now, state.commit, echo, lease, admitted))
+            # Of what is committed only as much as is applied here: else a follower could show, and acknowledge, what
+            # reads of the leader's host do not show yet.
+            state.send(peer, Ping(state.term, self._seq, now, state.applied, echo, lease, admitted))
 
     def on_pong(self, progress: Progress, pong: Pong, now: int) -> None:
         progress.answered = max(progress.answered, pong.sent_at)
@@ -150,7 +152,7 @@ class Leases:
 
     def renew_own(self, now: int) -> None:
         """The leader's own host reads under the leader's lease."""
-        if not self._own_due or self._state.applied < self._state.commit or not self._knows_commit():
+        if not self._own_due or not self._knows_commit():
             return
         self._own_due = False
         left = self.leader_lease_left(now)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .messages import Entry
 
-BATCH_ENTRIES_MAX = 4096
+# More cost the one who sends them, and the one who takes them, a noticeable time whatever their size is.
+BATCH_ENTRIES_MAX = 1024
 
 
 class Log:
@@ -49,6 +51,10 @@ class Log:
     def between(self, first: int, last: int) -> Sequence[Entry]:
         """Entries with first <= index <= last."""
         return self._entries[max(first - self.base_index - 1, 0) : max(last - self.base_index, 0)]
+
+    def from_on(self, first: int) -> Iterator[Entry]:
+        """The entries from `first` on, one by one."""
+        return islice(self._entries, first - self.base_index - 1, None)
 
     def batch_from(self, first: int, limit: int, least: int = 1) -> tuple[Entry, ...]:
         """Entries from `first` on, up to `limit` bytes, at least so many where there are."""

@@ -59,7 +59,7 @@ class Member:
         self.config = config
         self._hosts = digest_of(config.hosts)
         self._rng = rng
-        self._state = NodeState(hard, log, applied, now)
+        self._state = NodeState(hard, log, applied, now, config.apply_bytes)
         # What had been forgotten of the log itself is found out again, from the log.
         floor = min(requests_floor, log.base_index)
         self.table = RequestTable(config.request_table, config.request_table_bytes, requests, floor)
@@ -224,7 +224,7 @@ class Member:
             # From now on it votes for others: what it promised itself as leader is over.
             self._leases.revoke()
             self._election.postpone(now)
-        self._submissions.leadership_changed(now)
+        self._submissions.leadership_changed()
 
     def _follow(self, sender: Sender, term: int, now: int) -> bool:
         """Follow whoever speaks as the leader of `term`; False where the term is over."""

@@ -158,7 +158,7 @@ class Replication:
         state, config = self._state, self._config
         again = progress.in_flight is not None
         behind = progress.next_index <= state.log.last_index
-        commit_due = progress.sent_commit < state.commit and now - progress.sent_at >= config.commit_delay
+        commit_due = progress.sent_commit < state.applied and now - progress.sent_at >= config.commit_delay
         if not (behind or commit_due or progress.mode is Mode.PROBE):
             return
         if progress.mode is Mode.PROBE and not behind and now - progress.sent_at < config.heartbeat:
@@ -189,7 +189,7 @@ class Replication:
         state = self._state
         term = state.log.term_at(state.applied)
         assert term is not None, "the log reaches back to what is applied"
-        return Append(state.term, state.applied, term, state.commit, anew=True)
+        return Append(state.term, state.applied, term, state.applied, anew=True)
 
     def _spare(self, now: int, awaited: Collection[str] | None) -> Collection[str]:
         """The peers without which a majority is likely to answer soon."""
@@ -216,7 +216,8 @@ class Replication:
             state = self._state
             entries = state.log.batch_from(prev_index + 1, limit, least)
             ages = tuple(max(now - entry.born, 0) for entry in entries)
-            append = Append(state.term, prev_index, prev_term, state.commit, entries, ages)
+            # What is committed and not applied here is not told yet: see leases.ping.
+            append = Append(state.term, prev_index, prev_term, state.applied, entries, ages)
             self._sent[prev_index, limit, least] = append
         return append
 
@@ -263,7 +264,7 @@ class Replication:
 
     def has_more_to_send(self) -> bool:
         """Whether a peer that is not busy has yet to get an entry, or to hear of the commit index."""
-        last, commit = self._state.log.last_index, self._state.commit
+        last, commit = self._state.log.last_index, self._state.applied
         for p in self.progress.values():
             if (
                 p.in_flight is None
@@ -357,6 +358,7 @@ class Replication:
     def apply_now_or_soon(self, now: int, *, at_once: bool) -> None:
         """Apply what is committed, or leave it for a moment: many entries cost little more than one."""
         state = self._state
+        at_once = at_once or state.more_to_apply
         if at_once or now >= self.apply_due_at or state.applicable - state.applied >= APPLY_AT_ONCE:
             state.apply_committed()
             self.apply_due_at = ALWAYS_LATER

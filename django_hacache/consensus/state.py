@@ -84,6 +84,7 @@ class Ready:
     truncate_from: int | None = None
     entries: list[Entry] = field(default_factory=list)
     apply: list[Entry] = field(default_factory=list)
+    apply_bytes: int = 0
     compact_to: int | None = None
     compact_term: int = 0
     hard_state: HardState | None = None
@@ -124,6 +125,7 @@ class NodeState:
 
     __slots__ = (
         "applied",
+        "apply_bytes_max",
         "commit",
         "election_ts",
         "hard",
@@ -131,16 +133,20 @@ class NodeState:
         "leader",
         "leader_heard_at",
         "log",
+        "more_to_apply",
         "peers",
         "ready",
         "role",
         "started_at",
     )
 
-    def __init__(self, hard: HardState, log: Log, applied: int, now: int) -> None:
+    def __init__(self, hard: HardState, log: Log, applied: int, now: int, apply_bytes_max: int) -> None:
         self.hard = hard
         self.log = log
         self.applied = applied
+        self.apply_bytes_max = apply_bytes_max
+        # The Ready is full: what is committed after it is for the next one.
+        self.more_to_apply = False
         self.commit = applied
         # The highest commit index of this generation that any leader told; the log here may end before it.
         self.heard_commit = applied
@@ -180,13 +186,24 @@ class NodeState:
         return self.applied if installing is None else max(self.applied, installing.reached)
 
     def apply_committed(self) -> None:
-        """Apply what is committed, and no more than a replica that is incomplete may hold."""
+        """Apply what is committed: what one Ready takes, and no more than a replica that is incomplete may hold."""
         if self.applied >= self.commit:
             return
         last = self.commit if self.hard.installing is None else self.applicable
         if self.applied < last:
-            self.ready.apply.extend(self.log.between(self.applied + 1, last))
-            self.applied = last
+            self._apply_to(last)
+
+    def _apply_to(self, last: int) -> None:
+        ready = self.ready
+        for entry in self.log.from_on(self.applied + 1):
+            if entry.index > last:
+                break
+            if ready.apply and ready.apply_bytes + entry.size > self.apply_bytes_max:
+                break
+            ready.apply.append(entry)
+            ready.apply_bytes += entry.size
+            self.applied = entry.index
+        self.more_to_apply = self.applied < last
 
     def up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1).
@@ -205,6 +222,8 @@ class NodeState:
         ready = self.ready
         ready.entries.clear()
         ready.apply.clear()
+        ready.apply_bytes = 0
+        self.more_to_apply = False
         ready.truncate_from = ready.compact_to = None
         ready.reset_log = (index, term)
         self.log.reset(index, term)

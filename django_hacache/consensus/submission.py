@@ -35,12 +35,29 @@ class Submission:
     since: int = 0
     stage: Stage = Stage.WAITING
     sent_at: int = NEVER
+    # It is about to be ordered or sent.
+    soon: bool = False
     maybe: bool = False
     # It was sent or ordered before its latest way: what is refused now may have happened then.
     again: bool = False
+    # How many leaders have had it, and the term of the latest.
+    leaders: int = 0
+    given_in: int = -1
     index: int = 0
     term: int = 0
     outcome: bytes = b""
+
+    def given(self, term: int) -> None:
+        """Note that the leader of a term has it now."""
+        if term != self.given_in:
+            self.leaders += 1
+            self.given_in = term
+
+    def given_back(self) -> None:
+        """Note that the latest of them did not take it."""
+        if self.given_in >= 0:
+            self.leaders -= 1
+            self.given_in = -1
 
     def sent_before(self, since: int) -> None:
         """Note that it may have taken effect after `since`."""

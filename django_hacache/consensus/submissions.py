@@ -7,6 +7,7 @@ deadline; where it may have been sent, the refusal says that the outcome is unkn
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .messages import AckLevel, Forward, ForwardReply, NeverOrdered, Refusal
@@ -14,12 +15,18 @@ from .state import ALWAYS_LATER, Completion, NodeState, Role
 from .submission import Stage, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from .config import CoreConfig
     from .leases import Leases
     from .replication import Replication
     from .requests import RequestTable
+
+# A change that so many leaders had, each of whom was lost with it, may be what they were lost by: no other one gets it.
+LEADERS_MAX = 3
+# So many changes, or so many bytes of them, are ordered, sent or refused in one go: a new leader may find 20,000.
+AT_ONCE = 64
+AT_ONCE_BYTES = 128 << 10
 
 
 class Evaluator(Protocol):
@@ -68,6 +75,9 @@ class Submissions:
         self._origins: dict[str, int] = {}
         # Only what is ordered or applying can be completed by progress: in index order by insertion.
         self._ordered: dict[tuple[str | None, str], Submission] = {}
+        # What is to be ordered or sent as soon as there is time, in the order in which it came.
+        self._soon: deque[Submission] = deque()
+        self._more_to_release = False
         # What waits for room in the order, in the order in which it came.
         self._held: dict[tuple[str | None, str], Submission] = {}
         # The index of this leader's first entry; it answers once that is applied. None: it does not accept.
@@ -109,7 +119,10 @@ class Submissions:
         self._at_all += submission.level is AckLevel.ALL
         if submission.origin is not None:
             self._origins[submission.origin] = self._origins.get(submission.origin, 0) + 1
-        self._advance(submission, now)
+        if self._soon:
+            self._advance_soon([submission])  # it must not overtake those
+        else:
+            self._advance(submission, now)
         return True
 
     def _turn_away(self, submission: Submission) -> bool:
@@ -147,6 +160,37 @@ class Submissions:
         since = submission.since if submission.since <= self._state.log.last_index else 1
         return self._table.floor > since and self._table.find(submission.req_id) is None
 
+    def advance_some(self, now: int) -> None:
+        """Go on with what could not be done at once."""
+        if self._applies_what_is_older():
+            return
+        size = 0
+        for _ in range(AT_ONCE):
+            if not self._soon or size >= AT_ONCE_BYTES:
+                return
+            submission = self._soon.popleft()
+            submission.soon = False
+            known = self._pending.get((submission.origin, submission.req_id))
+            if known is submission and submission.stage in (Stage.WAITING, Stage.FORWARDED):
+                size += submission.size
+                self._advance(submission, now)
+
+    def _advance_soon(self, submissions: Iterable[Submission]) -> None:
+        for submission in submissions:
+            if not submission.soon:
+                submission.soon = True
+                self._soon.append(submission)
+
+    def _forget_soon(self) -> None:
+        for submission in self._soon:
+            submission.soon = False
+        self._soon.clear()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something that only waits for the next go."""
+        return bool(self._soon) or self._more_to_release
+
     def _leads(self) -> bool:
         accepts = self.accepts_from
         return self._state.role is Role.LEADER and accepts is not None and self._state.applied >= accepts
@@ -157,6 +201,9 @@ class Submissions:
 
     def _advance(self, submission: Submission, now: int) -> None:
         """Order it here or send it to the leader, whichever is possible now."""
+        if submission.leaders >= LEADERS_MAX and submission.given_in != self._state.term:
+            self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
+            return
         if self._leads():
             self._first_sent(submission)
             self._order_or_hold(submission, now)
@@ -166,6 +213,7 @@ class Submissions:
             self._first_sent(submission)
             submission.again = submission.maybe
             submission.stage, submission.sent_at, submission.maybe = Stage.FORWARDED, now, True
+            submission.given(self._state.term)
             timeout = max(submission.deadline - now, 1)
             message = Forward(
                 submission.req_id, submission.command, submission.level, submission.since, timeout
@@ -212,6 +260,7 @@ class Submissions:
             index, outcome = known
             submission.term = self._state.log.term_at(index) or 0
         submission.stage, submission.maybe = Stage.ORDERED, True
+        submission.given(self._state.term)
         submission.index, submission.outcome = index, outcome
         self._ordered[submission.origin, submission.req_id] = submission
 
@@ -226,17 +275,25 @@ class Submissions:
         return bool(self._held) and self._fits(next(iter(self._held.values())))
 
     def release(self, now: int) -> None:
-        """Order what waited for room, as far as there is some.
+        """Order what waited for room, as far as there is some."""
+        self._more_to_release = False
+        if not self._held or self._applies_what_is_older():
+            return
+        size = 0
+        for _ in range(AT_ONCE):
+            if size >= AT_ONCE_BYTES:
+                break
+            if not self.release_due():
+                return
+            submission = self._held.pop(next(iter(self._held)))
+            size += submission.size
+            self._order(submission, now)
+        self._more_to_release = bool(self._held)
 
-        What is about to be applied is in the evaluator still, except for what is older than this leadership.
-        """
-        if not self._held:
-            return
+    def _applies_what_is_older(self) -> bool:
+        """Whether something from before this leadership is about to be applied: the evaluator knows nothing of that."""
         applied = self._state.ready.apply
-        if applied and applied[0].index <= (self.accepts_from or 0):
-            return
-        while self.release_due():
-            self._order(self._held.pop(next(iter(self._held))), now)
+        return bool(applied) and self._leads() and applied[0].index <= (self.accepts_from or 0)
 
     # answers
 
@@ -247,6 +304,7 @@ class Submissions:
         if reply.refusal is Refusal.NOT_LEADER:
             submission.stage = Stage.WAITING
             submission.sent_at = now
+            submission.given_back()
             if self._state.leader == sender:
                 self._watch(submission)
                 return  # it does not accept yet: try again after a moment
@@ -305,10 +363,12 @@ class Submissions:
 
     # the course of time
 
-    def leadership_changed(self, now: int) -> None:
+    def leadership_changed(self) -> None:
         """Somebody else leads, or nobody: try again with the same req_id, or hand back what was forwarded."""
         self._accepting = None
         self._held.clear()
+        self._more_to_release = False
+        self._forget_soon()
         if self._state.role is not Role.LEADER:
             self.accepts_from = None
             self._evaluator.abandon()
@@ -317,13 +377,11 @@ class Submissions:
                 continue
             self._ordered.pop((submission.origin, submission.req_id), None)
             submission.stage = Stage.WAITING
-            self._advance(submission, now)
+            self._advance_soon([submission])
 
-    def connection_lost(self, now: int) -> None:
+    def connection_lost(self) -> None:
         """What was forwarded over it may never have arrived: send it again."""
-        for submission in list(self._pending.values()):
-            if submission.stage is Stage.FORWARDED:
-                self._advance(submission, now)
+        self._advance_soon(one for one in self._pending.values() if one.stage is Stage.FORWARDED)
 
     def generation_changed(self) -> None:
         """What was sent in another order may be sent in this one, and forgotten: where that began is not known."""
@@ -338,22 +396,26 @@ class Submissions:
         """Whether something that waited can be ordered now."""
         return self._accepting != self.accepts_from or (bool(self._held) and self.release_due())
 
-    def accept(self, now: int) -> None:
+    def accept(self) -> None:
         """This leader has applied its first entry: order what waited, once."""
         if not self.accept_due():
             return
         self._accepting = self.accepts_from
-        for submission in list(self._pending.values()):
-            if submission.stage is Stage.WAITING:
-                self._advance(submission, now)
+        self._forget_soon()
+        self._advance_soon(one for one in self._pending.values() if one.stage is Stage.WAITING)
 
     def tick(self, now: int) -> None:
         """Try again what waits for too long, and refuse what is past its deadline."""
         if now < self.due_at:
             return
         self.due_at = ALWAYS_LATER
+        refused = 0
         for submission in list(self._pending.values()):
             if now >= submission.deadline:
+                if refused == AT_ONCE:
+                    self.due_at = now  # the others as soon as others have had their turn
+                    break
+                refused += 1
                 # Another copy of what a node forwarded may still come; that node has its own deadline.
                 unknown = submission.maybe or submission.origin is not None
                 full = submission.stage is Stage.HELD and self._replication.has_room()
@@ -364,7 +426,7 @@ class Submissions:
             elif submission.stage is Stage.HELD:
                 self._give_up_holding(submission, now)
             else:
-                self._advance(submission, now)
+                self._advance_soon([submission])
 
     def _give_up_holding(self, submission: Submission, now: int) -> None:
         """The replicas have no room for it: say so early. Where it is the order that has none, that may be a moment.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HEADER = Struct(">I")
 HEADER_BYTES = HEADER.size
 
-# What announces more than this is not our protocol: the connection ends.
+# What announces more than this is not our protocol: the connection ends. Below it, what is too large is skipped.
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -23,6 +23,11 @@ class Oversize(int):
 
 def frame(payload: bytes) -> bytes:
     return HEADER.pack(len(payload)) + payload
+
+
+def in_two(payload: bytes) -> tuple[bytes, bytes]:
+    """The same for a payload that is too large to be copied once more."""
+    return HEADER.pack(len(payload)), payload
 
 
 def payload_length(header: bytes | bytearray | memoryview) -> int:
@@ -55,6 +60,11 @@ class FrameReader:
     def begun(self) -> int:
         """The length of a payload of which some has arrived and some is to come; 0 where there is none."""
         return payload_length(self._buffer) if len(self._buffer) >= HEADER_BYTES else 0
+
+    @property
+    def waiting(self) -> int:
+        """The bytes of a payload that is not whole."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterable[bytes | Oversize]:
         """Take the bytes that arrived and return the payloads that are complete now.

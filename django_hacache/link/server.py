@@ -10,11 +10,11 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
 from django_hacache.directory import Directory, Identity, identity, open_private
 from django_hacache.exceptions import LinkError
 from django_hacache.link.address import socket_address
+from django_hacache.link.begun import Begun
+from django_hacache.link.framed import Framed
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, Oversize, frame
 from django_hacache.system import peer_uid
 from django_hacache.wire import cache_pb2 as pb
@@ -31,6 +31,9 @@ logger = logging.getLogger("django_hacache.link")
 
 BACKLOG = 1024
 
+# Of requests that have begun and are not whole, all connections together: so many of the largest.
+BEGUN_REQUESTS = 4
+
 # Answers that a worker has not read. One that lets more pile up is disconnected.
 UNREAD_BYTES_MAX = 1024 * 1024
 
@@ -43,6 +46,8 @@ class LinkServer:
     dropped. Only processes of this user may connect. A request of more than `max_request_bytes` is skipped
     without being buffered and answered by an Error with ERROR_TOO_LARGE, but without a req_id; bytes that are
     no request end that connection only.
+    Of requests that are not whole a few are read at a time, the others wait; one that does not become whole within
+    seconds ends its connection.
     A worker that leaves more than UNREAD_BYTES_MAX of answers unread is disconnected at the next one.
     What a connection did wrong goes to `complain(reason, message)`, each time: whoever has many bounds what is logged.
     """
@@ -66,6 +71,7 @@ class LinkServer:
         self._left = asyncio.Event()
         self._finishing = False
         self._identity: Identity | None = None
+        self._begun = Begun(BEGUN_REQUESTS * self._max_request_bytes, self._complain)
 
     async def start(self) -> None:
         """Listen. A socket file that a dead node left behind is replaced.
@@ -84,7 +90,7 @@ class LinkServer:
             self._identity = directory.identity_of(self._path.name)
             self._server = await asyncio.get_running_loop().create_unix_server(
                 lambda: _Connection(
-                    self._handle, self._complain, self._max_request_bytes, self._made, self._lost
+                    self._handle, self._complain, self._max_request_bytes, self._made, self._lost, self._begun
                 ),
                 sock=listener,
                 backlog=BACKLOG,
@@ -169,7 +175,7 @@ class LinkServer:
         raise LinkError(f"Another node listens on {self._path}.")
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(Framed):
     def __init__(
         self,
         handle: Handler,
@@ -177,6 +183,7 @@ class _Connection(asyncio.Protocol):
         max_request_bytes: int,
         made: Callable[[_Connection], None],
         lost: Callable[[_Connection], None],
+        begun: Begun,
     ) -> None:
         self._handle = handle
         self._complain = complain
@@ -184,7 +191,8 @@ class _Connection(asyncio.Protocol):
         self._max_request_bytes = max_request_bytes
         self._made = made
         self._lost = lost
-        self._transport: asyncio.Transport | None = None
+        self._begun = begun
+        self._begun_bytes = 0
         self._reply_callable = self.reply
         self._unanswered = 0
         self._finishing = self._read_all = False
@@ -201,20 +209,25 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._transport = None
         self._lost(self)
+        if self._begun_bytes:
+            self._begun.waits(self, 0)
 
-    def data_received(self, data: bytes) -> None:
-        try:
-            for payload in self._frames.feed(data):
-                if self._transport is None:
-                    return
-                self._unanswered += 1
-                if isinstance(payload, Oversize):
-                    self.reply(too_large(payload, self._max_request_bytes))
-                else:
-                    self._handle(pb.CacheRequest.FromString(payload), self._reply_callable)
-        except (LinkError, DecodeError) as error:
-            self._complain("bytes", f"A worker sent bytes that are no request and was disconnected: {error}")
-            self.abort()
+    def all_received(self) -> None:
+        begun = self._frames.waiting
+        if begun or self._begun_bytes:
+            self._begun_bytes = begun
+            self._begun.waits(self, begun)
+
+    def payload_received(self, payload: bytes | Oversize) -> None:
+        self._unanswered += 1
+        if isinstance(payload, Oversize):
+            self.reply(too_large(payload, self._max_request_bytes))
+        else:
+            self._handle(pb.CacheRequest.FromString(payload), self._reply_callable)
+
+    def broken(self, error: Exception) -> None:
+        self._complain("bytes", f"A worker sent bytes that are no request and was disconnected: {error}")
+        self.abort()
 
     def finish(self) -> None:
         """Read what was sent before this moment, answer it and close."""

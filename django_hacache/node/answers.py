@@ -35,6 +35,7 @@ REFUSALS = {
         "busy: more is written than the nodes have room for at once; this change did not happen",
     ),
 }
+AROUND_BYTES = 64  # the names in a change, and what tells its fields apart
 CODES = {code: refusal for refusal, (code, _) in REFUSALS.items()}
 
 
@@ -59,6 +60,14 @@ def outcome_of(request: pb.CacheRequest, stored: bytes) -> pb.Outcome | None:
         return None
     whole = request.WhichOneof("method") != "batch" or len(outcome.mod_res) == len(request.batch.changes)
     return outcome if whole else None
+
+
+def size_of(request: pb.CacheRequest) -> int:
+    """About how many bytes a change has. ByteSize is a serialization: slow where a value is large."""
+    if request.HasField("insert"):
+        change = request.insert
+        return len(change.value) + len(change.entry) + AROUND_BYTES
+    return request.ByteSize()
 
 
 def ack_of(

@@ -6,10 +6,12 @@ opened. Changes that are forwarded travel as the requests they are, and their ou
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus import messages as core
 from django_hacache.node.answers import CHANGES, CODES, ack_of, change_of, level_of, outcome_of, refusal_ack
+from django_hacache.node.large import LARGE_BYTES, number_of, with_length
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
 # Older than any cluster; what is reckoned with it still has 64 bits.
 AGE_MS_MAX = 1 << 62
+APPEND, ENTRIES, EFFECTS = (
+    number_of(pb.CacheRequest, "append"),
+    number_of(pb.Append, "entries"),
+    number_of(pb.LogEntry, "effects"),
+)
 
 
 def generation_to_wire(generation: core.Generation | None) -> pb.Generation | None:
@@ -120,6 +127,16 @@ def entry_to_wire(entry: core.Entry, age: int) -> pb.LogEntry:
     )
 
 
+def entry_chunks(entry: core.Entry, age: int) -> list[bytes]:
+    """The serialized LogEntry, in chunks: what it does is not copied where it is large."""
+    if len(entry.effect) < LARGE_BYTES:
+        return [entry_to_wire(entry, age).SerializeToString()]
+    small = pb.LogEntry(
+        index=entry.index, term=entry.term, req_id=entry.req_id, outcome=entry.outcome, age_ms=age
+    )
+    return [small.SerializeToString(), *with_length(EFFECTS, [entry.effect])]
+
+
 def entry_of(entry: pb.LogEntry, born: int = 0) -> core.Entry:
     return core.Entry(entry.index, entry.term, entry.effects, entry.req_id, entry.outcome, born)
 
@@ -133,6 +150,19 @@ def _append_to_wire(message: core.Append) -> pb.Append:
         entries=[entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages, strict=True)],
         anew=message.anew,
     )
+
+
+def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
+    """The request that carries an Append, signed and serialized."""
+    if all(len(entry.effect) < LARGE_BYTES for entry in message.entries):
+        request = pb.CacheRequest(append=_append_to_wire(message))
+        request.sender.CopyFrom(sender)
+        return request.SerializeToString()
+    empty = replace(message, entries=(), ages=())
+    chunks = [_append_to_wire(empty).SerializeToString()]
+    for entry, age in zip(message.entries, message.ages, strict=True):
+        chunks += with_length(ENTRIES, entry_chunks(entry, age))
+    return b"".join([pb.CacheRequest(sender=sender).SerializeToString(), *with_length(APPEND, chunks)])
 
 
 def _append_of(message: pb.Append) -> core.Append:

@@ -16,8 +16,10 @@ HOSTS_KEY = "hacache-hosts"
 EXTENSION_VERSION = 2
 """Of what nodes say to each other. It grows with every change that a node of an earlier one would misunderstand."""
 
-# Large enough that an oversized value is answered by a sentence instead of a broken stream.
-RECEIVE_BYTES = 160 << 20
+# The largest entry of the log and what is around it: validation.ENTRY_BYTES_MAX, and the 16 MiB of earlier versions
+# that may be in a log. A value that is too large is answered by a sentence up to here, beyond by the end of the stream.
+# Who has the token can make a node keep so much for each stream that it opens.
+RECEIVE_BYTES = 18 << 20
 UNAUTHENTICATED_METADATA_BYTES = 16 << 10
 IDLE_MS = 10_000
 

@@ -14,7 +14,9 @@ from django_hacache.consensus.messages import NeverOrdered
 from django_hacache.node.answers import CODES, change_of
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.effects import expires_at, left_ms, version_of
+from django_hacache.node.large import LARGE_BYTES, number_of, with_length
 from django_hacache.node.validation import (
+    ENTRY_BYTES_MAX,
     SHOWN_CHARACTERS,
     Refused,
     check_name,
@@ -22,7 +24,7 @@ from django_hacache.node.validation import (
 )
 from django_hacache.replica.clock import NEVER, is_live
 from django_hacache.replica.layout import MAX_CACHES, replica_key
-from django_hacache.serializers import integer_from_bytes, integer_to_bytes
+from django_hacache.serializers import INTEGER_BYTES_MAX, integer_from_bytes, integer_to_bytes
 from django_hacache.signing import PLAIN
 from django_hacache.wire import cache_pb2 as pb
 
@@ -37,23 +39,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 
-# What a connection between nodes takes (credentials.RECEIVE_BYTES), less what is around the effects: the outcome has a
-# byte for each change and a number, and an Append a MiB of other entries.
-ENTRY_BYTES_MAX = 150 << 20
-
-
 class Sight(NamedTuple):
-    """An entry as the next change finds it; `value` None: known to be absent."""
+    """An entry as the next change finds it; `value` None: known to be absent.
+
+    Of one that is in the replica it is the first HEAD_BYTES, of which `length` may be more.
+    """
 
     value: bytes | memoryview | None
     version: int
     expires_at: int
     place: int  # index of the log entry that left it so; 0: it is in the replica
+    length: int = 0
 
 
 ABSENT = Sight(None, 0, 0, 0)
 Answer = tuple[bool, "pb.Reason.ValueType"]
+# What arithmetic needs of a value, signed perhaps: one that has more is no integer to it.
+HEAD_BYTES = INTEGER_BYTES_MAX + 64
+# To give a value another time to live is to write it anew. One of more bytes counts for that.
+TOUCHED_BYTES = 8 << 10
 REMOVALS = (pb.Del, pb.Remove, pb.Clear)
+EFFECTS, SET, VALUE = (
+    number_of(pb.Effects, "effects"),
+    number_of(pb.Effect, "set"),
+    number_of(pb.SetEffect, "value"),
+)
 
 
 def _cache_of(change: Any) -> str:
@@ -93,6 +103,9 @@ class Decider:
         self._index = 0
         self._now_ms = 0
         self._effects: list[pb.Effect] = []
+        # Values that are not in their effects, by the positions of those.
+        self._large: dict[int, bytes] = {}
+        self._value_bytes = 0
         self._deciders: dict[type[Any], Callable[[Any], Answer]] = {
             pb.Put: self._put,
             pb.Insert: self._insert,
@@ -226,24 +239,49 @@ class Decider:
             self._remember(cache, key, None)
         return self._serialized()
 
+    def clearing(self, cache: str, index: int, now: int) -> bytes:
+        """The effect of emptying a cache that no host serves any more."""
+        self._begin(index, now)
+        self._clear_all(cache)
+        self._names.discard(cache)
+        return self._serialized()
+
     # what each kind of change does
 
     def _begin(self, index: int, now: int) -> None:
         self._index, self._now_ms = index, now
         self._effects = []
+        self._large.clear()
+        self._value_bytes = 0
         self._value = None
         self._rewritten = 0
         self._undo.clear()
 
     def _serialized(self) -> bytes:
-        serialized = pb.Effects(effects=self._effects).SerializeToString() if self._effects else b""
-        if len(serialized) > self._entry_bytes_max:
+        if not self._effects:
+            return b""
+        chunks = self._chunks() if self._large else [pb.Effects(effects=self._effects).SerializeToString()]
+        self._ensure_fits(sum(map(len, chunks)))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _ensure_fits(self, size: int) -> None:
+        if size > self._entry_bytes_max:
             raise Refused(
                 pb.ERROR_TOO_LARGE,
                 f"what the request does takes more than {self._entry_bytes_max} bytes, all that one entry of the "
                 "log may have",
             )
-        return serialized
+
+    def _chunks(self) -> list[bytes]:
+        chunks: list[bytes] = []
+        for position, effect in enumerate(self._effects):
+            value = self._large.get(position)
+            if value is None:
+                chunks += with_length(EFFECTS, [effect.SerializeToString()])
+            else:
+                whole = [effect.set.SerializeToString(), *with_length(VALUE, [value])]
+                chunks += with_length(EFFECTS, with_length(SET, whole))
+        return chunks
 
     def _sight(self, cache: str, entry: str) -> Sight | None:
         sights = self._pending.get(cache)
@@ -255,8 +293,11 @@ class Decider:
         if sight is None:
             if cache in self._cleared:
                 return ABSENT
-            item = self._replica.item(cache, entry)
-            return Sight(item.value, item.version, item.expires_at, 0) if item else ABSENT
+            found = self._replica.head(cache, entry, HEAD_BYTES)
+            if found is None:
+                return ABSENT
+            item, length = found
+            return Sight(item.value, item.version, item.expires_at, 0, length)
         if sight.value is not None and not is_live(sight.expires_at):
             return ABSENT
         return sight
@@ -272,7 +313,13 @@ class Decider:
         self._order.append((self._index, cache, key))
 
     def _set(self, change: Any, value: bytes, ttl_ms: int | None, *, keep: Sight | None = None) -> None:
-        effect = pb.SetEffect(cache_name=change.cache_name, entry=change.entry, value=value)
+        self._value_bytes += len(value)
+        self._ensure_fits(self._value_bytes)
+        effect = pb.SetEffect(cache_name=change.cache_name, entry=change.entry)
+        if len(value) < LARGE_BYTES:
+            effect.value = value
+        else:
+            self._large[len(self._effects)] = value
         if keep is not None:
             effect.keep_ttl = True
             # For a host that was full and dropped it: there it comes back.
@@ -320,6 +367,8 @@ class Decider:
         if sight.value is None:
             return False, pb.REASON_ABSENT
         ttl_ms = change.ttl_ms if change.HasField("ttl_ms") else None
+        if max(sight.length, len(sight.value)) > TOUCHED_BYTES:
+            return self._touch_large(change, sight, ttl_ms)
         effect = pb.TouchEffect(cache_name=cache, entry=entry)
         if ttl_ms is not None:
             effect.ttl_ms = ttl_ms
@@ -328,6 +377,17 @@ class Decider:
         self._remember(cache, replica_key(entry), bytes(sight.value), ends)
         # The time to live stands before the value, and a page that was committed is not changed in place.
         self._rewritten += len(sight.value)
+        return True, pb.REASON_NONE
+
+    def _touch_large(self, change: pb.Touch, sight: Sight, ttl_ms: int | None) -> Answer:
+        """Every replica writes the whole value anew: so it counts for that, as if it were set."""
+        value = sight.value
+        if not sight.place:
+            item = self._replica.item(change.cache_name, change.entry)
+            value = None if item is None else item.value
+        if value is None:
+            return False, pb.REASON_ABSENT  # it has expired since it was looked at
+        self._set(change, bytes(value), ttl_ms)
         return True, pb.REASON_NONE
 
     def _increment(self, change: pb.Increment) -> Answer:

@@ -25,7 +25,7 @@ from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
-from django_hacache.node.codec import entry_of, entry_to_wire
+from django_hacache.node.codec import entry_chunks, entry_of
 from django_hacache.node.succession import noted_hosts
 from django_hacache.wire import cache_pb2 as pb
 
@@ -131,6 +131,7 @@ class Durable:
         self._store = store or (lambda write, _size: write())
         # Entries of Readies that could wait; they go before everything else of the next transaction.
         self._unstored: list[Entry] = []
+        self._unstored_bytes = 0
         self._identified = False
         # Committed effects that no replica can carry out, since this process started.
         self.skipped = 0
@@ -143,8 +144,9 @@ class Durable:
         A new node stores its identity with the first thing that it stores. `arrived` is the part of the leader's
         replica that `ready` follows from. Raises ReplicaError: then it may be that a piece is stored, in its order.
         """
-        if ready.may_wait:
+        if ready.may_wait and self._may_wait(ready):
             self._unstored += ready.entries
+            self._unstored_bytes += _size_of(ready.entries)
             return
         if not (ready.has_durable_part or self._unstored):
             return
@@ -158,6 +160,11 @@ class Durable:
             self._write_in_pieces(unstored, ready, hard, requests_floor, arrived)
         self._identified = True
         self._unstored.clear()
+        self._unstored_bytes = 0
+
+    def _may_wait(self, ready: Ready) -> bool:
+        """Whether it is little: what is much would be stored and applied in one go, with the commit."""
+        return self._unstored_bytes + _size_of(ready.entries) <= PIECE_BYTES
 
     def _write_in_pieces(
         self, unstored: list[Entry], ready: Ready, hard: HardState, floor: int, arrived: Arrived | None
@@ -268,7 +275,7 @@ def _compact(journal: Journal, index: int, term: int, floor: int) -> None:
 
 
 def _entry_to_bytes(entry: Entry) -> bytes:
-    return BORN.pack(entry.born) + entry_to_wire(entry, 0).SerializeToString()
+    return b"".join([BORN.pack(entry.born), *entry_chunks(entry, 0)])
 
 
 def _entry_of(raw: bytes) -> Entry:

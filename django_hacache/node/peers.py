@@ -50,7 +50,9 @@ def without_a_vote(addr: str) -> str:
 class PeerEvents(Protocol):
     """What happens on the stream to a peer."""
 
-    def peer_connected(self, addr: str, lane_port: int, caches: Iterable[str]) -> None: ...
+    def peer_connected(
+        self, addr: str, lane_port: int, caches: Iterable[str], limits: Iterable[pb.CacheLimits]
+    ) -> None: ...
     def peer_answered(self, addr: str, ack: pb.Ack) -> None: ...
     def peer_disconnected(self, addr: str) -> None: ...
     def peer_lost(self, addr: str, *, refused: bool) -> None: ...
@@ -212,7 +214,7 @@ class PeerStream:
             self._there.clear()
             self._may_hurry = True
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
-            self._events.peer_connected(self.addr, greeting.lane_port, greeting.caches)
+            self._events.peer_connected(self.addr, greeting.lane_port, greeting.caches, greeting.cache_limits)
             writer = asyncio.get_running_loop().create_task(self._write(call, outbox))
             try:
                 await self._read(call)

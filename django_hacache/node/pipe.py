@@ -12,10 +12,10 @@ import sys
 import termios
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
 from django_hacache.exceptions import LinkError
-from django_hacache.link.framing import FrameReader, Oversize, frame
+from django_hacache.link.framed import Framed
+from django_hacache.link.framing import HEADER_BYTES, FrameReader, Oversize, frame, in_two
+from django_hacache.node.large import LARGE_BYTES
 
 if TYPE_CHECKING:
     from django_hacache.node.complaints import Complaints
@@ -34,7 +34,7 @@ STALLED_S = 5.0
 COSTLY_BYTES = 64 << 10
 
 
-class Pipe(asyncio.Protocol):
+class Pipe(Framed):
     """What both ends of a lane have in common."""
 
     def __init__(self, limit: int, frame_bytes: int, complaints: Complaints) -> None:
@@ -48,6 +48,7 @@ class Pipe(asyncio.Protocol):
         self._said = False
         self._large = 0  # bytes of the message that found none waiting: it may be larger than the limit
         self._written = 0
+        self._beginning = b""
         self.closed = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -64,23 +65,25 @@ class Pipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
-        try:
-            for payload in self._frames.feed(data):
-                if self._transport is None:
-                    return
-                if isinstance(payload, Oversize):
-                    raise LinkError(f"a frame of {int(payload)} bytes")
-                if payload:
-                    self.received(payload)
-        except (LinkError, DecodeError) as error:
-            why = SPEAKS_TLS if data.startswith(TLS_HANDSHAKE) else f"its bytes are no message: {error}"
-            self._give_up("bytes", f"{self.peer()}: {why}")
+        self._beginning = self._beginning or data[: len(TLS_HANDSHAKE)]
+        super().data_received(data)
+
+    def payload_received(self, payload: bytes | Oversize) -> None:
+        if isinstance(payload, Oversize):
+            raise LinkError(f"a frame of {int(payload)} bytes")
+        if payload:
+            self.received(payload)
+
+    def broken(self, error: Exception) -> None:
+        why = SPEAKS_TLS if self._beginning == TLS_HANDSHAKE else f"its bytes are no message: {error}"
+        self._give_up("bytes", f"{self.peer()}: {why}")
 
     def peer(self) -> str:
         """Who is at the other end, for the log."""
         raise NotImplementedError
 
     def received(self, payload: bytes) -> None:
+        """Take what the other end says."""
         raise NotImplementedError
 
     def write(self, payload: bytes) -> bool:
@@ -95,11 +98,14 @@ class Pipe(asyncio.Protocol):
             self._give_up("unread", f"{self.peer()} does not read it")
             return False
         self._said = True
-        framed = frame(payload)
+        size = HEADER_BYTES + len(payload)
         if not waiting:
-            self._large = len(framed)
-        self._written += len(framed)
-        transport.write(framed)
+            self._large = size
+        self._written += size
+        if size < LARGE_BYTES:
+            transport.write(frame(payload))
+        else:
+            transport.writelines(in_two(payload))
         return True
 
     @property

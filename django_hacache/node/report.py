@@ -10,9 +10,10 @@ from django_hacache.node.credentials import EXTENSION_VERSION
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from django_hacache.consensus.core import Core
+    from django_hacache.node.catalogue import Difference
     from django_hacache.node.roster import Roster
     from django_hacache.replica.replica import Replica
 
@@ -48,6 +49,7 @@ class Report:
         core: Core,
         replica: Replica,
         caches: tuple[str, ...],
+        limits: Sequence[pb.CacheLimits],
         urls: Mapping[str, str],
         *,
         now: Callable[[], int],
@@ -62,10 +64,13 @@ class Report:
         roster: Roster,
         skipped: Callable[[], int],
         wrong_tokens: Callable[[], int],
+        differences: Callable[[], list[Difference]],
+        longest_turn_ms: Callable[[], int],
     ) -> None:
         self._core = core
         self._replica = replica
         self._caches = caches
+        self._limits = limits
         # How HA_HOSTS writes each address: so do the base messages.
         self._urls = urls
         self._now = now
@@ -80,6 +85,8 @@ class Report:
         self._roster = roster
         self._skipped = skipped
         self._wrong_tokens = wrong_tokens
+        self._differences = differences
+        self._longest_turn_ms = longest_turn_ms
         self._started = now()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
 
@@ -106,6 +113,7 @@ class Report:
             lane_port=self._lane_port(),
             hosts=self._roster.hosts,
             caches=self._caches,
+            cache_limits=self._limits,
         )
         if leader is not None and leader.connected:
             # One that has just gone is no leader to follow.
@@ -153,6 +161,7 @@ class Report:
             lanes=self._lanes(),
             skipped_effects=self._skipped(),
             wrong_tokens=self._wrong_tokens(),
+            longest_turn_ms=self._longest_turn_ms(),
         )
         ack = pb.StatusAck(
             quorum=core.has_quorum(self._now()),
@@ -165,6 +174,10 @@ class Report:
                 *(pb.OtherHosts(addr=addr, hosts=hosts) for addr, hosts in self._roster.others.items()),
                 *(pb.OtherHosts(addr=addr, version=told) for addr, told in self._roster.versions.items()),
             ],
+        )
+        ack.other_limits.extend(
+            pb.OtherLimit(addr=peer, cache_name=cache, limit=limit, there=there, here=here)
+            for peer, cache, limit, there, here in self._differences()
         )
         if core.hard.generation is not None:
             ack.generation.number, ack.generation.id = core.hard.generation

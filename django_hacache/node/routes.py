@@ -42,9 +42,7 @@ class Routes:
         self._sender = sender
         self._signature: tuple[core_messages.Sender, pb.Sender] | None = None
         # The latest Append as it was sent, and by whom.
-        self._appended: tuple[core_messages.Append, core_messages.Sender, pb.CacheRequest, bytes] | None = (
-            None
-        )
+        self._appended: tuple[core_messages.Append, core_messages.Sender, bytes] | None = None
         # What each peer opened, the latest last: answers go there.
         self._inbound_streams: dict[str, list[InboundStream]] = {}
         self._inbound_lanes: dict[str, list[InboundLane]] = {}
@@ -112,14 +110,13 @@ class Routes:
         """The same message often goes to several peers: it is encoded once."""
         sender = self._sender()
         if self._appended is None or self._appended[0] is not append or self._appended[1] != sender:
-            request = self._signed(codec.to_request(append, self._addr))
-            assert request is not None, "an Append travels as a request"
-            self._appended = (append, sender, request, request.SerializeToString())
-        _, _, request, encoded = self._appended
+            self._appended = (append, sender, codec.encoded_append(append, self._signature_of(sender)))
+        _, _, encoded = self._appended
         place = (append.term, append.prev_index)
         if self._lanes[peer].send_append(place, encoded):
             self._streams[peer].forget_append()
-        else:
+        elif self._streams[peer].connected:
+            request = pb.CacheRequest.FromString(encoded)
             self._streams[peer].send_append(place, request, len(encoded))
 
     def append_moves(self, peer: str) -> bool:
@@ -162,7 +159,9 @@ class Routes:
         return message
 
     def _sign(self, message: pb.Ack | pb.CacheRequest) -> None:
-        sender = self._sender()
+        message.sender.CopyFrom(self._signature_of(self._sender()))
+
+    def _signature_of(self, sender: core_messages.Sender) -> pb.Sender:
         if self._signature is None or self._signature[0] != sender:
             self._signature = (sender, codec.sender_to_wire(sender))
-        message.sender.CopyFrom(self._signature[1])
+        return self._signature[1]

@@ -21,7 +21,8 @@ from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.link.server import LinkServer
 from django_hacache.node import codec
 from django_hacache.node.acceptor import InboundLane, LaneServer
-from django_hacache.node.catalogue import Catalogue
+from django_hacache.node.answers import size_of
+from django_hacache.node.catalogue import Catalogue, limits_to_wire, sentence_about
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
@@ -38,7 +39,9 @@ from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
 from django_hacache.node.succession import Succession
+from django_hacache.node.turns import Turns
 from django_hacache.node.upkeep import Upkeep, gate_of, limits_within, values_within
+from django_hacache.node.validation import REQUEST_SLACK_BYTES
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
@@ -58,7 +61,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 WRITABLE_MS = 1000
-REQUEST_SLACK_BYTES = 8 << 20
 HANDOVER_S = 3.0
 # What workers have sent before is answered before their connections end, but for those who would wait longer.
 ANSWERING_S = 1.0
@@ -112,7 +114,7 @@ class Node:
         me = config.me()
         self.addr = me.addr
         others = [host for host in config.hosts if host.addr != me.addr]
-        self._catalogue = Catalogue(caches, (host.addr for host in others))
+        self._catalogue = Catalogue(caches, (host.addr for host in others), limits_to_wire(caches))
         limits = limits_within(caches, capacity)
         caches = values_within(caches, capacity)
         gate = gate_of(replica, limits)
@@ -141,7 +143,7 @@ class Node:
             requests=found.requests,
             requests_floor=found.requests_floor,
             wall_offset=int(time.time() * 1000) - now,
-            size_of=pb.CacheRequest.ByteSize,
+            size_of=size_of,
         )
         roster = self._roster = Roster(config)
         keyring = self._keyring = Keyring(config)
@@ -156,6 +158,7 @@ class Node:
             self.core,
             replica,
             tuple(caches),
+            self._catalogue.own_limits,
             {host.addr: host.url for host in config.hosts},
             now=now_ms,
             connected=self._routes.connected,
@@ -172,10 +175,11 @@ class Node:
             roster=roster,
             skipped=lambda: self._durable.skipped,
             wrong_tokens=lambda: guesses.count,
+            differences=self._catalogue.differences,
+            longest_turn_ms=lambda: self._turns.longest_ms,
         )
         self._intake = Intake(self, caches)
-        largest = max((options.max_value_bytes for options in caches.values()), default=0)
-        largest += REQUEST_SLACK_BYTES
+        largest = max(options.max_value_bytes for options in caches.values()) + REQUEST_SLACK_BYTES
         self._link = LinkServer(
             socket,
             self._from_worker,
@@ -196,7 +200,8 @@ class Node:
             replica, self._routes.send_request, self._transfer_ended, self.core.table
         )
         self._receiver = SnapshotReceiver(self)
-        self._upkeep = Upkeep(self.core, replica, self._decider, limits, gate)
+        self._upkeep = Upkeep(self.core, replica, self._decider, limits, gate, self._catalogue)
+        self._turns = Turns()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0
@@ -259,6 +264,11 @@ class Node:
 
     # the turn of the loop
 
+    def _begin_turn(self) -> None:
+        """Something has come, perhaps the first of what is carried out together."""
+        if not self._scheduled:
+            self._turns.begin()
+
     def _kick(self) -> None:
         """Carry out what the core has to say once everything that has arrived by now is in it."""
         if not self._scheduled:
@@ -266,6 +276,7 @@ class Node:
             self._loop.call_soon(self._carry_out)
 
     def _carry_out(self, arrived: Arrived | None = None) -> None:
+        self._begin_turn()
         self._scheduled = False
         if self.failed.is_set():
             return
@@ -307,6 +318,10 @@ class Node:
         if ready.role_changed or (self._shown != "leader" and core.role is Role.LEADER):
             self._role_changed()
         self._set_timer()
+        self._turns.end(ready)
+        if self._scheduled or core.unfinished:
+            self._turns.begin()
+            self._kick()
 
     def _fail(self, error: Exception) -> None:
         """End the node: what cannot be stored must not be promised, and the core already counts on it.
@@ -340,6 +355,7 @@ class Node:
         self._timer = self._loop.call_later((wakeup - now) / 1000, self._tick)
 
     def _tick(self) -> None:
+        self._begin_turn()
         self._timer = None
         self._wakes_at = 0
         now = now_ms()
@@ -385,17 +401,22 @@ class Node:
 
     # messages from peers: what PeerStream and Service need
 
-    def peer_connected(self, addr: str, lane_port: int, caches: Iterable[str]) -> None:
+    def peer_connected(
+        self, addr: str, lane_port: int, caches: Iterable[str], limits: Iterable[pb.CacheLimits] = ()
+    ) -> None:
+        self._begin_turn()
         logger.info("%s has a stream to %s", self.addr, addr)
         if self._config.lane_port is not None:
             self._lanes[addr].announced(lane_port)
-        self._catalogue.says(addr, caches)
+        for one in self._catalogue.says(addr, caches, limits):
+            self._complaints.say(f"{addr} {one.cache} {one.limit}", sentence_about(one))
         self.core.peer_connected(addr, now_ms())
         self._kick()
 
     def peer_answered(self, addr: str, ack: pb.Ack) -> None:
         if not ack.HasField("sender") or ack.sender.addr != addr:
             return
+        self._begin_turn()
         match ack.WhichOneof("method"):
             case "status_ack":
                 self.report_view.answered(addr, ack.status_ack)
@@ -409,6 +430,7 @@ class Node:
         self._lanes[addr].announced(0)
 
     def peer_lost(self, addr: str, *, refused: bool) -> None:
+        self._begin_turn()
         if self._snapshots.cancel(addr):
             # The peer may come back as the same incarnation: the core must know that it still needs one.
             self._transfer_ended(addr, complete=False)
@@ -436,6 +458,7 @@ class Node:
 
     def lane_lost(self, addr: str) -> None:
         """What was on its way over the lane goes again, over the stream."""
+        self._begin_turn()
         self.core.peer_connected(addr, now_ms())
         self._kick()
 
@@ -444,11 +467,13 @@ class Node:
 
     def stream_request(self, stream: InboundStream, request: pb.CacheRequest) -> None:
         if not stream.is_node or not request.HasField("sender"):
+            self._begin_turn()
             self._intake.take(request, stream.reply, trusted_ids=False)
             return
         self._from_peer(stream.addr, request)
 
     def _from_peer(self, addr: str, request: pb.CacheRequest) -> None:
+        self._begin_turn()
         if request.sender.addr != addr:
             shown = request.sender.addr[:80]
             self._complaints.say(f"{addr} signs", f"{addr} signed a message as {shown!r}; it is ignored")
@@ -480,6 +505,7 @@ class Node:
     # the transfer of a replica
 
     def _transfer_ended(self, peer: str, complete: bool) -> None:
+        self._begin_turn()
         self.core.transfer_ended(peer, now_ms(), complete=complete)
         self._kick()
 
@@ -508,6 +534,7 @@ class Node:
     # requests of workers and clients: what Intake needs
 
     def _from_worker(self, request: pb.CacheRequest, reply: Reply) -> None:
+        self._begin_turn()
         self._intake.take(request, reply, trusted_ids=True)
 
     def read(self, cache: str, entry: str) -> bytes | memoryview | None:

@@ -15,6 +15,7 @@ from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.server import too_large
 from django_hacache.node import credentials, names
 from django_hacache.node.budget import REQUESTS_PER_S, Budgets
+from django_hacache.node.clients import STREAMS_MAX, Clients
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.guesses import Guesses
 from django_hacache.node.keyring import Keyring, Kind
@@ -33,7 +34,7 @@ logger = logging.getLogger("django_hacache.node")
 SERVICE = "cache.Cache"
 # What an answer on its way may still take when a stream is to end.
 LAST_WRITE_S = 2.0
-CLIENT_BYTES = 64 << 20
+CLIENT_BYTES = 32 << 20
 
 
 class StreamEvents(Protocol):
@@ -64,7 +65,7 @@ class InboundStream:
         self.budget = budget
         self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
         self.overrun = asyncio.Event()
-        # The node has opened another one: it opens one at a time, so this one is over.
+        # Another one has its place: a node opens one at a time, and clients have so many.
         self.replaced = asyncio.Event()
         self._unanswered = unanswered
         # A client with this many requests unanswered is not read from: that is its back pressure.
@@ -126,6 +127,7 @@ class Service(grpc.GenericRpcHandler):
         self._of_nodes: dict[str, InboundStream] = {}
         self._budgets = Budgets()
         self._complaints = Complaints(logger)
+        self._clients = Clients(self._complaints)
 
     def end_streams(self) -> None:
         """Let every stream end once what waits on it is written: nobody has to be cut off."""
@@ -205,6 +207,10 @@ class Service(grpc.GenericRpcHandler):
         # Written before anybody can send on the stream: a heartbeat that overtook it would make its reader take
         # this node for one of the base protocol, and keep silent towards it.
         await context.write(self._events.greeting().SerializeToString())
+        if not addr and not self._clients.enter(stream):
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{STREAMS_MAX} other clients have streams to this node"
+            )
         if addr:
             self._replace_former(stream)
         self._events.stream_opened(stream)
@@ -212,6 +218,7 @@ class Service(grpc.GenericRpcHandler):
         try:
             failure = await self._serve(stream, requests, context)
         finally:
+            self._clients.leave(stream)
             self._streams.discard(stream)
             if self._of_nodes.get(addr) is stream:
                 del self._of_nodes[addr]
@@ -281,11 +288,12 @@ class Service(grpc.GenericRpcHandler):
             self._complaints.say("overrun", "a client does not read its answers and was cut off")
             return grpc.StatusCode.RESOURCE_EXHAUSTED, "the answers are not being read"
         if stream.replaced.is_set():
-            return grpc.StatusCode.ABORTED, "another stream of this node has taken its place"
+            return grpc.StatusCode.ABORTED, "another stream has taken its place"
         return None
 
     async def _read(self, stream: InboundStream, requests: AsyncIterator[bytes]) -> None:
         async for raw in requests:
+            self._clients.heard(stream)
             if stream.budget is not None and (pause_s := stream.budget.spend(len(raw))):
                 self._complaints.say(
                     "floods",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from django_hacache.conf import CacheOptions
     from django_hacache.consensus.core import Core
     from django_hacache.consensus.messages import Entry, Generation
+    from django_hacache.node.catalogue import Catalogue
     from django_hacache.node.decide import Decider
     from django_hacache.replica.replica import Replica
     from django_hacache.replica.transaction import ReadTransaction
@@ -36,8 +37,11 @@ STEP_SHARE, STEP_BYTES_MIN, STEP_BYTES_MAX = 64, 64 << 10, 1 << 20
 LOOKS_A_CHANGE = 4
 LOOKS_MIN, LOOKS_MAX = 64, 2000
 # One removal in the log; more keys are several.
-REMOVAL_BYTES = 256 << 10
+REMOVAL_BYTES = 64 << 10
+REMOVAL_KEYS = 2000
 VALUE_SHARE = 16
+# A cache that is in the settings of no host is emptied after this time: a release may be taken back.
+UNUSED_MS = 600_000
 MS = 1_000_000
 
 
@@ -94,7 +98,13 @@ def _seen(reading: ReadTransaction) -> Look:
 
 class Upkeep:
     def __init__(
-        self, core: Core, replica: Replica, decider: Decider, limits: Mapping[str, Limits], gate: Gate
+        self,
+        core: Core,
+        replica: Replica,
+        decider: Decider,
+        limits: Mapping[str, Limits],
+        gate: Gate,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self._core = core
         self._replica = replica
@@ -102,6 +112,9 @@ class Upkeep:
         self._limits = limits
         self._unknown = _unknown(limits)
         self._gate = gate
+        self._catalogue = catalogue
+        # Since when a cache is in the settings of no host.
+        self._unused_since: dict[str, int] = {}
         all_limits = sum(one.size_limit for one in limits.values())
         self._step_bytes = min(max(all_limits // STEP_SHARE, STEP_BYTES_MIN), STEP_BYTES_MAX)
         # Where the hands stand that go round the caches.
@@ -138,8 +151,24 @@ class Upkeep:
             return
         self._next_at = now + (EVERY_MS if self._changes else EVERY_IDLE_MS)
         self._gate.time_passed()
+        self._drop_unused(now)
         if self._step(now, LOOKS_MAX):
             self._next_at = now + EVERY_MS
+
+    def _drop_unused(self, now: int) -> None:
+        """Empty what has been in the settings of no host for long: it takes room, and a place among the names."""
+        if self._catalogue is None:
+            return
+        with self._replica.snapshot(views=True) as reading:
+            stored = [cache for cache in reading.caches() if reading.usage(cache).entries]
+        since = self._unused_since
+        self._unused_since = {cache: since.get(cache, now) for cache in self._catalogue.unused(stored)}
+        for cache, began in self._unused_since.items():
+            if now - began >= UNUSED_MS and self._core.may_propose:
+                logger.info("cache %r has been in the settings of no host for long: it is emptied", cache)
+                self._unused_since[cache] = now
+                effect = self._decider.clearing(cache, self._core.state.log.last_index + 1, now)
+                self._core.propose(effect, now)
 
     def _leadership(self) -> tuple[Generation | None, int]:
         return self._core.hard.generation, self._core.hard.term
@@ -208,7 +237,7 @@ def _pieces(keys: list[bytes]) -> Iterator[list[bytes]]:
     for key in keys:
         piece.append(key)
         size += len(key)
-        if size >= REMOVAL_BYTES:
+        if size >= REMOVAL_BYTES or len(piece) >= REMOVAL_KEYS:
             yield piece
             piece, size = [], 0
     if piece:

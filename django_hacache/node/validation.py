@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 KEY_CHARACTERS_MAX = 1 << 20
 REQ_ID_CHARACTERS_MAX = 255
-# A cache's workers send at most a thousand in one; see operations.py.
-BATCH_CHANGES_MAX = 5000
+# As many as a cache's workers send in one; see operations.py. Each takes every node some microseconds.
+BATCH_CHANGES_MAX = 500
+# Bytes of values in a batch of several changes.
+BATCH_BYTES_MAX = 2 << 20
+# What a request may have beside the largest value: keys, and what tells its fields apart.
+REQUEST_SLACK_BYTES = 2 << 20
+# What one entry of the log may do: what a request has, and the results of increments, which are longer than those.
+ENTRY_BYTES_MAX = 11 << 20
 SHOWN_CHARACTERS = 80
 CONDITIONS = frozenset(pb.Condition.values())
 
@@ -45,8 +51,16 @@ def checked(change: Any) -> Sequence[Any]:
         _check_part(change)
         return (change,)
     parts = _parts_of(change)
+    size = 0
     for one in parts:
         _check_part(one)
+        if type(one) is pb.Insert:
+            size += len(one.value)
+    if size > BATCH_BYTES_MAX and len(parts) > 1:
+        raise Refused(
+            pb.ERROR_TOO_LARGE,
+            f"a batch of {len(parts)} changes with {size} bytes of values; at most {BATCH_BYTES_MAX} are possible",
+        )
     return parts
 
 

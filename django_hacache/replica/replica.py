@@ -267,6 +267,23 @@ class Replica:
         found = self.present(cache, key)
         return found if found and is_live(found.expires_at) else None
 
+    def head(self, cache: str, key: str, most: int) -> tuple[Item, int] | None:
+        """The live entry with so many bytes of its value at most, and how many that has: a large one is not copied.
+
+        No other thread of this process may be reading.
+        """
+        environment = self._environment
+        try:
+            with environment.begin(environment.caches[cache], None, False, True) as txn:
+                raw = txn.get(replica_key(key))
+                if raw is None:
+                    return None
+                found, length = item_of(raw[: HEADER_BYTES + most]), len(raw) - HEADER_BYTES
+        except (KeyError, lmdb.Error):
+            item = self.item(cache, key)
+            return None if item is None else (item, len(item.value))
+        return (found, length) if is_live(found.expires_at) else None
+
     def present(self, cache: str, key: str) -> Item | None:
         """The stored entry, expired or not."""
         raw = self.raw(cache, key)

@@ -1203,6 +1203,7 @@ class LeaderInfo(_message.Message):
     LANE_PORT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     CACHES_FIELD_NUMBER: _builtins.int
+    CACHE_LIMITS_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     """As HA_HOSTS writes it: scheme://host:port; so in HealthAck."""
     election_ts: _builtins.int
@@ -1220,6 +1221,10 @@ class LeaderInfo(_message.Message):
     def caches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The caches in the settings with which the node was started."""
 
+    @_builtins.property
+    def cache_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___CacheLimits]:
+        """And their limits: those of the leader count."""
+
     def __init__(
         self,
         *,
@@ -1231,16 +1236,64 @@ class LeaderInfo(_message.Message):
         lane_port: _builtins.int = ...,
         hosts: _abc.Iterable[_builtins.str] | None = ...,
         caches: _abc.Iterable[_builtins.str] | None = ...,
+        cache_limits: _abc.Iterable[Global___CacheLimits] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "caches", b"caches", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "hosts", b"hosts", "lane_port", b"lane_port", "node_addr", b"node_addr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_addr", b"_addr", "addr", b"addr", "cache_limits", b"cache_limits", "caches", b"caches", "election_ts", b"election_ts", "extension_version", b"extension_version", "has_quorum", b"has_quorum", "hosts", b"hosts", "lane_port", b"lane_port", "node_addr", b"node_addr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__addr: _TypeAlias = _typing.Literal["addr"]  # noqa: Y015
     _WhichOneofArgType__addr: _TypeAlias = _typing.Literal["_addr", b"_addr"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__addr) -> _WhichOneofReturnType__addr | None: ...
 
 Global___LeaderInfo: _TypeAlias = LeaderInfo  # noqa: Y015
+
+@_typing.final
+class CacheLimits(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_LIMIT_FIELD_NUMBER: _builtins.int
+    MAX_ENTRIES_FIELD_NUMBER: _builtins.int
+    CULL_FREQUENCY_FIELD_NUMBER: _builtins.int
+    MAX_VALUE_BYTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    size_limit: _builtins.int
+    max_entries: _builtins.int
+    """Absent: none."""
+    cull_frequency: _builtins.int
+    max_value_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        size_limit: _builtins.int | None = ...,
+        max_entries: _builtins.int | None = ...,
+        cull_frequency: _builtins.int | None = ...,
+        max_value_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cull_frequency", b"_cull_frequency", "_max_entries", b"_max_entries", "_max_value_bytes", b"_max_value_bytes", "_size_limit", b"_size_limit", "cull_frequency", b"cull_frequency", "max_entries", b"max_entries", "max_value_bytes", b"max_value_bytes", "size_limit", b"size_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cull_frequency", b"_cull_frequency", "_max_entries", b"_max_entries", "_max_value_bytes", b"_max_value_bytes", "_size_limit", b"_size_limit", "cull_frequency", b"cull_frequency", "max_entries", b"max_entries", "max_value_bytes", b"max_value_bytes", "name", b"name", "size_limit", b"size_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cull_frequency: _TypeAlias = _typing.Literal["cull_frequency"]  # noqa: Y015
+    _WhichOneofArgType__cull_frequency: _TypeAlias = _typing.Literal["_cull_frequency", b"_cull_frequency"]  # noqa: Y015
+    _WhichOneofReturnType__max_entries: _TypeAlias = _typing.Literal["max_entries"]  # noqa: Y015
+    _WhichOneofArgType__max_entries: _TypeAlias = _typing.Literal["_max_entries", b"_max_entries"]  # noqa: Y015
+    _WhichOneofReturnType__max_value_bytes: _TypeAlias = _typing.Literal["max_value_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_value_bytes: _TypeAlias = _typing.Literal["_max_value_bytes", b"_max_value_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__size_limit: _TypeAlias = _typing.Literal["size_limit"]  # noqa: Y015
+    _WhichOneofArgType__size_limit: _TypeAlias = _typing.Literal["_size_limit", b"_size_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cull_frequency) -> _WhichOneofReturnType__cull_frequency | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_entries) -> _WhichOneofReturnType__max_entries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_value_bytes) -> _WhichOneofReturnType__max_value_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_limit) -> _WhichOneofReturnType__size_limit | None: ...
+
+Global___CacheLimits: _TypeAlias = CacheLimits  # noqa: Y015
 
 @_typing.final
 class LeaderReq(_message.Message):
@@ -2095,6 +2148,7 @@ class StatusAck(_message.Message):
     ADDR_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     OTHER_HOSTS_FIELD_NUMBER: _builtins.int
+    OTHER_LIMITS_FIELD_NUMBER: _builtins.int
     health: _builtins.str
     quorum: _builtins.bool
     term: _builtins.int
@@ -2111,6 +2165,10 @@ class StatusAck(_message.Message):
     def other_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OtherHosts]:
         """Nodes that the one that was asked takes no part with: they have another list of hosts, or speak another version."""
 
+    @_builtins.property
+    def other_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___OtherLimit]:
+        """Where the settings of other hosts differ from those of the one that was asked."""
+
     def __init__(
         self,
         *,
@@ -2123,16 +2181,57 @@ class StatusAck(_message.Message):
         addr: _builtins.str = ...,
         generation: Global___Generation | None = ...,
         other_hosts: _abc.Iterable[Global___OtherHosts] | None = ...,
+        other_limits: _abc.Iterable[Global___OtherLimit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "generation", b"generation", "leader", b"leader"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "addr", b"addr", "caches", b"caches", "generation", b"generation", "health", b"health", "hosts", b"hosts", "leader", b"leader", "other_hosts", b"other_hosts", "quorum", b"quorum", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leader", b"_leader", "addr", b"addr", "caches", b"caches", "generation", b"generation", "health", b"health", "hosts", b"hosts", "leader", b"leader", "other_hosts", b"other_hosts", "other_limits", b"other_limits", "quorum", b"quorum", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__leader: _TypeAlias = _typing.Literal["leader"]  # noqa: Y015
     _WhichOneofArgType__leader: _TypeAlias = _typing.Literal["_leader", b"_leader"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__leader) -> _WhichOneofReturnType__leader | None: ...
 
 Global___StatusAck: _TypeAlias = StatusAck  # noqa: Y015
+
+@_typing.final
+class OtherLimit(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDR_FIELD_NUMBER: _builtins.int
+    CACHE_NAME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    THERE_FIELD_NUMBER: _builtins.int
+    HERE_FIELD_NUMBER: _builtins.int
+    addr: _builtins.str
+    cache_name: _builtins.str
+    limit: _builtins.str
+    """As the setting is called, such as SIZE_LIMIT."""
+    there: _builtins.int
+    """Absent: no limit."""
+    here: _builtins.int
+    def __init__(
+        self,
+        *,
+        addr: _builtins.str = ...,
+        cache_name: _builtins.str = ...,
+        limit: _builtins.str = ...,
+        there: _builtins.int | None = ...,
+        here: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_here", b"_here", "_there", b"_there", "here", b"here", "there", b"there"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_here", b"_here", "_there", b"_there", "addr", b"addr", "cache_name", b"cache_name", "here", b"here", "limit", b"limit", "there", b"there"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__here: _TypeAlias = _typing.Literal["here"]  # noqa: Y015
+    _WhichOneofArgType__here: _TypeAlias = _typing.Literal["_here", b"_here"]  # noqa: Y015
+    _WhichOneofReturnType__there: _TypeAlias = _typing.Literal["there"]  # noqa: Y015
+    _WhichOneofArgType__there: _TypeAlias = _typing.Literal["_there", b"_there"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__here) -> _WhichOneofReturnType__here | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__there) -> _WhichOneofReturnType__there | None: ...
+
+Global___OtherLimit: _TypeAlias = OtherLimit  # noqa: Y015
 
 @_typing.final
 class OtherHosts(_message.Message):
@@ -2181,6 +2280,7 @@ class HostStatus(_message.Message):
     LANES_FIELD_NUMBER: _builtins.int
     SKIPPED_EFFECTS_FIELD_NUMBER: _builtins.int
     WRONG_TOKENS_FIELD_NUMBER: _builtins.int
+    LONGEST_TURN_MS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     role: _builtins.str
@@ -2197,6 +2297,8 @@ class HostStatus(_message.Message):
     """Committed effects that no replica can carry out and that the node has skipped since it started: a fault of the software."""
     wrong_tokens: _builtins.int
     """How often somebody has shown a wrong token, or none, since the node started."""
+    longest_turn_ms: _builtins.int
+    """The longest turn of its node's loop since it started (milliseconds); 0: none that is worth noticing."""
     incomplete: _builtins.bool
     """Its replica is being replaced by the leader's, and not all of it is there."""
     @_builtins.property
@@ -2228,11 +2330,12 @@ class HostStatus(_message.Message):
         lanes: _abc.Iterable[_builtins.str] | None = ...,
         skipped_effects: _builtins.int = ...,
         wrong_tokens: _builtins.int = ...,
+        longest_turn_ms: _builtins.int = ...,
         incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "incomplete", b"incomplete", "lanes", b"lanes", "lease_ms", b"lease_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs", "wrong_tokens", b"wrong_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "incomplete", b"incomplete", "lanes", b"lanes", "lease_ms", b"lease_ms", "longest_turn_ms", b"longest_turn_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs", "wrong_tokens", b"wrong_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from django.core import checks
+from django.core.cache import caches
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from django_hacache.conf import problems, review
+from django_hacache.conf.options import LARGEST_CLUSTER_VALUE
 from django_hacache.conf.problems import Id
 from django_hacache.conf.sources import Source
+from django_hacache.exceptions import ConfigurationError
 from tests.conf import HOSTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -163,19 +166,22 @@ def test_a_location_on_a_disk_is_warned(settings: Any, monkeypatch: pytest.Monke
     assert ids() == []
 
 
-def test_values_that_keep_a_leader_longer_than_an_election_takes_are_warned(
-    cluster: Any, settings: Any
-) -> None:
-    options = {"SIZE_LIMIT": "1GiB", "MAX_VALUE_SIZE": "64MiB"}
+def test_values_that_no_cluster_takes_are_an_error_in_a_cluster(cluster: Any, settings: Any) -> None:
+    options = {"SIZE_LIMIT": "1GiB", "MAX_VALUE_SIZE": LARGEST_CLUSTER_VALUE + 1}
     settings.CACHES = {"default": {"BACKEND": BACKEND}, "large": {"BACKEND": BACKEND, "OPTIONS": options}}
     assert ids() == []  # nobody waits for heartbeats
     cluster()
     [found] = problems()
-    assert found.id == "django_hacache.W013"
-    for told in ("cache 'large'", "67108864 bytes", "CACHE_ELECTION_TIMEOUT is 2 s"):
+    assert found.id == "django_hacache.E021"
+    for told in (
+        "cache 'large'",
+        f"{LARGEST_CLUSTER_VALUE + 1} bytes",
+        f"expected {LARGEST_CLUSTER_VALUE} at most",
+    ):
         assert told in found.message
-    assert "CACHE_ELECTION_TIMEOUT to 4" in found.hint
-    cluster(CACHE_ELECTION_TIMEOUT="4")
+    with pytest.raises(ConfigurationError, match="cache 'large'"):
+        caches["large"].set("k", 1)
+    options["MAX_VALUE_SIZE"] = LARGEST_CLUSTER_VALUE
     assert ids() == []
 
 

@@ -38,7 +38,7 @@ def test_the_simplest_form_works() -> None:
     assert found.size_limit == 256 * MIB
     assert found.max_entries is None
     assert found.cull_frequency == 3
-    assert found.max_value_bytes == 16 * MIB
+    assert found.max_value_bytes == 8 * MIB
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from django_hacache.node.credentials import RECEIVE_BYTES
 from django_hacache.node.decide import ENTRY_BYTES_MAX, Decider
 from django_hacache.node.effects import apply, version_of
 from django_hacache.node.upkeep import gate_of
-from django_hacache.node.validation import BATCH_CHANGES_MAX
+from django_hacache.node.validation import BATCH_BYTES_MAX, BATCH_CHANGES_MAX
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.layout import MAX_CACHES
@@ -348,7 +348,13 @@ def test_abandon_lets_an_eviction_have_the_key_again(leader):
 
 
 def batch(*changes):
-    kinds = {pb.Insert: "insert", pb.Remove: "remove", pb.Clear: "clear", pb.Increment: "increment"}
+    kinds = {
+        pb.Insert: "insert",
+        pb.Remove: "remove",
+        pb.Clear: "clear",
+        pb.Increment: "increment",
+        pb.Touch: "touch",
+    }
     return pb.Batch(changes=[pb.Change(**{kinds[type(one)]: one}) for one in changes])
 
 
@@ -386,7 +392,7 @@ def test_a_small_request_cannot_become_an_entry_that_no_connection_takes(leader)
 @pytest.mark.parametrize(
     ("change", "refusal", "named"),
     [
-        ({"batch": batch(*[cleared()] * (BATCH_CHANGES_MAX + 1))}, Refusal.INVALID, "5001 changes"),
+        ({"batch": batch(*[cleared()] * (BATCH_CHANGES_MAX + 1))}, Refusal.INVALID, "501 changes"),
         ({"batch": pb.Batch()}, Refusal.INVALID, "0 changes"),
         ({"batch": pb.Batch(changes=[pb.Change()])}, Refusal.INVALID, "empty"),
         ({"clear": pb.Clear(cache_name="")}, Refusal.INVALID, "1 to 255 bytes"),
@@ -545,3 +551,46 @@ def test_an_integer_that_is_not_proved_is_left_to_whoever_can(signing, insert):
 def test_a_leader_without_keys_leaves_a_signed_integer_to_the_worker(leader):
     leader.decide(insert=signed(41))
     assert leader.decide(increment=raised_by(1)) == (False, pb.REASON_NOT_AN_INTEGER)
+
+
+def test_what_a_condition_looks_at_is_not_copied_however_large_it_is(leader, monkeypatch):
+    """A few bytes of each change could read some MiB: five hundred in a batch would take a leader seconds."""
+    leader.decide(insert=change_to(bytes(1 << 20)))
+    leader.apply()
+    monkeypatch.setattr(leader.replica, "raw", lambda *_: pytest.fail("it was read as a whole"))
+    assert leader.decide(insert=added("x")) == (False, pb.REASON_PRESENT)
+    assert leader.decide(increment=raised_by(1)) == (False, pb.REASON_NOT_AN_INTEGER)
+    assert leader.decide(insert=unchanged_since(1, "y")) == (False, pb.REASON_CHANGED)
+    assert leader.decide(remove=removed()) == TAKEN
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"), [(1000, "touch"), (5000, "touch"), (10_000, "set"), (1 << 20, "set")]
+)
+def test_a_touch_of_a_large_value_counts_for_what_every_replica_does(leader, size, kind):
+    touch = pb.Touch(cache_name="default", entry="key", ttl_ms=HOUR_MS)
+    leader.decide(insert=change_to(bytes(size)))
+    leader.apply()
+    for _ in range(2):  # the second one while the first is not applied yet
+        assert leader.decide(touch=touch) == TAKEN
+        assert leader.latest() == [kind]
+    leader.apply()
+    assert leader.holds() == bytes(size)
+    assert leader.replica.item("default", "key").expires_at > boottime_ns()
+
+
+def test_touches_of_large_values_are_bounded_in_what_they_write(leader):
+    leader.decide(insert=change_to(bytes(1 << 20)))
+    leader.apply()
+    touch, before = pb.Touch(cache_name="default", entry="key"), overlay_of(leader.decider)
+    with pytest.raises(NeverOrdered, match=f"more than {ENTRY_BYTES_MAX} bytes"):
+        leader.decide(batch=batch(*[touch] * 12))
+    assert overlay_of(leader.decider) == before
+
+
+def test_a_batch_of_several_changes_has_a_bounded_number_of_bytes_and_one_alone_may_be_larger(leader):
+    large = bytes(BATCH_BYTES_MAX // 2 + 1)
+    with pytest.raises(NeverOrdered, match="2 changes with") as caught:
+        leader.decide(batch=batch(change_to(large, "a"), change_to(large, "b")))
+    assert caught.value.refusal is Refusal.TOO_LARGE
+    assert leader.ask(batch=batch(change_to(2 * large))).mod_res == [True]

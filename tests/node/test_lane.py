@@ -671,7 +671,7 @@ def test_an_append_that_is_being_taken_is_not_written_again_and_what_is_taken_is
             await ends.up()
             (inbound,) = ends.events.open
             inbound._transport.pause_reading()
-            encoded = pb.CacheRequest(append=pb.Append(entries=[pb.LogEntry(effects=bytes(30 << 20))]))
+            encoded = pb.CacheRequest(append=pb.Append(entries=[pb.LogEntry(effects=bytes(15 << 20))]))
             encoded = encoded.SerializeToString()
             lane, place = ends.lane, (1, 7)
             assert lane.send_append(place, encoded)

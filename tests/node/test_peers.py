@@ -45,7 +45,7 @@ class Events:
     def stream_closed(self, stream):
         pass
 
-    def peer_connected(self, addr, lane_port, caches):
+    def peer_connected(self, addr, lane_port, caches, limits):
         self.connected.append((addr, list(caches)))
 
     def peer_answered(self, addr, ack):

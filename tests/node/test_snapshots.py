@@ -485,6 +485,7 @@ class LaggingTarget(Target):
             state.log.append(entry)
             state.ready.entries.append(entry)
         state.commit_to(state.log.last_index)
+        state.apply_bytes_max = 1 << 30  # all of it in one Ready
         state.apply_committed()
         self.core._installed()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 import warnings
@@ -37,7 +38,7 @@ class Events(LaneEvents):
     def stream_closed(self, stream):
         pass
 
-    def peer_connected(self, addr, lane_port, caches):
+    def peer_connected(self, addr, lane_port, caches, limits):
         self.connected.add(addr)
 
     def peer_disconnected(self, addr):
@@ -346,5 +347,27 @@ def test_stream_and_lane_have_one_rule_for_names(expected, carried, fits, author
                 await until(lambda: all(words in caplog.text for words in told))
                 assert not pair.lane.up
                 assert not pair.events.connected
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("mutual", [True, False])
+def test_a_stranger_gets_no_frame_through_where_clients_show_certificates(authority, good, mutual):
+    """What gRPC does with frames costs time, whoever sends them: there it never sees one."""
+
+    async def scenario():
+        async with Pair(tls_of(authority, good, mutual=mutual), tls_of(authority, good)) as pair:
+            context = ssl.create_default_context(cafile=authority.cert)
+            context.check_hostname = False
+            context.set_alpn_protocols(["h2"])
+            answered = b""
+            with contextlib.suppress(OSError):  # ssl.SSLError, too
+                port = pair.acceptor.port
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+                writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+                answered = await asyncio.wait_for(reader.read(9), 20)
+                writer.close()
+            assert bool(answered) is not mutual
 
     asyncio.run(scenario())

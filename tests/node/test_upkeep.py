@@ -7,6 +7,7 @@ import pytest
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
 from django_hacache.consensus.messages import AckLevel, Generation
+from django_hacache.node.catalogue import Catalogue
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
@@ -14,6 +15,8 @@ from django_hacache.node.gate import most_of
 from django_hacache.node.upkeep import (
     EVERY_IDLE_MS,
     REMOVAL_BYTES,
+    REMOVAL_KEYS,
+    UNUSED_MS,
     Upkeep,
     gate_of,
     limits_within,
@@ -33,7 +36,7 @@ UNLIMITED = Limits(32 << 20, None, 3)
 class Leader:
     """A cluster of one, without its transports; the test is its clock."""
 
-    def __init__(self, replica, rng, limits, peers=()):
+    def __init__(self, replica, rng, limits, peers=(), catalogue=None):
         self.replica = replica
         self.durable = Durable(replica)
         gate = gate_of(replica, limits)
@@ -51,7 +54,7 @@ class Leader:
             rng=rng,
             size_of=pb.CacheRequest.ByteSize,
         )
-        self.upkeep = Upkeep(self.core, replica, decider, limits, gate)
+        self.upkeep = Upkeep(self.core, replica, decider, limits, gate, catalogue)
         self.changes = 0
 
     def pass_time(self, ms):
@@ -68,6 +71,8 @@ class Leader:
             self.decider.applied(self.core.state.applied)
             if self.upkeep.applied(ready.apply):
                 self.upkeep.step(self.now)
+        if self.core.unfinished:
+            self.carry_out()
 
     def lead(self):
         for _ in range(100):
@@ -250,16 +255,18 @@ def test_a_removal_of_many_keys_is_several_entries_of_a_bounded_size(leader):
         pb.Change(insert=pb.Insert(cache_name="c", entry=f"{number}{padding}", value=b"1"))
         for number in range(2000)
     ]
-    request = pb.CacheRequest(batch=pb.Batch(changes=changes, req_id="many"))
-    before = leader.core.state.log.last_index + 1
-    leader.core.submit("many", request, AckLevel.QUORUM, None, timeout=5000, now=leader.now)
-    leader.carry_out()
+    for name, part in enumerate(changes[begin : begin + 500] for begin in range(0, 2000, 500)):
+        request = pb.CacheRequest(batch=pb.Batch(changes=part, req_id=str(name)))
+        leader.core.submit(str(name), request, AckLevel.QUORUM, None, timeout=5000, now=leader.now)
+        leader.carry_out()
     leader.pass_time(2 * EVERY_IDLE_MS)
     log = leader.core.state.log
-    removals = [log.entry(index) for index in range(before + 1, log.last_index + 1)]
+    effects = [pb.Effects.FromString(entry.effect).effects for entry in log.from_on(log.base_index + 1)]
+    removals = [one.remove_keys for (one, *_) in filter(None, effects) if one.HasField("remove_keys")]
     assert len(leader.stored()) == 1
     assert len(removals) > 1
-    assert max(len(one.effect) for one in removals) < 2 * REMOVAL_BYTES
+    assert max(one.ByteSize() for one in removals) < 2 * REMOVAL_BYTES
+    assert max(len(one.keys) for one in removals) <= REMOVAL_KEYS
 
 
 def test_values_that_a_file_system_cannot_hold_in_one_piece_are_too_large_for_it():
@@ -267,3 +274,30 @@ def test_values_that_a_file_system_cannot_hold_in_one_piece_are_too_large_for_it
     largest = caches["default"].max_value_bytes
     assert values_within(caches, 1 << 40)["default"].max_value_bytes == largest
     assert values_within(caches, largest)["default"].max_value_bytes == largest // 16
+
+
+def test_a_cache_that_no_host_serves_any_more_is_emptied_after_a_time(replica, rng):
+    catalogue = Catalogue(["d"], ["web2"])
+    leader = Leader(replica, rng, {"d": UNLIMITED}, catalogue=catalogue).lead()
+    for entry in ("a", "b"):
+        leader.insert(entry)
+    leader.pass_time(UNUSED_MS + 2 * EVERY_IDLE_MS)
+    assert leader.stored()  # web2 has not said what it serves
+    catalogue.says("web2", ["c", "d"])
+    leader.pass_time(UNUSED_MS + 2 * EVERY_IDLE_MS)
+    assert leader.stored()  # it does
+    catalogue.says("web2", ["d"])
+    leader.pass_time(UNUSED_MS // 2)
+    assert leader.stored()  # the release may be taken back
+    leader.pass_time(UNUSED_MS // 2 + 2 * EVERY_IDLE_MS)
+    assert not leader.stored()
+
+
+def test_one_that_is_served_again_in_time_keeps_what_it_has(replica, rng):
+    catalogue = Catalogue(["d"], ["web2"])
+    leader = Leader(replica, rng, {"d": UNLIMITED}, catalogue=catalogue).lead()
+    leader.insert("a")
+    for served in (["d"], ["c", "d"], ["d"]):
+        catalogue.says("web2", served)
+        leader.pass_time(UNUSED_MS * 2 // 3)
+    assert leader.stored()

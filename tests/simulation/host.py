@@ -62,6 +62,7 @@ class Host:
             log_bytes=plan.log_bytes,
             uncommitted_entries=plan.uncommitted_entries,
             append_bytes=plan.append_bytes,
+            apply_bytes=plan.apply_bytes,
             request_table=plan.request_table,
             request_table_bytes=plan.request_table_bytes,
             pending_requests=plan.pending_requests,
@@ -386,6 +387,9 @@ class Host:
             cluster.completed(self, completion)
         if self.unlooked and cluster.plan.exceeded_by(self.disk.contents) and self.upkeep():
             self.kick()
+        if self.core is not None and self.core.unfinished and not self.batched:
+            self.batched = True
+            self.cluster.after(self.rng.uniform(0, cluster.plan.batching), self._batch_ends, self.process)
         if self.core is not None:  # that step may have been its last one
             self._wake()
 

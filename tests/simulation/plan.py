@@ -26,6 +26,7 @@ class Plan:
     log_bytes: int = 64 << 20
     uncommitted_entries: int = 20_000
     append_bytes: int = 1 << 20
+    apply_bytes: int = 128 << 10
     request_table: int = 32768
     request_table_bytes: int = 16 << 20
     pending_requests: int = 20_000
@@ -134,4 +135,5 @@ def draw(rng: Random, duration: int, *, tails: bool = False) -> Plan:
         # connection makes one.
         plan.pending_requests, plan.pending_bytes = 6, 200
     plan.uncommitted_entries = rng.choice((5, 20_000, 20_000))
+    plan.apply_bytes = rng.choice((1, 500, 128 << 10))
     return plan

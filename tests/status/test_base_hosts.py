@@ -58,3 +58,15 @@ def test_the_status_says_that_it_is_no_node(cluster: Path, with_a_base_host: pb.
     assert code == 0
     (row,) = [line for line in text.splitlines() if line.startswith("10.0.0.13:7001")]
     assert "no node (base protocol)" in row
+
+
+def test_the_checks_name_limits_that_differ_between_hosts(cluster: Path) -> None:
+    ack = degraded()
+    ack.other_limits.add(
+        addr="10.0.0.12:7001", cache_name="default", limit="SIZE_LIMIT", there=1000, here=2000
+    )
+    with answering(cluster, pb.Ack(status_ack=ack)):
+        (found,) = check_hosts()
+    assert found.id == "django_hacache.W016"
+    for told in ("10.0.0.12:7001", "SIZE_LIMIT", "'default'", "1000", "2000"):
+        assert told in found.msg

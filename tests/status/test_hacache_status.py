@@ -86,6 +86,23 @@ def test_nodes_of_another_release_are_named(cluster: Path) -> None:
     assert json.loads(as_json)["other_hosts"] == [{"addr": "10.0.0.12:7001", "hosts": [], "version": 1}]
 
 
+def test_limits_that_differ_between_hosts_are_named(cluster: Path) -> None:
+    ack = degraded()
+    ack.other_limits.add(addr="10.0.0.12:7001", cache_name="default", limit="MAX_ENTRIES", here=300)
+    with answering(cluster, pb.Ack(status_ack=ack)):
+        _, text = run()
+        _, as_json = run("--json")
+    assert "10.0.0.12:7001 has another MAX_ENTRIES for the cache 'default': none, and this host 300" in text
+    (other,) = json.loads(as_json)["other_limits"]
+    assert other == {
+        "addr": "10.0.0.12:7001",
+        "cache": "default",
+        "limit": "MAX_ENTRIES",
+        "there": None,
+        "here": 300,
+    }
+
+
 def test_an_error_from_the_node_is_passed_on(cluster: Path) -> None:
     with answering(cluster, pb.Ack(error=pb.Error(error="not while it starts"))):
         code, text = run()
@@ -120,6 +137,7 @@ def test_json_has_the_documented_keys(cluster: Path) -> None:
         "lanes": [],
         "skipped_effects": 0,
         "wrong_tokens": 0,
+        "longest_turn_ms": 0,
     }
     assert answer["hosts"][1]["transfers"] == [
         {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_hacache.conf import node_caches, node_config
+from django_hacache.conf import ensure_fit_for_cluster, node_caches, node_config
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
@@ -44,6 +44,7 @@ class Command(BaseCommand):
         try:
             config = node_config(options["addr"])
             location, caches = _what_to_serve(options["location"])
+            ensure_fit_for_cluster(caches.values())
             # What gRPC has to say of a broken connection it says each time, and we say it once.
             os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             # Imported here: this is the only command that may load gRPC.

@@ -97,6 +97,7 @@ def as_text(status: Status) -> str:
             parts.append(f"All reads of such a process as this one are misses, or refused.\n{status.reads}")
         parts += [summary(status), hosts_table(status.hosts)]
         parts += [other.sentence for other in status.other_hosts]
+        parts += [other.sentence for other in status.other_limits]
         parts += [transfer_line(addr, transfer) for addr, transfer in status.transfers]
         parts += [skipped_line(host) for host in status.hosts if host.skipped_effects]
         parts += [guesses_line(host) for host in status.hosts if host.wrong_tokens]

@@ -23,7 +23,7 @@ from tests.faults.recording import Recorders
 SECONDS = 600
 SIZE_LIMIT = 64 * MIB
 LIMITED = {"HACACHE_TEST_SIZE_LIMIT": str(SIZE_LIMIT)}
-LARGEST = 16 * MIB
+LARGEST = 8 * MIB
 SMALL_SHM = "64m"
 SMALL_LARGEST = 4 * MIB
 SAMPLE_S = 0.5

@@ -1,0 +1,87 @@
+"""A connection that takes frames, some in each turn of the loop: who sends many at once must not keep it from others.
+
+Knows neither what is in the frames nor who sends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from django_hacache.exceptions import LinkError
+from django_hacache.link.framing import Oversize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django_hacache.link.framing import FrameReader
+
+# What one connection may have in a turn: so many bytes, where each frame counts for some more than it has.
+BYTES_AT_ONCE = 64 << 10
+FRAME_COSTS = 1 << 10
+
+
+class Framed(asyncio.Protocol):
+    """The receiving side of a connection."""
+
+    _frames: FrameReader
+    _transport: asyncio.Transport | None = None
+    # The reader has frames yet that have come: nothing else may come before those.
+    _busy = False
+    _paused = False
+
+    def payload_received(self, payload: bytes | Oversize) -> None:
+        """Take one payload. Raises LinkError or DecodeError where it is none."""
+        raise NotImplementedError
+
+    def all_received(self) -> None:
+        """Every payload that has come was taken; what the reader keeps is the beginning of one."""
+
+    def broken(self, error: Exception) -> None:
+        """What came is no frame, or has no sense."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Read nothing more for now."""
+        self._paused = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._transport is not None and not self._busy and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._take(iter(self._frames.feed(data)))
+        except (LinkError, DecodeError) as error:
+            self.broken(error)
+
+    def _take(self, payloads: Iterator[bytes | Oversize]) -> None:
+        size = 0
+        for payload in payloads:
+            self.payload_received(payload)
+            transport = self._transport
+            if transport is None:
+                return
+            size += FRAME_COSTS if isinstance(payload, Oversize) else FRAME_COSTS + len(payload)
+            if size >= BYTES_AT_ONCE and not transport.is_closing():
+                self._busy = True
+                transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._go_on, payloads)
+                return
+        self.all_received()
+
+    def _go_on(self, payloads: Iterator[bytes | Oversize]) -> None:
+        self._busy = False
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not self._paused:
+            self._transport.resume_reading()
+        try:
+            self._take(payloads)
+        except (LinkError, DecodeError) as error:
+            self.broken(error)

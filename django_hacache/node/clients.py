@@ -1,0 +1,69 @@
+"""The streams of programs outside the cluster: so many at a time, for each can make a node keep a part of a message.
+
+gRPC keeps what has come of a message and tells nobody: whether a quiet stream has begun one is not known. So where
+there is no place left, the quietest stream gives its own up.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from django_hacache.node.complaints import Complaints
+
+# Together with credentials.RECEIVE_BYTES: some 600 MiB that somebody with the token can take, and no more.
+STREAMS_MAX = 32
+QUIET_S = 30.0
+
+
+class ClientStream(Protocol):
+    @property
+    def replaced(self) -> asyncio.Event: ...
+
+
+class Clients:
+    """Who has a place."""
+
+    def __init__(self, complaints: Complaints, now: Callable[[], float] = time.monotonic) -> None:
+        self._complaints = complaints
+        self._now = now
+        # When a whole request came last; the quietest first.
+        self._heard: dict[ClientStream, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def enter(self, stream: ClientStream) -> bool:
+        """Give a stream a place, be it that of a quiet one; False where there is none."""
+        if len(self._heard) >= STREAMS_MAX and not self._quietest_leaves():
+            self._complaints.say(
+                "clients",
+                f"a client was refused: {STREAMS_MAX} others have streams, and none was quiet for {QUIET_S:g} s",
+            )
+            return False
+        self._heard[stream] = self._now()
+        return True
+
+    def _quietest_leaves(self) -> bool:
+        quietest, heard = next(iter(self._heard.items()))
+        if self._now() - heard < QUIET_S:
+            return False
+        self._complaints.say(
+            "quiet client", f"a client that was quiet for {QUIET_S:g} s and more made room for another one"
+        )
+        quietest.replaced.set()
+        self.leave(quietest)
+        return True
+
+    def heard(self, stream: ClientStream) -> None:
+        """A whole request came."""
+        if stream in self._heard:
+            del self._heard[stream]
+            self._heard[stream] = self._now()
+
+    def leave(self, stream: ClientStream) -> None:
+        self._heard.pop(stream, None)
