@@ -155,10 +155,13 @@ class Submissions:
     def _may_be_forgotten(self, submission: Submission) -> bool:
         """Whether it may have taken effect and left the table since: trying again could count it twice.
 
-        A `since` that this order has not reached is of an earlier generation, and says nothing of this one.
+        A `since` that this order has not reached is of an earlier generation and says nothing of this one: nor later,
+        when the order has reached it and may have forgotten what took effect before.
         """
-        since = submission.since if submission.since <= self._state.log.last_index else 1
-        return self._table.floor > since and self._table.find(submission.req_id) is None
+        says_nothing = submission.since > self._state.log.last_index
+        return (says_nothing or self._table.floor > submission.since) and (
+            self._table.find(submission.req_id) is None
+        )
 
     def advance_some(self, now: int) -> None:
         """Go on with what could not be done at once."""

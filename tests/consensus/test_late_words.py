@@ -103,6 +103,7 @@ def give_a_real_vote_in_spite_of_a_live_leader(monkeypatch):
         on_leader_req(self, sender, replace(request, handover=not request.pre_vote), now)
 
     monkeypatch.setattr(Campaigner, "_on_leader_req", careless)
+    monkeypatch.setattr(Campaigner, "_has_named", lambda self, addr: True)
 
 
 def forget_the_leader_on_restart(monkeypatch):

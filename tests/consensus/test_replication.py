@@ -145,6 +145,30 @@ def test_what_a_worker_sends_again_to_a_host_that_has_lost_everything_is_done_wh
     assert (again.ended.refusal, again.ended.outcome) == (None, b"1")
 
 
+def test_a_word_of_an_earlier_generation_says_nothing_of_this_one_nor_once_its_order_is_as_long(stage):
+    cluster = stage(request_table=4)
+    leader = cluster.settle()
+    since = leader.core.state.log.last_index + 10
+    for sender in (*cluster.followers(), leader):
+        first, again = (
+            cluster.submit(
+                sender.addr,
+                Command("incr", "n", 1),
+                AckLevel.QUORUM,
+                timeout=3000,
+                req_id="same",
+                since=since,
+            )
+            for _ in range(2)
+        )
+        cluster.run(100)
+        assert {first.ended.refusal, again.ended.refusal} == {Refusal.OUTCOME_UNKNOWN}
+        for number in range(20):
+            cluster.put(leader, f"k{number}", number)
+        cluster.run(100)
+    assert cluster.value(leader, "n") is None
+
+
 def test_a_host_without_room_answers_a_retry_from_its_table_and_never_says_that_it_did_not_happen(stage):
     cluster = stage(pending_requests=1)
     leader = cluster.settle()
