@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from .messages import Entry
 
@@ -51,10 +50,6 @@ class Log:
     def between(self, first: int, last: int) -> Sequence[Entry]:
         """Entries with first <= index <= last."""
         return self._entries[max(first - self.base_index - 1, 0) : max(last - self.base_index, 0)]
-
-    def from_on(self, first: int) -> Iterator[Entry]:
-        """The entries from `first` on, one by one."""
-        return islice(self._entries, first - self.base_index - 1, None)
 
     def batch_from(self, first: int, limit: int, least: int = 1) -> tuple[Entry, ...]:
         """Entries from `first` on, up to `limit` bytes, at least so many where there are."""

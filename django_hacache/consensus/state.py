@@ -194,16 +194,16 @@ class NodeState:
             self._apply_to(last)
 
     def _apply_to(self, last: int) -> None:
-        ready = self.ready
-        for entry in self.log.from_on(self.applied + 1):
-            if entry.index > last:
-                break
+        ready, log, applied = self.ready, self.log, self.applied
+        while applied < last:
+            entry = log.entry(applied + 1)
             if ready.apply and ready.apply_bytes + entry.size > self.apply_bytes_max:
                 break
             ready.apply.append(entry)
             ready.apply_bytes += entry.size
-            self.applied = entry.index
-        self.more_to_apply = self.applied < last
+            applied += 1
+        self.applied = applied
+        self.more_to_apply = applied < last
 
     def up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1).

@@ -261,7 +261,10 @@ def test_a_removal_of_many_keys_is_several_entries_of_a_bounded_size(leader):
         leader.carry_out()
     leader.pass_time(2 * EVERY_IDLE_MS)
     log = leader.core.state.log
-    effects = [pb.Effects.FromString(entry.effect).effects for entry in log.from_on(log.base_index + 1)]
+    effects = [
+        pb.Effects.FromString(entry.effect).effects
+        for entry in log.between(log.base_index + 1, log.last_index)
+    ]
     removals = [one.remove_keys for (one, *_) in filter(None, effects) if one.HasField("remove_keys")]
     assert len(leader.stored()) == 1
     assert len(removals) > 1
