@@ -22,6 +22,7 @@ from django_hacache.directory import is_there
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.forks import new_mark
 from django_hacache.link.address import SOCKET_NAME
+from django_hacache.replica.control import FILE_NAME as PAGE_NAME
 from django_hacache.replica.control import START_NS
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
@@ -209,8 +210,8 @@ class ClusterSite:
     def _node_is_gone(self) -> bool:
         page = self._page()
         if page is None:
-            # None has been here yet, or its directory was wiped: it may begin at the same time as this process.
-            return process_age_ns() > START_NS
+            # Where none was here since LOCATION was made, one may begin at the same time as this process.
+            return process_age_ns() > START_NS and not is_there(self._directory / PAGE_NAME)
         return not page.expected()
 
     def _node_alive_at(self) -> int:

@@ -22,6 +22,7 @@ from django_hacache.exceptions import (
 )
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import START_NS, ControlPage
+from django_hacache.replica.leased import LeasedReader
 from tests.cache.conftest import eventually
 from tests.node_process import serves
 
@@ -150,6 +151,17 @@ def test_a_process_that_has_just_begun_waits_for_the_node_that_may_have_begun_wi
     starting = threading.Timer(0.05, never_a_node.start)
     starting.start()
     style(caches["patient"]).set("key", 1)
+    starting.join()
+
+
+def test_a_page_that_was_not_looked_at_yet_says_nothing(small_node, style, monkeypatch):
+    cache = style(caches["patient"])
+    small_node.kill()
+    monkeypatch.setattr(process, "process_age_ns", lambda: START_NS + 1)
+    monkeypatch.setattr(LeasedReader, "control", None)
+    starting = threading.Timer(0.05, small_node.start)
+    starting.start()
+    cache.set("key", 1)
     starting.join()
 
 

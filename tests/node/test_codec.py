@@ -141,7 +141,7 @@ def test_the_outcome_of_a_change_is_the_same_for_the_node_that_forwarded_it(
     kind, data, index, term, effect, value
 ):
     change = data.draw(CHANGES[kind])
-    outcome = pb.Outcome(mod_res=[effect])
+    outcome = pb.Outcome(mod_res=[effect] * (len(change.changes) if kind == "batch" else 1))
     if kind == "increment":
         outcome.reason = pb.REASON_NOT_AN_INTEGER
         if value is not None:

@@ -86,7 +86,7 @@ class Host:
         self.upkeep_at = 0
         self.unlooked = False
         # The index of a removal that is on its way, and the term that it was proposed in.
-        self.removing = (0, 0)
+        self.removing: tuple[int, Any] = (0, None)
         # What workers still read of a directory that is gone: generation, applied index, end of the lease.
         self.left_behind: list[tuple[Any, int, float]] = []
         # Transfers to peers, and the part that has come and is stored with the next step.
@@ -135,7 +135,7 @@ class Host:
         self.process += 1
         self.revoke()
         self.page_applied = disk.applied
-        self.removing = (0, 0)
+        self.removing = (0, None)
         self.outgoing.clear()
         self.carried = None
         self.unstored.clear()
@@ -243,8 +243,8 @@ class Host:
         A step comes with time, and with each change that is beyond the limits: so it follows what is written.
         """
         now, plan = self.clock(), self.cluster.plan
-        term = self.core.hard.term
-        on_its_way = self.removing[1] == term and self.disk.applied < self.removing[0]
+        leadership = self.core.hard.generation, self.core.hard.term
+        on_its_way = self.removing[1] == leadership and self.disk.applied < self.removing[0]
         if on_its_way or not self.core.may_propose:
             return False
         self.unlooked = False
@@ -263,7 +263,7 @@ class Host:
         if effect and self.core.propose(effect, now):
             self.cluster.invariants.decided(self, index)
             self.cluster.removed += len(gone)
-            self.removing = (index, term)
+            self.removing = (index, leadership)
             return True
         return False
 
