@@ -629,7 +629,7 @@ def test_strangers_that_knock_all_night_are_told_of_once(caplog):
 
 
 def test_a_peer_that_refuses_the_lane_again_and_again_is_told_of_once(caplog, monkeypatch):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "django_hacache")
     monkeypatch.setattr(lane_module, "RETRY_S", 0.01)
 
     async def scenario():
