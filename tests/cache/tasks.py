@@ -13,6 +13,7 @@ app = Celery(
     broker="filesystem://",
     broker_transport_options={
         "data_folder_in": os.environ["HACACHE_TEST_QUEUE"],
+        "control_folder": os.environ["HACACHE_TEST_QUEUE"] + "/control",
         "data_folder_out": os.environ["HACACHE_TEST_QUEUE"],
         "polling_interval": 0.02,
     },

@@ -132,6 +132,7 @@ def test_every_process_of_a_celery_worker_reads_what_it_wrote(served, caches, tm
             app = Celery(broker="filesystem://")
             app.conf.broker_transport_options = {
                 "data_folder_in": str(tmp_path),
+                "control_folder": str(tmp_path / "control"),
                 "data_folder_out": str(tmp_path),
             }
             for name in names:
