@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 class CircuitBreaker:
     """Shared by all threads of a process for one location."""
 
-    def __init__(self, writable_until: Callable[[], int]) -> None:
-        """Take what says until when the node of this host can write: an instant that grows, 0 for not now."""
+    def __init__(self, writable_until: Callable[[], int], writable: Callable[[], bool]) -> None:
+        """Take what says until when the node of this host can write, or could (it grows), and whether it can now.
+
+        Whoever did not write while the node was well again finds that out all the same.
+        """
         self._writable_until = writable_until
+        self._writable = writable
         self._is_open = False
         self._seen = 0
 
@@ -37,11 +41,11 @@ class CircuitBreaker:
         with suppress(
             HACacheError
         ):  # the caller's is raised; what is wrong with the page, the next call says
-            if self._writable_until() == 0:
+            if not self._writable():
                 self.open()
 
     def check(self) -> None:
-        """Raise CacheUnavailable while a write has failed and the node cannot write yet."""
+        """Raise CacheUnavailable while a write has failed and the node could not write since."""
         if self._is_open:
             if self._writable_until() <= self._seen:
                 raise CacheUnavailable(

@@ -144,7 +144,7 @@ class ClusterSite:
         self._released: Callable[[], LeasedReader | None] = _nothing
         self._client: NodeClient | None = None
         self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
-        self.breaker = CircuitBreaker(self._writable_until)
+        self.breaker = CircuitBreaker(self._writable_until, self._writable)
 
     @property
     def reader(self) -> LeasedReader:
@@ -205,7 +205,11 @@ class ClusterSite:
 
     def _writable_until(self) -> int:
         page = self._page()
-        return page.writable_until_ns if page is not None and page.writable() else 0
+        return page.writable_until_ns if page is not None else 0
+
+    def _writable(self) -> bool:
+        page = self._page()
+        return page is not None and page.writable()
 
     def _node_is_gone(self) -> bool:
         page = self._page()

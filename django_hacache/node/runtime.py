@@ -387,7 +387,10 @@ class Node:
         leader = core.leader
         able = core.accepts or (leader in self._peers and self._routes.connected(leader))
         able = able and core.has_quorum(now) and not self._stopping
-        self._page.set_writable_until((now + WRITABLE_MS) * MS if able else 0)
+        if able:
+            self._page.set_writable_until((now + WRITABLE_MS) * MS)
+        else:
+            self._page.note_unwritable()
 
     def _role_changed(self) -> None:
         core = self.core

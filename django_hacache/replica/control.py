@@ -74,7 +74,8 @@ class ControlPage:
             raise ReplicaError(f"cannot create the control page {path}: {error.strerror}") from error
         words = page._words
         page.revoke()
-        words[_WRITABLE_UNTIL] = words[_ALIVE_AT] = 0
+        page.note_unwritable()
+        words[_ALIVE_AT] = 0
         words[_EXPECTED_UNTIL] = boottime_ns() + START_NS
         words[_BOOT_LOW], words[_BOOT_HIGH] = _words_of(boot or boot_id())
         words[_MAGIC] = MAGIC
@@ -156,8 +157,12 @@ class ControlPage:
 
     @property
     def writable_until_ns(self) -> int:
-        """Boot-time instant until which the node counts on a live leader; it grows while the node goes on."""
+        """Boot-time instant until which the node counts on a live leader, or did until it could not."""
         return self._words[_WRITABLE_UNTIL]
+
+    def note_unwritable(self) -> None:
+        """Note that there is no live leader now; since when stays, for who asks whether there was one meanwhile."""
+        self._words[_WRITABLE_UNTIL] = min(self._words[_WRITABLE_UNTIL], boottime_ns())
 
     def note_applied(self, index: int) -> None:
         """Note how much of the log this host has applied."""
@@ -178,7 +183,7 @@ class ControlPage:
 
     def note_stopped(self, back_within_ns: int) -> None:
         """Note that the node stops because it was told to. Most are started again, and take so long at most."""
-        self._words[_WRITABLE_UNTIL] = 0
+        self.note_unwritable()
         self._words[_EXPECTED_UNTIL] = boottime_ns() + back_within_ns
 
     def expected(self) -> bool:

@@ -175,6 +175,21 @@ def test_a_node_that_was_stopped_is_waited_for_while_it_is_expected_back(small_n
     starting.join()
 
 
+def test_a_failure_before_the_node_was_well_does_not_make_the_first_write_after_it_fail(no_node, style):
+    cache = style(caches["patient"])
+    with pytest.raises(CacheUnavailable):
+        cache.set("key", 1)
+    no_node.start()
+    eventually(lambda: ControlPage.open(no_node.location).writable())
+    # Nobody has written meanwhile.
+    no_node.kill()
+    ControlPage.create(no_node.location).note_stopped(HOUR_NS)
+    starting = threading.Timer(0.05, no_node.start)
+    starting.start()
+    cache.set("key", 2)
+    starting.join()
+
+
 def test_nobody_waits_longer_than_a_stopped_node_is_expected_back(small_node, style):
     cache = style(caches["patient"])
     small_node.kill()

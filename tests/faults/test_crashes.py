@@ -28,8 +28,6 @@ def test_kill_9_of_the_leader_loses_nothing_that_was_acknowledged(cluster, recor
 def test_a_rolling_restart_under_load_fails_no_operation(cluster, recorders):
     down = {}
     with recorders.running() as history:
-        # Whose last write failed in the test before finds out that its node is well again.
-        lasting(1)
         for host in cluster.hosts:
             begin = time.monotonic_ns()
             assert host.signal(signal.SIGTERM) == 0

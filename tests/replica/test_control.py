@@ -83,6 +83,21 @@ def test_writable_lasts_until_its_deadline(directory):
     assert not worker.writable()
 
 
+def test_until_when_a_node_could_write_is_remembered(directory, monkeypatch):
+    node, worker = pages(directory)
+    now = boottime_ns()
+    node.set_writable_until(now + HOUR)
+    for later, change in enumerate(
+        (node.note_unwritable, lambda: node.note_stopped(7), node.note_unwritable)
+    ):
+        monkeypatch.setattr(control, "boottime_ns", lambda later=later: now + later)
+        change()
+        assert not worker.writable()
+        assert worker.writable_until_ns == now
+    ControlPage.create(directory)
+    assert worker.writable_until_ns == now
+
+
 def test_a_node_is_expected_from_its_beginning_until_it_serves(directory, monkeypatch):
     node, worker = pages(directory)
     begun = boottime_ns()
