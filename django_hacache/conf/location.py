@@ -42,7 +42,7 @@ def parse_location(raw: object) -> Path:
     else:
         location = system_path(raw, "the path of a directory")
         # Taken for paths, they would become directories named "~", "$HOME" or "redis:" in the project.
-        if isinstance(raw, str) and "://" in raw:
+        if isinstance(raw, str) and ("://" in raw or "?" in raw or raw.startswith("//")):
             raise ValueError("the path of a directory, no URL: the other hosts belong in HA_HOSTS")
         _ensure_written_out(str(location))
         if isinstance(raw, str) and not location.is_absolute() and _is_no_path(raw):

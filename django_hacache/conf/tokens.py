@@ -6,6 +6,8 @@ while one takes the place of another. No message shows a token, nor what stands 
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from environ import Env
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from django_hacache.conf.sources import Source
 
 
+class Unfit(Exception):
+    """A file that is none of tokens."""
+
+
 class Settings(NamedTuple):
     """The settings of one kind of token."""
 
@@ -30,6 +36,7 @@ class Settings(NamedTuple):
 
 CLIENT = Settings("CACHE_AUTH_TOKEN", "CACHE_AUTH_TOKEN_FALLBACKS", "CACHE_AUTH_TOKEN_FILE")
 NODE = Settings("CACHE_NODE_TOKEN", "CACHE_NODE_TOKEN_FALLBACKS", "CACHE_NODE_TOKEN_FILE")
+FILE_BYTES_MAX = 64 << 10
 TOKEN_BYTES = 32
 TOKEN_BYTES_MIN = 16
 TOKEN_DIFFERENT_CHARACTERS = 8
@@ -56,18 +63,21 @@ def read_tokens(source: Source, findings: Findings, named: Settings, *, with_fil
 
 
 def secrets_list(raw: object) -> tuple[str, ...]:
-    """The tokens of a text with commas, or of a list."""
+    """The tokens of a text with commas, or of a list. An empty one is none: a variable in such a text may be empty."""
     entries = Env.parse_value(raw, list) if isinstance(raw, str) else raw
     if not isinstance(entries, list | tuple):
         raise ValueError("a text or a list of tokens")  # noqa: TRY004 - a parser has one way to say no
-    return tuple(secret(entry.strip() if isinstance(entry, str) else entry) for entry in entries)
+    tokens = (secret(entry.strip() if isinstance(entry, str) else entry) for entry in entries)
+    return tuple(token for token in tokens if token)
 
 
 def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tuple[str, ...]:
     flaw = ""
     tokens: tuple[str, ...] = ()
     try:
-        tokens = tuple(secret(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        tokens = tuple(secret(line) for line in _content_of(path).decode().splitlines() if line.strip())
+    except Unfit as unfit:
+        flaw = str(unfit)
     except OSError as error:
         flaw = f"it cannot be read ({error.strerror})"
     except UnicodeDecodeError:
@@ -84,6 +94,24 @@ def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tup
             "Write the token into the first line, and each one that is accepted as well into a line of its own.",
         )
     return tokens
+
+
+def _content_of(path: Path) -> bytes:
+    """What is in the file. Raises Unfit where somebody else could have written it, or it is no file of tokens."""
+    # A FIFO would keep the node until somebody writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise Unfit("it is no regular file")
+        if state.st_uid not in (0, os.geteuid()):
+            raise Unfit(f"it belongs to user {state.st_uid}; expected root or the one who runs the node")
+        if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise Unfit(f"others may write to it, its mode is {state.st_mode & 0o7777:o}")
+        content = file.read(FILE_BYTES_MAX + 1)
+    if len(content) > FILE_BYTES_MAX:
+        raise Unfit(f"it has more than {FILE_BYTES_MAX} bytes")
+    return content
 
 
 def check_tokens(client: tuple[str, ...], node: tuple[str, ...], source: Source, findings: Findings) -> None:

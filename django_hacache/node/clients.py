@@ -1,7 +1,8 @@
 """The streams of programs outside the cluster: so many at a time, for each can make a node keep a part of a message.
 
 gRPC keeps what has come of a message and tells nobody: whether a quiet stream has begun one is not known. So where
-there is no place left, the quietest stream gives its own up.
+there is no place left, the quietest stream gives its own up. One that does not even take the greeting keeps its place
+until its connection ends: nobody could tell it to go.
 """
 
 from __future__ import annotations
@@ -33,24 +34,31 @@ class Clients:
         self._now = now
         # When a whole request came last; the quietest first.
         self._heard: dict[ClientStream, float] = {}
+        # Who has not taken the greeting yet.
+        self._coming: set[ClientStream] = set()
 
     def __len__(self) -> int:
-        return len(self._heard)
+        return len(self._heard) + len(self._coming)
 
     def enter(self, stream: ClientStream) -> bool:
         """Give a stream a place, be it that of a quiet one; False where there is none."""
-        if len(self._heard) >= STREAMS_MAX and not self._quietest_leaves():
+        if len(self) >= STREAMS_MAX and not self._quietest_leaves():
             self._complaints.say(
                 "clients",
                 f"a client was refused: {STREAMS_MAX} others have streams, and none was quiet for {QUIET_S:g} s",
             )
             return False
-        self._heard[stream] = self._now()
+        self._coming.add(stream)
         return True
 
+    def greeted(self, stream: ClientStream) -> None:
+        """It has taken the greeting: from now on it counts when a request came."""
+        self._coming.discard(stream)
+        self._heard[stream] = self._now()
+
     def _quietest_leaves(self) -> bool:
-        quietest, heard = next(iter(self._heard.items()))
-        if self._now() - heard < QUIET_S:
+        quietest, heard = next(iter(self._heard.items()), (None, 0.0))
+        if quietest is None or self._now() - heard < QUIET_S:
             return False
         self._complaints.say(
             "quiet client", f"a client that was quiet for {QUIET_S:g} s and more made room for another one"
@@ -67,3 +75,4 @@ class Clients:
 
     def leave(self, stream: ClientStream) -> None:
         self._heard.pop(stream, None)
+        self._coming.discard(stream)

@@ -13,7 +13,7 @@ AUTHORIZATION = "authorization"
 ADDR_KEY = "hacache-addr"
 VERSION_KEY = "hacache-version"
 HOSTS_KEY = "hacache-hosts"
-EXTENSION_VERSION = 2
+EXTENSION_VERSION = 3
 """Of what nodes say to each other. It grows with every change that a node of an earlier one would misunderstand."""
 
 # The largest entry of the log and what is around it: validation.ENTRY_BYTES_MAX, and the 16 MiB of earlier versions

@@ -60,8 +60,9 @@ class Keyring:
 
     def _take(self, config: ClusterConfig, secured: Secured | None) -> None:
         self.secured = secured
-        self.node_tokens = config.node_tokens
-        self._client_tokens = config.client_tokens
+        # An empty one would be shown by whoever shows none.
+        self.node_tokens = tuple(filter(None, config.node_tokens))
+        self._client_tokens = tuple(filter(None, config.client_tokens))
         # How a log calls what this node shows.
         self.setting = "CACHE_NODE_TOKEN" if config.node_token else "CACHE_AUTH_TOKEN"
 

@@ -128,6 +128,7 @@ class Service(grpc.GenericRpcHandler):
         self._budgets = Budgets()
         self._complaints = Complaints(logger)
         self._clients = Clients(self._complaints)
+        self._being_told = 0
 
     def end_streams(self) -> None:
         """Let every stream end once what waits on it is written: nobody has to be cut off."""
@@ -178,7 +179,7 @@ class Service(grpc.GenericRpcHandler):
         if refusal:
             if version == credentials.EXTENSION_VERSION:
                 # It learns from the greeting which list this node has. Another version might begin to talk.
-                await context.write(self._events.greeting().SerializeToString())
+                await self._tell_refused(context)
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, refusal)
         if addr and addr not in self._peers:
             self._complaints.say(
@@ -204,13 +205,7 @@ class Service(grpc.GenericRpcHandler):
             limit=(self._config.buf_client << 20) if addr else CLIENT_BYTES,
             unanswered=self._config.buf_server,
         )
-        # Written before anybody can send on the stream: a heartbeat that overtook it would make its reader take
-        # this node for one of the base protocol, and keep silent towards it.
-        await context.write(self._events.greeting().SerializeToString())
-        if not addr and not self._clients.enter(stream):
-            await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{STREAMS_MAX} other clients have streams to this node"
-            )
+        await self._greet(stream, context)
         if addr:
             self._replace_former(stream)
         self._events.stream_opened(stream)
@@ -227,6 +222,34 @@ class Service(grpc.GenericRpcHandler):
             # The status waits behind an answer that is not read; when the client goes, it cannot be told.
             with contextlib.suppress(grpc.aio.InternalError):
                 await context.abort(*failure)
+
+    async def _tell_refused(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        """Write the greeting, unless many do not take theirs."""
+        if self._being_told >= STREAMS_MAX:
+            return
+        self._being_told += 1
+        try:
+            await context.write(self._events.greeting().SerializeToString())
+        finally:
+            self._being_told -= 1
+
+    async def _greet(self, stream: InboundStream, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        """Write the first message; a client has a place before that, for it may never take it.
+
+        Written before anybody can send on the stream: a heartbeat that overtook it would make its reader take
+        this node for one of the base protocol, and keep silent towards it.
+        """
+        if not stream.addr and not self._clients.enter(stream):
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{STREAMS_MAX} other clients have streams to this node"
+            )
+        try:
+            await context.write(self._events.greeting().SerializeToString())
+        except BaseException:
+            self._clients.leave(stream)
+            raise
+        if not stream.addr:
+            self._clients.greeted(stream)
 
     def _replace_former(self, stream: InboundStream) -> None:
         """End the stream that the node had: the one that it opens now is later, and it has but one."""

@@ -19,7 +19,7 @@ KEY_CHARACTERS_MAX = 1 << 20
 REQ_ID_CHARACTERS_MAX = 255
 # As many as a cache's workers send in one; see operations.py. Each takes every node some microseconds.
 BATCH_CHANGES_MAX = 500
-# Bytes of values in a batch of several changes.
+# Of keys (characters) and values in a batch of several changes.
 BATCH_BYTES_MAX = 2 << 20
 # What a request may have beside the largest value: keys, and what tells its fields apart.
 REQUEST_SLACK_BYTES = 2 << 20
@@ -54,12 +54,12 @@ def checked(change: Any) -> Sequence[Any]:
     size = 0
     for one in parts:
         _check_part(one)
-        if type(one) is pb.Insert:
-            size += len(one.value)
+        size += _size_of(one)
     if size > BATCH_BYTES_MAX and len(parts) > 1:
         raise Refused(
             pb.ERROR_TOO_LARGE,
-            f"a batch of {len(parts)} changes with {size} bytes of values; at most {BATCH_BYTES_MAX} are possible",
+            f"a batch of {len(parts)} changes with {size} bytes of keys and values; at most {BATCH_BYTES_MAX} are "
+            "possible",
         )
     return parts
 
@@ -73,6 +73,18 @@ def _parts_of(change: pb.Batch) -> Sequence[Any]:
     if None in kinds:
         raise Refused(pb.ERROR_INVALID, "a change in the batch is empty")
     return [getattr(one, str(kind)) for one, kind in zip(change.changes, kinds, strict=True)]
+
+
+def _size_of(change: Any) -> int:
+    kind = type(change)
+    if kind is pb.Clear:
+        return 0
+    size = len(change.entry)
+    if kind is pb.Insert:
+        size += len(change.value)
+    elif kind is pb.Increment:
+        size += len(change.delta)
+    return size
 
 
 def check_name(cache: str) -> None:

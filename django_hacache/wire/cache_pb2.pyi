@@ -735,7 +735,7 @@ Global___Clear: _TypeAlias = Clear  # noqa: Y015
 
 @_typing.final
 class Batch(_message.Message):
-    """Extension: many changes (at most 5000) that take one place in the order. Answered by BatchAck."""
+    """Extension: many changes (at most 500) that take one place in the order. Answered by BatchAck."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

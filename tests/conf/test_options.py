@@ -215,6 +215,15 @@ def test_a_location_that_is_a_url_is_an_error(location: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "location", ["/run/redis.sock?password=kX3v9Qm2Lr8Tz5A", "//kX3v9Qm2Lr8Tz5A@cache/1"]
+)
+def test_a_location_like_a_part_of_a_url_is_an_error_that_shows_no_secret(location: str) -> None:
+    message = error_of(location)
+    assert "no URL" in message
+    assert "kX3v9Qm2Lr8Tz5A" not in message
+
+
+@pytest.mark.parametrize(
     "location", ["unique-snowflake", "my_cache_table", "127.0.0.1:11211", "unix:/run/memcached.sock", "h:1/x"]
 )
 def test_a_location_of_another_backend_is_an_error_that_says_what_location_is(location: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ def test_fallbacks_are_a_text_with_commas_or_a_list(listed: object, cluster: Any
     cluster(CACHE_AUTH_TOKEN_FALLBACKS=listed)
     assert cluster_config().client_tokens == (TOKEN, OTHER, THIRD)
     assert cluster_config().node_tokens == (TOKEN, OTHER, THIRD)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "listed", [f"{OTHER}, ", f"{OTHER},", f" ,{OTHER}", " , ", ",", [OTHER, ""], ["", " "], ""]
+)
+def test_an_empty_fallback_is_none(name: str, listed: object, cluster: Any) -> None:
+    cluster(**{"CACHE_NODE_TOKEN": THIRD, f"{name}_FALLBACKS": listed})
+    config = cluster_config()
+    assert all(config.client_tokens)
+    assert all(config.node_tokens)
 
 
 def test_nodes_may_have_a_token_of_their_own(cluster: Any) -> None:
@@ -66,6 +78,36 @@ def test_a_file_without_tokens_is_refused(
     message = error_of()
     assert f"{name}_FILE, from settings.HACACHE, names a file" in message
     assert says in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("group may write", "its mode is 660"),
+        ("a pipe", "no regular file"),
+        ("too long", "more than 65536 bytes"),
+    ],
+)
+def test_a_file_that_is_none_of_tokens_is_refused_at_once(
+    kind: str, says: str, cluster: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens"
+    if kind == "a pipe":
+        os.mkfifo(file)
+    else:
+        file.write_text(f"{TOKEN}\n" * (2000 if kind == "too long" else 1))
+        file.chmod(0o660 if kind == "group may write" else 0o600)
+    cluster(CACHE_AUTH_TOKEN=None, CACHE_AUTH_TOKEN_FILE=str(file))
+    assert says in error_of()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(cluster: Any, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(TOKEN)
+    os.chown(file, 65534, 65534)
+    cluster(CACHE_AUTH_TOKEN=None, CACHE_AUTH_TOKEN_FILE=str(file))
+    assert "belongs to user 65534" in error_of()
 
 
 def test_a_token_in_place_of_the_name_of_its_file_is_not_shown(cluster: Any) -> None:

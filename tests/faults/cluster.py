@@ -134,11 +134,15 @@ class Cluster(plain.Cluster):
                 host.signal(signal.SIGCONT)
             else:
                 host.start()
+        self.wait()
+        eventually(lambda: not any(one.fresh for one in self.hosts[0].status().hosts), 40)
+
+    def wait(self) -> None:
+        """Wait until every host serves."""
         # The lease of a node that was killed holds on for a moment, and serves nobody.
         for host in self.hosts:
             eventually(host.answers, 40)
-        self.wait()
-        eventually(lambda: not any(one.fresh for one in self.hosts[0].status().hosts), 40)
+        super().wait()
 
     def lanes(self) -> list[int]:
         """How many lanes each host's node has up."""

@@ -36,6 +36,7 @@ def full(clock):
     for stream in known.streams:
         clock.now += 0.1
         assert known.enter(stream)
+        known.greeted(stream)
     return known
 
 
@@ -45,6 +46,17 @@ def test_a_client_more_than_there_are_places_is_refused_until_one_leaves(full):
     assert full.enter(Stream())
     assert not full.enter(Stream())
     assert not any(stream.replaced.is_set() for stream in full.streams)
+
+
+def test_who_does_not_take_the_greeting_keeps_its_place_and_gives_it_to_nobody(clock):
+    known = Clients(Complaints(logging.getLogger("test")), clock)
+    coming = [Stream() for _ in range(STREAMS_MAX)]
+    assert all(map(known.enter, coming))
+    clock.now += 2 * QUIET_S
+    assert not known.enter(Stream())
+    assert len(known) == STREAMS_MAX
+    known.leave(coming[3])
+    assert known.enter(Stream())
 
 
 def test_the_quietest_one_gives_its_place_to_a_new_one(full, clock):

@@ -61,6 +61,13 @@ def test_a_fallback_is_accepted_for_what_it_is_of_and_never_shown():
     assert Keyring(replace(config_of(1), **tokens)).shown == NODES
 
 
+@pytest.mark.parametrize("given", [[], shows(""), shows(b"")])
+def test_an_empty_token_lets_nobody_in_wherever_it_stands(given):
+    assert kind_of(given, auth_token_fallbacks=("",)) is Kind.STRANGER
+    assert kind_of(given, node_token=NODES, node_token_fallbacks=("",)) is Kind.STRANGER
+    assert "" not in Keyring(replace(config_of(1), auth_token=TOKEN, auth_token_fallbacks=("",))).node_tokens
+
+
 def test_nodes_can_accept_a_token_of_their_own_before_any_shows_it():
     assert kind_of(shows(NODES), node_token_fallbacks=(NODES,)) is Kind.NODE
     assert kind_of(shows(TOKEN), node_token_fallbacks=(NODES,)) is Kind.NODE

@@ -588,6 +588,15 @@ def test_touches_of_large_values_are_bounded_in_what_they_write(leader):
     assert overlay_of(leader.decider) == before
 
 
+@pytest.mark.parametrize("kind", [pb.Insert, pb.Remove, pb.Touch, pb.Increment])
+def test_keys_count_among_the_bytes_of_a_batch(leader, kind):
+    rest = {"delta": b"\1"} if kind is pb.Increment else {}
+    one = kind(cache_name="default", entry="k" * (1 << 20), **rest)
+    with pytest.raises(NeverOrdered, match="3 changes with") as caught:
+        leader.decide(batch=batch(one, one, one))
+    assert caught.value.refusal is Refusal.TOO_LARGE
+
+
 def test_a_batch_of_several_changes_has_a_bounded_number_of_bytes_and_one_alone_may_be_larger(leader):
     large = bytes(BATCH_BYTES_MAX // 2 + 1)
     with pytest.raises(NeverOrdered, match="2 changes with") as caught:
