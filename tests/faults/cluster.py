@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,12 +138,12 @@ class Cluster(plain.Cluster):
         self.wait()
         eventually(lambda: not any(one.fresh for one in self.hosts[0].status().hosts), 40)
 
-    def wait(self) -> None:
-        """Wait until every host serves."""
+    def wait(self, hosts: Sequence[Host] | None = None) -> None:
+        """Wait until these hosts serve, or all."""
         # The lease of a node that was killed holds on for a moment, and serves nobody.
-        for host in self.hosts:
+        for host in hosts or self.hosts:
             eventually(host.answers, 40)
-        super().wait()
+        super().wait(hosts)
 
     def lanes(self) -> list[int]:
         """How many lanes each host's node has up."""
