@@ -1,7 +1,7 @@
 """HACache: Django's cache API over the replica of this host. The one class that users name.
 
-Writes are steps (see operations.py) that are run here against the writer that fits: the worker itself on a single
-machine, the host's node in a cluster. coroutines.py has the same for event loops.
+Writes are steps (see worker/operations.py) that are run here against the writer that fits: the worker itself on a
+single machine, the host's node in a cluster. worker/coroutines.py has the same for event loops.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.functional import cached_property  # has no lock that a fork could inherit
 
-from django_hacache import process
-from django_hacache.alias import alias_of, candidates
-from django_hacache.changes import Clear
+from django_hacache.changes.vocabulary import Clear
 from django_hacache.conf import (
     AckLevel,
     CacheOptions,
@@ -25,20 +23,22 @@ from django_hacache.conf import (
     ensure_fit_for_cluster,
     node_caches,
 )
-from django_hacache.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
 from django_hacache.exceptions import HACacheError
-from django_hacache.operations import MISSING, UNABLE, Ack, Timeout, given, time_is_up
 from django_hacache.replica.eviction import Limits, map_size_for
-from django_hacache.signing import codec_of
-from django_hacache.standalone import AsyncStandaloneWriter, StandaloneWriter
-from django_hacache.system import monotonic
+from django_hacache.system.platform import monotonic
+from django_hacache.values.signing import codec_of
+from django_hacache.worker import process
+from django_hacache.worker.alias import alias_of, candidates
+from django_hacache.worker.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
+from django_hacache.worker.operations import MISSING, UNABLE, Ack, Timeout, given, time_is_up
+from django_hacache.worker.standalone_writer import AsyncStandaloneWriter, StandaloneWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from django_hacache.changes import AsyncWriter, Change, Steps, T, Writer
+    from django_hacache.changes.vocabulary import AsyncWriter, Change, Steps, T, Writer
     from django_hacache.replica.replica import Reader
-    from django_hacache.signing import Codec
+    from django_hacache.values.signing import Codec
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Setup:
         if isinstance(self.site, process.StandaloneSite):
             limits = Limits(options.size_limit, options.max_entries, options.cull_frequency)
             return StandaloneWriter(options.name, limits, self.site, self.codec)
-        from django_hacache.cluster import ClusterWriter  # noqa: PLC0415 - with it comes protobuf, see process.py
+        from django_hacache.worker.cluster_writer import ClusterWriter  # noqa: PLC0415 - with it comes protobuf, see worker/process.py
 
         return ClusterWriter(options.name, self.site)
 
@@ -66,7 +66,7 @@ class Setup:
     def async_writer(self) -> AsyncWriter:
         if isinstance(self.site, process.StandaloneSite):
             return AsyncStandaloneWriter(self.writer)
-        from django_hacache.cluster import AsyncClusterWriter  # noqa: PLC0415 - as above
+        from django_hacache.worker.cluster_writer import AsyncClusterWriter  # noqa: PLC0415 - as above
 
         return AsyncClusterWriter(self.options.name, self.site)
 

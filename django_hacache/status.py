@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
 
-from django_hacache import process
 from django_hacache.conf import cluster_config, node_caches
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import ConfigurationError, HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME
-from django_hacache.printable import printable
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.pair import has_replica
-from django_hacache.system import monotonic
+from django_hacache.system.platform import monotonic
+from django_hacache.system.printable import printable
+from django_hacache.worker import process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -267,7 +267,7 @@ def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
 
 
 def _ask_node(location: Path, timeout_s: float) -> Status:
-    # Not at the top: the admin imports this module in every worker, and most never ask (see process.py).
+    # Not at the top: the admin imports this module in every worker, and most never ask (see worker/process.py).
     from django_hacache.link.blocking import NodeClient  # noqa: PLC0415
     from django_hacache.wire import cache_pb2 as pb  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from django_hacache.conf.values import system_path
 from django_hacache.link.address import SOCKET_NAME
-from django_hacache.system import SOCKET_PATH_BYTES_MAX
+from django_hacache.system.platform import SOCKET_PATH_BYTES_MAX
 
 # "$HOME/x", "${HOME}/x", "$(pwd)/x", "%HOME%/x", "{{ home }}/x": a shell's, or a template's.
 VARIABLE = re.compile(r"\$[A-Za-z_({]|%[A-Za-z_]+%|\{\{")

@@ -21,7 +21,7 @@ from django_hacache.conf.signing import OPTION as SIGNING_KEYS
 from django_hacache.conf.signing import check_strength, signing_keys
 from django_hacache.conf.sources import Place, Source, did_you_mean
 from django_hacache.conf.values import boolean, seconds, size_in_bytes, whole_number
-from django_hacache.system import refusal
+from django_hacache.system.platform import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.core import checks
 
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.printable import printable
+from django_hacache.system.printable import printable
 
 
 class Id(enum.StrEnum):

@@ -15,8 +15,8 @@ from django_hacache.conf.cluster import ClusterConfig, read_cluster
 from django_hacache.conf.location import default_location, project_directory
 from django_hacache.conf.options import CacheOptions, check_large_values, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
-from django_hacache.directory import flaw_of, owner_of
-from django_hacache.system import file_system_of, refusal
+from django_hacache.system.directory import flaw_of, owner_of
+from django_hacache.system.platform import file_system_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.shown import listed, shown_file
 from django_hacache.conf.tokens import check_tokens
-from django_hacache.interruption import ensure_own
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from django_hacache.printable import printable
+from django_hacache.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

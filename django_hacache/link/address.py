@@ -7,16 +7,16 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django_hacache.directory import open_private
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.system import SOCKET_PATH_BYTES_MAX, peer_uid
-from django_hacache.way import Unfit
+from django_hacache.system.directory import open_private
+from django_hacache.system.platform import SOCKET_PATH_BYTES_MAX, peer_uid
+from django_hacache.system.safe_path import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from django_hacache.system import Socket
+    from django_hacache.system.platform import Socket
 
 SOCKET_NAME = "node.sock"
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
-from django_hacache.interruption import ensure_own
 from django_hacache.link.address import ensure_of_this_user, in_vain, reached, socket_address
 from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S
 from django_hacache.link.connection import RECEIVE_BYTES, Lost
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
 from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
 from django_hacache.link.watch import LOOK_S, Hung, Watch
-from django_hacache.system import monotonic
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
-from django_hacache.interruption import ensure_own
 from django_hacache.link.address import in_vain, socket_address
 from django_hacache.link.connection import Connection, Lost
 from django_hacache.link.matching import answers, certain, req_id_of_request
 from django_hacache.link.watch import Hung
-from django_hacache.system import monotonic
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import monotonic
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

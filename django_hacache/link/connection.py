@@ -13,11 +13,11 @@ import select
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
-from django_hacache.interruption import ensure_own
 from django_hacache.link.address import ensure_of_this_user, reached
 from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
 from django_hacache.link.watch import LOOK_S, Hung, Watch
-from django_hacache.system import monotonic
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_hacache.exceptions import OutcomeUnknown
-from django_hacache.printable import printable
+from django_hacache.system.printable import printable
 from django_hacache.wire import cache_pb2 as pb
 
 # What a node answers where a change did not happen, for all it knows.

@@ -10,13 +10,13 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from django_hacache.directory import Directory, Identity, identity, open_private
 from django_hacache.exceptions import LinkError
 from django_hacache.link.address import socket_address
 from django_hacache.link.begun import Begun
 from django_hacache.link.framed import Framed
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, Oversize, frame
-from django_hacache.system import peer_uid
+from django_hacache.system.directory import Directory, Identity, identity, open_private
+from django_hacache.system.platform import peer_uid
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

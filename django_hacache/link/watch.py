@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_hacache.system import boottime_ns
+from django_hacache.system.platform import boottime_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_hacache.printable import printable
+from django_hacache.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ from django_hacache.node.validation import (
 )
 from django_hacache.replica.clock import NEVER, is_live
 from django_hacache.replica.layout import MAX_CACHES, replica_key
-from django_hacache.serializers import INTEGER_BYTES_MAX, integer_from_bytes, integer_to_bytes
-from django_hacache.signing import PLAIN
+from django_hacache.values.serializers import INTEGER_BYTES_MAX, integer_from_bytes, integer_to_bytes
+from django_hacache.values.signing import PLAIN
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from django_hacache.node.catalogue import Catalogue
     from django_hacache.node.gate import Gate
     from django_hacache.replica.replica import Replica
-    from django_hacache.signing import Codec
+    from django_hacache.values.signing import Codec
 
 logger = logging.getLogger("django_hacache.node")
 

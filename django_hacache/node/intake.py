@@ -18,7 +18,7 @@ from django_hacache.node.validation import (
     check_key,
     checked,
 )
-from django_hacache.serializers import marked_foreign, without_mark
+from django_hacache.values.serializers import marked_foreign, without_mark
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

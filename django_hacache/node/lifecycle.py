@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from django_hacache.directory import ensure_private
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.node import descriptors
@@ -21,6 +20,7 @@ from django_hacache.replica.control import ControlPage
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.occupant import Occupied, occupying
 from django_hacache.replica.replica import Replica
+from django_hacache.system.directory import ensure_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping

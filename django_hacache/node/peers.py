@@ -18,7 +18,7 @@ from django_hacache.node.complaints import Complaints
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
-from django_hacache.printable import printable
+from django_hacache.system.printable import printable
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

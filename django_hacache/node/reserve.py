@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from django_hacache.directory import open_private
-from django_hacache.way import NoDirectory
+from django_hacache.system.directory import open_private
+from django_hacache.system.safe_path import NoDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path

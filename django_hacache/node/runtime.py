@@ -43,7 +43,7 @@ from django_hacache.node.turns import Turns
 from django_hacache.node.upkeep import Upkeep, gate_of, limits_within, values_within
 from django_hacache.node.validation import REQUEST_SLACK_BYTES
 from django_hacache.replica.clock import boottime_ns
-from django_hacache.signing import codec_of
+from django_hacache.values.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

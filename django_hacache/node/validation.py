@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.layout import cache_name_bytes
-from django_hacache.serializers import INTEGER_BYTES_MAX
+from django_hacache.values.serializers import INTEGER_BYTES_MAX
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KEY_CHARACTERS_MAX = 1 << 20
 REQ_ID_CHARACTERS_MAX = 255
-# As many as a cache's workers send in one; see operations.py. Each takes every node some microseconds.
+# As many as a cache's workers send in one; see worker/operations.py. Each takes every node some microseconds.
 BATCH_CHANGES_MAX = 500
 # Of keys (characters) and values in a batch of several changes.
 BATCH_BYTES_MAX = 2 << 20

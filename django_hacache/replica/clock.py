@@ -1,12 +1,12 @@
 """The one clock of the replica, and the identity of the boot that it counts from. Knows no storage.
 
 It counts time asleep and never jumps, so neither a change of the wall clock nor a suspended machine can bring an
-expired entry or a lost lease back. system.py says which clock that is.
+expired entry or a lost lease back. system/platform.py says which clock that is.
 """
 
 from __future__ import annotations
 
-from django_hacache.system import boot_id, boottime_ns
+from django_hacache.system.platform import boot_id, boottime_ns
 
 __all__ = ["NEVER", "boot_id", "boottime_ns", "is_live"]
 

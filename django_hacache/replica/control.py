@@ -9,11 +9,11 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
-from django_hacache.directory import ABSENT, PRIVATE_FILE, ensure_private, identity, open_private
 from django_hacache.exceptions import ReplicaError
-from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boot_id, boottime_ns
-from django_hacache.system import allocate
+from django_hacache.system.directory import ABSENT, PRIVATE_FILE, ensure_private, identity, open_private
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import allocate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from django_hacache.directory import PRIVATE_FILE, identity, open_private
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
-from django_hacache.interruption import ensure_own
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, allocate_locks, ensure_pair, pair_at, pair_in
 from django_hacache.replica.soundness import damage
-from django_hacache.system import address_space, monotonic
+from django_hacache.system.directory import PRIVATE_FILE, identity, open_private
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import address_space, monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django_hacache.directory import Directory
     from django_hacache.replica.opening import Membership
+    from django_hacache.system.directory import Directory
 
 MAX_READERS = 1024
 PAGE_BYTES = mmap.PAGESIZE

@@ -11,10 +11,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django_hacache.directory import open_private
 from django_hacache.exceptions import ReplicaError
-from django_hacache.interruption import ensure_own
-from django_hacache.system import lock_byte, lock_for_open_file
+from django_hacache.system.directory import open_private
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import lock_byte, lock_for_open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError, ReplicaError
-from django_hacache.interruption import ensure_own
-from django_hacache.system import lock_byte, unlock_byte
-from django_hacache.way import Unfit
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import lock_byte, unlock_byte
+from django_hacache.system.safe_path import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from django_hacache.directory import Directory
+    from django_hacache.system.directory import Directory
 
 NAME = "replica.members"
 NAMESPACE = "/proc/self/ns/pid"

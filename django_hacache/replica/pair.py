@@ -6,17 +6,17 @@ import logging
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from django_hacache.directory import ABSENT, Identity, identity, open_private
 from django_hacache.exceptions import ReplicaError
-from django_hacache.interruption import ensure_own
-from django_hacache.system import allocate
-from django_hacache.way import NoDirectory
+from django_hacache.system.directory import ABSENT, Identity, identity, open_private
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import allocate
+from django_hacache.system.safe_path import NoDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from django_hacache.directory import Directory
     from django_hacache.replica.opening import Membership
+    from django_hacache.system.directory import Directory
 
 log = logging.getLogger(__name__)
 

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import lmdb
 
-from django_hacache.directory import ensure_private, open_private
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
-from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.environment import Environment
 from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, header_of, replica_key
 from django_hacache.replica.opening import Membership, ensure_same_namespace
 from django_hacache.replica.pair import FILE_NAME, set_aside
 from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
+from django_hacache.system.directory import ensure_private, open_private
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from django_hacache.directory import Directory
+    from django_hacache.system.directory import Directory
 
 T = TypeVar("T")
 A = TypeVar("A")

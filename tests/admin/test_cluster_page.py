@@ -13,8 +13,8 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
-from django_hacache import process
 from django_hacache.wire import cache_pb2 as pb
+from django_hacache.worker import process
 from tests.status.answering import CLUSTER, answering, degraded
 
 PAGE = "/admin/django_hacache/cluster/"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from django.core.cache import caches as django_caches
 
-from django_hacache import process
 from django_hacache.exceptions import CacheUnavailable
+from django_hacache.worker import process
 from tests.cache.site import cache_settings
 from tests.node_process import NodeProcess, cluster_settings, serves
 

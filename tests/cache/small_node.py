@@ -17,7 +17,7 @@ from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.replica import Replica
-from django_hacache.serializers import decode_integer, encode, integer_from_bytes, integer_to_bytes
+from django_hacache.values.serializers import decode_integer, encode, integer_from_bytes, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import pytest
 from django.conf import settings
 from django.core.cache import CacheHandler, caches
 
-from django_hacache import alias as alias_module
-from django_hacache import process
 from django_hacache.cache import HACache
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.worker import alias as alias_module
+from django_hacache.worker import process
 from tests.cache.site import BACKEND
 
 

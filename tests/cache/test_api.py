@@ -12,7 +12,7 @@ import pytest
 from django.core.cache.backends.base import CacheKeyWarning
 
 from django_hacache.exceptions import ValueTooLarge
-from django_hacache.serializers import INTEGER_BYTES_MAX
+from django_hacache.values.serializers import INTEGER_BYTES_MAX
 from tests.cache.conftest import eventually
 
 VALUES = [

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from django.core.cache import caches
 
-from django_hacache import process
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.worker import process
 from tests.cache.site import cache_settings
 from tests.node_process import NodeProcess
 

@@ -11,7 +11,6 @@ import threading
 import pytest
 from django.core.cache import caches
 
-from django_hacache import process
 from django_hacache.exceptions import (
     CacheBusy,
     CacheUnavailable,
@@ -23,6 +22,7 @@ from django_hacache.exceptions import (
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import START_NS, ControlPage
 from django_hacache.replica.leased import LeasedReader
+from django_hacache.worker import process
 from tests.cache.conftest import eventually
 from tests.node_process import serves
 

@@ -12,8 +12,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.views.decorators.cache import cache_page
 
-from django_hacache import process
 from django_hacache.exceptions import CacheUnavailable
+from django_hacache.worker import process
 from tests.cache.conftest import eventually
 from tests.node_process import cluster_settings, serves
 

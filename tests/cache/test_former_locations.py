@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from django.core.cache import caches
 
-from django_hacache import process
 from django_hacache.cache import HACache
 from django_hacache.replica.control import ControlPage
+from django_hacache.worker import process
 from tests.cache.site import BACKEND
 from tests.cache.test_processes import FORKS, in_child
 from tests.node_process import TOKEN

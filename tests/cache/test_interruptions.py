@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from django_hacache import process
 from django_hacache.exceptions import ReplicaError
+from django_hacache.worker import process
 from tests.cache.conftest import eventually
 from tests.conftest import swallowed
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 from django.core.cache import caches
 
-from django_hacache import process
 from django_hacache.exceptions import ReplicaError, ValueTooLarge
+from django_hacache.worker import process
 from tests.cache.conftest import eventually
 from tests.cache.site import BACKEND
 

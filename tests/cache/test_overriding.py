@@ -10,9 +10,9 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 
-from django_hacache import process
 from django_hacache.cache import HACache
-from django_hacache.coroutines import COUNTERPARTS
+from django_hacache.worker import process
+from django_hacache.worker.coroutines import COUNTERPARTS
 from tests.cache.site import BACKEND
 
 
@@ -185,7 +185,7 @@ def test_a_subclass_that_replaces_nothing_keeps_the_short_ways(made):
         raise AssertionError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django_hacache.coroutines.sync_to_async", refused)
+        patch.setattr("django_hacache.worker.coroutines.sync_to_async", refused)
         in_loop(cache.aset("a", 1))
         assert in_loop(cache.aget("a")) == 1
 

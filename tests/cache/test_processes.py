@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 
 from django_hacache import cache as cache_module
-from django_hacache import process
+from django_hacache.worker import process
 from tests.cache.conftest import eventually
 
 

@@ -7,12 +7,12 @@ import pickle
 
 import pytest
 
-from django_hacache import unreadable
-from django_hacache.changes import Increment, Insert, Why
+from django_hacache.changes.vocabulary import Increment, Insert, Why
 from django_hacache.conf import AckLevel
-from django_hacache.serializers import SIGNED, encode, marked_foreign
-from django_hacache.signing import BODY, TAG_BYTES, codec_of
-from django_hacache.system import monotonic
+from django_hacache.system.platform import monotonic
+from django_hacache.values.serializers import SIGNED, encode, marked_foreign
+from django_hacache.values.signing import BODY, TAG_BYTES, codec_of
+from django_hacache.worker import unreadable
 from tests.cache.site import SIGNING_KEYS, cache_settings
 from tests.cache.test_api import (  # noqa: F401 - they are collected here, with the cache of this module
     TestAdd,

@@ -10,9 +10,9 @@ import zlib
 
 import pytest
 
-from django_hacache import unreadable
-from django_hacache.changes import Insert
-from django_hacache.serializers import marked_foreign
+from django_hacache.changes.vocabulary import Insert
+from django_hacache.values.serializers import marked_foreign
+from django_hacache.worker import unreadable
 
 exploded = []
 raising = []

@@ -12,10 +12,10 @@ import environ
 import pytest
 from django.core.cache import caches
 
-from django_hacache import process
 from django_hacache.cache_url import Env
 from django_hacache.conf import AckLevel, cache_options
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.worker import process
 
 BACKEND = "django_hacache.cache.HACache"
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pickle
 
-from django_hacache import serializers
-from django_hacache.signing import BODY, PLAIN, SignatureError, codec_of
-from django_hacache.unreadable import second_look
+from django_hacache.values import serializers
+from django_hacache.values.signing import BODY, PLAIN, SignatureError, codec_of
+from django_hacache.worker.unreadable import second_look
 
 REPLY = b"damaged"
 MISS = object()

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from django_hacache import serializers
 from django_hacache.replica.replica import Replica
+from django_hacache.values import serializers
 from tests.node.base_client.schema import base
 
 LEVELS = ["level_quorum", "level_once", "level_leader", None]

@@ -15,14 +15,14 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.layout import MAX_CACHES
 from django_hacache.replica.replica import Replica
-from django_hacache.serializers import (
+from django_hacache.values.serializers import (
     INTEGER_BYTES_MAX,
     decode,
     encode,
     integer_from_bytes,
     integer_to_bytes,
 )
-from django_hacache.signing import codec_of
+from django_hacache.values.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
 
 TAKEN = (True, pb.REASON_NONE)

@@ -13,7 +13,7 @@ from django_hacache.node.full import RoomMaker
 from django_hacache.node.reserve import FILE_NAME as RESERVE_NAME
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.replica import Replica
-from django_hacache.serializers import encode, integer_to_bytes
+from django_hacache.values.serializers import encode, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
 from tests.replica.conftest import small_tmpfs  # noqa: F401 - a fixture
 

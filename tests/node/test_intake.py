@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache import serializers
 from django_hacache.consensus.messages import AckLevel, Refusal
 from django_hacache.consensus.state import Completion
 from django_hacache.node.answers import change_of
 from django_hacache.node.intake import Intake
+from django_hacache.values import serializers
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.options import options_of
 

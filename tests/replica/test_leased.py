@@ -177,7 +177,7 @@ def test_a_read_that_is_under_way_outlives_the_look_that_finds_the_directory_wip
         process(
             f"""
 import shutil
-from django_hacache.process import cluster_site
+from django_hacache.worker.process import cluster_site
 site = cluster_site(directory, {MAP_SIZE})
 control, opened = site.reader._opened
 heard()

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from django_hacache.directory import open_private
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.replica import occupant, opening
 from django_hacache.replica.clock import boottime_ns
@@ -17,6 +16,7 @@ from django_hacache.replica.control import ControlPage
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.opening import Membership
 from django_hacache.replica.replica import Replica
+from django_hacache.system.directory import open_private
 from tests.replica.conftest import MAP_SIZE, PROJECT
 from tests.replica.writing import put
 

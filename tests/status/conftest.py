@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_hacache import process
+from django_hacache.worker import process
 from tests.status.answering import CLUSTER
 
 

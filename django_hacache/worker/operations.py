@@ -1,8 +1,8 @@
 """What each operation of the cache API does, written once and free of how it waits.
 
 Reads are plain methods. A write that is one change is a method that returns it. One that takes several is a
-generator that yields changes and is sent their outcomes (see changes.Steps). cache.py carries both out, blocking
-or not. Knows neither replica files nor sockets.
+generator that yields changes and is sent their outcomes (see changes/vocabulary.py). cache.py carries both out,
+blocking or not. Knows neither replica files nor sockets.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
-from django_hacache.changes import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
+from django_hacache.changes.vocabulary import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
-from django_hacache.serializers import EncodingError, may_be_added
-from django_hacache.unreadable import PASSING, say_unreadable, second_look
+from django_hacache.values.serializers import EncodingError, may_be_added
+from django_hacache.worker.unreadable import PASSING, say_unreadable, second_look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from django_hacache.conf import CacheOptions
     from django_hacache.replica.replica import Reader
-    from django_hacache.signing import Codec
+    from django_hacache.values.signing import Codec
 
 logger = logging.getLogger("django_hacache.cache")
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from django_hacache.exceptions import ReplicaError
-from django_hacache.interruption import ensure_own
-from django_hacache.way import HERE, PRIVATE_DIRECTORY, Unfit, cannot_be_used, walk
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.safe_path import HERE, PRIVATE_DIRECTORY, Unfit, cannot_be_used, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from django_hacache.system import monotonic
+from django_hacache.system.platform import monotonic
 
 if TYPE_CHECKING:
-    from django_hacache.signing import Codec
+    from django_hacache.values.signing import Codec
 
 logger = logging.getLogger("django_hacache.cache")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from django_hacache import system
+from django_hacache.system import platform
 
 MOUNTINFO = r"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 25 22 0:24 / /dev/shm rw,nosuid,nodev shared:4 - tmpfs tmpfs rw
@@ -38,23 +38,23 @@ def test_the_file_system_of_a_path_is_that_of_the_mount_that_it_is_under(
     path: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mountinfo").write_text(MOUNTINFO)
-    monkeypatch.setattr(system, "MOUNTS", tmp_path / "mountinfo")
-    assert system.file_system_of(Path(path)) == kind
+    monkeypatch.setattr(platform, "MOUNTS", tmp_path / "mountinfo")
+    assert platform.file_system_of(Path(path)) == kind
 
 
 def test_where_the_system_has_no_list_of_mounts_the_file_system_is_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "MOUNTS", tmp_path / "none")
-    assert system.file_system_of(tmp_path) is None
+    monkeypatch.setattr(platform, "MOUNTS", tmp_path / "none")
+    assert platform.file_system_of(tmp_path) is None
 
 
 def test_the_file_system_of_this_machine_is_known(tmp_path: Path) -> None:
-    assert system.file_system_of(tmp_path) is not None
+    assert platform.file_system_of(tmp_path) is not None
 
 
 def test_the_boot_has_one_name_for_all_processes() -> None:
-    assert len(system.boot_id()) == 16
+    assert len(platform.boot_id()) == 16
 
 
 def test_the_boot_s_name_on_macos_is_that_of_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_the_boot_s_name_on_macos_is_that_of_its_session(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(subprocess, "run", run)
-    assert system.boot_id.__wrapped__().hex() == "4f1d2c3b0000400080000123456789ab"
+    assert platform.boot_id.__wrapped__().hex() == "4f1d2c3b0000400080000123456789ab"
     assert asked == [["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]]
 
 
@@ -77,8 +77,8 @@ def test_a_file_gets_its_place_where_the_system_has_no_call_for_it(
     path = tmp_path / "file"
     path.write_bytes(b"kept")
     descriptor = os.open(path, os.O_RDWR)
-    system.allocate(descriptor, 8192)
-    system.allocate(descriptor, 100)
+    platform.allocate(descriptor, 8192)
+    platform.allocate(descriptor, 100)
     os.close(descriptor)
     assert path.read_bytes() == b"kept" + bytes(8188)
     assert path.stat().st_blocks * 512 >= 8192
@@ -87,7 +87,7 @@ def test_a_file_gets_its_place_where_the_system_has_no_call_for_it(
 def test_the_user_at_the_other_end_of_a_socket_is_known() -> None:
     one, other = socket.socketpair()
     with one, other:
-        assert system.peer_uid(one) == os.getuid()
+        assert platform.peer_uid(one) == os.getuid()
 
 
 def test_macos_tells_the_user_at_the_other_end_in_a_structure_of_its_own(
@@ -99,7 +99,7 @@ def test_macos_tells_the_user_at_the_other_end_in_a_structure_of_its_own(
             return struct.pack("=IIh2x16I", 0, 501, 1, *range(16))
 
     monkeypatch.delattr(socket, "SO_PEERCRED")
-    assert system.peer_uid(Connection()) == 501  # type: ignore[arg-type]
+    assert platform.peer_uid(Connection()) == 501  # type: ignore[arg-type]
 
 
 MACOS = """
@@ -115,10 +115,10 @@ for module, names in (
     for name in names:
         delattr(module, name)
 sys.platform = "darwin"
-from django_hacache import directory, system
+from django_hacache.system import directory, platform
 directory.DESCRIPTORS = "/none"
-system.MOUNTS = system.Path("/none")
-system._boot_session = lambda: "4F1D2C3B-0000-4000-8000-0123456789AB"
+platform.MOUNTS = platform.Path("/none")
+platform._boot_session = lambda: "4F1D2C3B-0000-4000-8000-0123456789AB"
 django.setup()
 from django.core.cache import cache
 from django.core.management import call_command
@@ -192,11 +192,11 @@ def test_another_system_is_refused_in_one_sentence_that_says_what_to_do() -> Non
 
 def test_a_module_that_is_missing_elsewhere_is_imported_by_none_of_the_worker_s_side() -> None:
     # The node's room is imported by the node only, after the system was looked at.
-    root = Path(system.__file__).parent
+    root = Path(platform.__file__).parent.parent
     importing = [
         path.relative_to(root)
         for path in root.rglob("*.py")
-        if path != Path(system.__file__)
+        if path != Path(platform.__file__)
         and root / "node" not in path.parents
         and re.search(r"^\s*(import|from) (fcntl|resource|pwd|grp)\b", path.read_text(), re.MULTILINE)
     ]
@@ -208,12 +208,12 @@ def test_the_lock_of_an_open_file_is_one_of_the_process_where_there_is_none_such
 ) -> None:
     monkeypatch.delattr(fcntl, "F_OFD_SETLK")
     descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
-    system.lock_for_open_file(descriptor)
+    platform.lock_for_open_file(descriptor)
     looking = f"""
 import os
-from django_hacache import system
+from django_hacache.system import platform
 try:
-    system.lock_byte(os.open({str(tmp_path / "lock")!r}, os.O_RDWR), 0, shared=True, wait=False)
+    platform.lock_byte(os.open({str(tmp_path / "lock")!r}, os.O_RDWR), 0, shared=True, wait=False)
 except (BlockingIOError, PermissionError):
     print("taken")
 """
@@ -223,17 +223,17 @@ except (BlockingIOError, PermissionError):
 
 
 def test_a_process_knows_how_long_it_has_been_running() -> None:
-    begun = system.boottime_ns()
-    age = "from django_hacache.system import process_age_ns; print(process_age_ns())"
+    begun = platform.boottime_ns()
+    age = "from django_hacache.system.platform import process_age_ns; print(process_age_ns())"
     found = int(
         subprocess.run([sys.executable, "-c", age], check=True, capture_output=True, text=True).stdout
     )
     # The kernel counts in ticks of a hundredth of a second.
-    assert 0 < found <= system.boottime_ns() - begun + 10_000_000
+    assert 0 < found <= platform.boottime_ns() - begun + 10_000_000
 
 
 def test_where_nobody_says_how_long_it_counts_from_the_import(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(system, "STAT", tmp_path / "missing")
-    assert 0 < system.process_age_ns() <= system.boottime_ns()
+    monkeypatch.setattr(platform, "STAT", tmp_path / "missing")
+    assert 0 < platform.process_age_ns() <= platform.boottime_ns()

@@ -13,8 +13,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NoReturn
 
 from django_hacache.exceptions import ReplicaError
-from django_hacache.interruption import ensure_own
-from django_hacache.system import is_of_one_user
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import is_of_one_user
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,17 @@ import math
 import os
 from typing import TYPE_CHECKING, assert_never
 
-from django_hacache.changes import Batch, Clear, Increment, Insert, Outcome, Remove, Touch, When, Why
+from django_hacache.changes.vocabulary import (
+    Batch,
+    Clear,
+    Increment,
+    Insert,
+    Outcome,
+    Remove,
+    Touch,
+    When,
+    Why,
+)
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import (
     CacheBusy,
@@ -16,13 +26,13 @@ from django_hacache.exceptions import (
     UnknownCache,
     ValueTooLarge,
 )
-from django_hacache.printable import printable
-from django_hacache.serializers import integer_from_bytes, integer_to_bytes
-from django_hacache.system import monotonic
+from django_hacache.system.platform import monotonic
+from django_hacache.system.printable import printable
+from django_hacache.values.serializers import integer_from_bytes, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from django_hacache.changes import Sent
+    from django_hacache.changes.vocabulary import Sent
 
 _ACK_LEVELS = {
     AckLevel.DIRECT: pb.AckLevel(level_direct=pb.Empty()),

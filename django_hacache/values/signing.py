@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from django.utils.crypto import salted_hmac
 
-from django_hacache.serializers import (
+from django_hacache.values.serializers import (
     PICKLE,
     SIGNED,
     EncodingError,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 # What is derived with it is good for this purpose only, whatever else the site signs with the same key.
-SALT = "django_hacache.signing.value"
+SALT = "django_hacache.values.signing.value"
 TAG_BYTES = 16
 BODY = 1 + TAG_BYTES
 """Where the value begins, after the mark and the tag."""

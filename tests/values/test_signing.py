@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_hacache.serializers import EncodingError, encode, marked_foreign
-from django_hacache.signing import BODY, PLAIN, SALT, TAG_BYTES, SignatureError, Signed, codec_of
+from django_hacache.values.serializers import EncodingError, encode, marked_foreign
+from django_hacache.values.signing import BODY, PLAIN, SALT, TAG_BYTES, SignatureError, Signed, codec_of
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 VALUES = st.one_of(

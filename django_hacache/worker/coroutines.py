@@ -14,17 +14,17 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.exceptions import SynchronousOnlyOperation
 
-from django_hacache.changes import Change, Clear
+from django_hacache.changes.vocabulary import Change, Clear
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import HACacheError
-from django_hacache.operations import MISSING, UNABLE, Ack, Operations, Timeout, given, time_is_up
-from django_hacache.system import monotonic
+from django_hacache.system.platform import monotonic
+from django_hacache.worker.operations import MISSING, UNABLE, Ack, Operations, Timeout, given, time_is_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from django_hacache.cache import Setup
-    from django_hacache.changes import Steps, T
+    from django_hacache.changes.vocabulary import Steps, T
 
 R = TypeVar("R")
 

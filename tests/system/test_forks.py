@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from django_hacache import forks
+from django_hacache.system import forks
 
 
 @pytest.fixture(params=["empties pages", "does not"])

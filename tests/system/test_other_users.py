@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 from django.core.cache import caches
 
-from django_hacache import process
 from django_hacache.exceptions import CacheUnavailable, HACacheError, ReplicaError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.link.blocking import NodeClient
@@ -28,14 +27,15 @@ from django_hacache.replica.control import ControlPage
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import ensure_unoccupied, occupying
 from django_hacache.replica.replica import Replica
-from django_hacache.system import boottime_ns, monotonic
-from django_hacache.way import Unfit
+from django_hacache.system.platform import boottime_ns, monotonic
+from django_hacache.system.safe_path import Unfit
 from django_hacache.wire import cache_pb2 as pb
+from django_hacache.worker import process
 from tests.cache.site import BACKEND
 from tests.node_process import cluster_settings
 from tests.replica.writing import put
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MAP_SIZE = 4 << 20
 MALLORY = 65534
 AT_FDCWD, RENAME_EXCHANGE = -100, 2

@@ -12,8 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_hacache import directory as directories
-from django_hacache.directory import ensure_private, flaw_of, open_private
 from django_hacache.exceptions import HACacheError, ReplicaError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.link.blocking import NodeClient
@@ -23,8 +21,10 @@ from django_hacache.replica.occupant import LOCK_NAME, ensure_unoccupied, occupy
 from django_hacache.replica.opening import NAME as MEMBERS_NAME
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME
 from django_hacache.replica.replica import Replica
-from django_hacache.system import monotonic
-from django_hacache.way import NoDirectory, Unfit
+from django_hacache.system import directory as directories
+from django_hacache.system.directory import ensure_private, flaw_of, open_private
+from django_hacache.system.platform import monotonic
+from django_hacache.system.safe_path import NoDirectory, Unfit
 from django_hacache.wire import cache_pb2 as pb
 
 MAP_SIZE = 4 << 20

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_hacache.changes import DONE, Insert, Move, When
+from django_hacache.changes.vocabulary import DONE, Insert, Move, When
 from django_hacache.exceptions import CacheBusy, CacheUnavailable, HACacheError, OutcomeUnknown, UnknownCache
-from django_hacache.requests import outcome_of, request_of
+from django_hacache.worker.codec import outcome_of, request_of
 
 if TYPE_CHECKING:
-    from django_hacache.changes import Change, Outcome
+    from django_hacache.changes.vocabulary import Change, Outcome
     from django_hacache.conf import AckLevel
-    from django_hacache.process import ClusterSite
+    from django_hacache.worker.process import ClusterSite
 
 
 class ClusterWriter:

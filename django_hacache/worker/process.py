@@ -17,17 +17,17 @@ import time
 import weakref
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from django_hacache.breaker import CircuitBreaker
-from django_hacache.directory import is_there
 from django_hacache.exceptions import ConfigurationError, ReplicaError
-from django_hacache.forks import new_mark
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.control import FILE_NAME as PAGE_NAME
 from django_hacache.replica.control import START_NS
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
-from django_hacache.system import after_fork_in_child, monotonic, process_age_ns
+from django_hacache.system.directory import is_there
+from django_hacache.system.forks import new_mark
+from django_hacache.system.platform import after_fork_in_child, monotonic, process_age_ns
+from django_hacache.worker.breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

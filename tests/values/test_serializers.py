@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hacache.exceptions import HACacheError
-from django_hacache.serializers import (
+from django_hacache.values.serializers import (
     decode,
     decode_integer,
     encode,

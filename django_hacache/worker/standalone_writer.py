@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django_hacache.changes import (
+from django_hacache.changes.vocabulary import (
     DONE,
     NOT_DONE,
     Batch,
@@ -24,12 +24,12 @@ from django_hacache.replica.eviction import standalone_write
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django_hacache.changes import Change, Writer
+    from django_hacache.changes.vocabulary import Change, Writer
     from django_hacache.conf import AckLevel
-    from django_hacache.process import StandaloneSite
     from django_hacache.replica.eviction import Limits
     from django_hacache.replica.transaction import WriteTransaction
-    from django_hacache.signing import Codec
+    from django_hacache.values.signing import Codec
+    from django_hacache.worker.process import StandaloneSite
 
     Apply = Callable[[WriteTransaction, str, Any], Outcome]
 
