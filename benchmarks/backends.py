@@ -10,7 +10,7 @@ from benchmarks.cluster import TIMEOUT_S, cache_settings, site_environment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.stage import Stage
+    from benchmarks.services import Services
 
 REFERENCE = "django-redis"
 ACKNOWLEDGED = "redis-wait"
@@ -33,7 +33,7 @@ class Backend:
 
     name: str
     label: str
-    environments: Callable[[Stage], Environments]
+    environments: Callable[[Services], Environments]
 
     @property
     def short(self) -> str:
@@ -44,19 +44,19 @@ class Backend:
         return self.name in (*OURS, SIGNED, "cluster")
 
 
-def _peer(entry: Callable[[Stage], dict[str, Any]]) -> Callable[[Stage], Environments]:
-    def environments(stage: Stage) -> Environments:
-        caches = {"TIMEOUT": TIMEOUT_S, **entry(stage)}
-        return [site_environment(caches) | {"BENCHMARK_DATABASE": str(stage.database)}]
+def _peer(entry: Callable[[Services], dict[str, Any]]) -> Callable[[Services], Environments]:
+    def environments(services: Services) -> Environments:
+        caches = {"TIMEOUT": TIMEOUT_S, **entry(services)}
+        return [site_environment(caches) | {"BENCHMARK_DATABASE": str(services.database)}]
 
     return environments
 
 
-def _memcached(kind: str) -> Callable[[Stage], Environments]:
+def _memcached(kind: str) -> Callable[[Services], Environments]:
     return _peer(
-        lambda stage: {
+        lambda services: {
             "BACKEND": f"{_DJANGO}.memcached.{kind}",
-            "LOCATION": stage.memcached.address,
+            "LOCATION": services.memcached.address,
             "KEY_PREFIX": kind,
         }
     )
@@ -68,38 +68,44 @@ BACKENDS = {
         Backend(
             "standalone",
             "django_hacache, standalone",
-            _peer(lambda stage: cache_settings(stage.directory / "standalone", stage.size_limit)),
+            _peer(lambda services: cache_settings(services.directory / "standalone", services.size_limit)),
         ),
         Backend(
             SIGNED,
             "django_hacache, standalone, values signed",
             _peer(
-                lambda stage: cache_settings(
-                    stage.directory / "signed",
-                    stage.size_limit,
+                lambda services: cache_settings(
+                    services.directory / "signed",
+                    services.size_limit,
                     SIGNING_KEYS=["only for benchmarks, of 32 bytes"],
                 )
             ),
         ),
-        Backend("one-node", "django_hacache, one node", lambda stage: [stage.one_node.hosts[0].environment]),
         Backend(
-            "leader", "django_hacache, three nodes, leader's host", lambda stage: [stage.leader.environment]
+            "one-node", "django_hacache, one node", lambda services: [services.one_node.hosts[0].environment]
         ),
         Backend(
-            "other", "django_hacache, three nodes, another host", lambda stage: [stage.other.environment]
+            "leader",
+            "django_hacache, three nodes, leader's host",
+            lambda services: [services.leader.environment],
+        ),
+        Backend(
+            "other",
+            "django_hacache, three nodes, another host",
+            lambda services: [services.other.environment],
         ),
         Backend(
             "cluster",
             "django_hacache, three nodes, all hosts",
-            lambda stage: [host.environment for host in stage.three_nodes.hosts],
+            lambda services: [host.environment for host in services.three_nodes.hosts],
         ),
         Backend(
             REFERENCE,
             "django-redis",
             _peer(
-                lambda stage: {
+                lambda services: {
                     "BACKEND": "django_redis.cache.RedisCache",
-                    "LOCATION": f"redis://{stage.redis.address}/0",
+                    "LOCATION": f"redis://{services.redis.address}/0",
                 }
             ),
         ),
@@ -107,9 +113,9 @@ BACKENDS = {
             "redis",
             "Django's RedisCache with hiredis",
             _peer(
-                lambda stage: {
+                lambda services: {
                     "BACKEND": f"{_DJANGO}.redis.RedisCache",
-                    "LOCATION": f"redis://{stage.redis.address}/1",
+                    "LOCATION": f"redis://{services.redis.address}/1",
                 }
             ),
         ),
@@ -117,9 +123,9 @@ BACKENDS = {
             ACKNOWLEDGED,
             "Redis + WAIT 1, two replicas",
             _peer(
-                lambda stage: {
+                lambda services: {
                     "BACKEND": "benchmarks.peers.AcknowledgedRedisCache",
-                    "LOCATION": f"redis://{stage.redis_primary.address}",
+                    "LOCATION": f"redis://{services.redis_primary.address}",
                 }
             ),
         ),
@@ -134,9 +140,9 @@ BACKENDS = {
             "diskcache",
             "diskcache on tmpfs",
             _peer(
-                lambda stage: {
+                lambda services: {
                     "BACKEND": "diskcache.DjangoCache",
-                    "LOCATION": str(stage.directory / "diskcache"),
+                    "LOCATION": str(services.directory / "diskcache"),
                 }
             ),
         ),
@@ -155,9 +161,9 @@ BACKENDS = {
             "filebased",
             "FileBasedCache on tmpfs",
             _peer(
-                lambda stage: {
+                lambda services: {
                     "BACKEND": f"{_DJANGO}.filebased.FileBasedCache",
-                    "LOCATION": str(stage.directory / "filebased"),
+                    "LOCATION": str(services.directory / "filebased"),
                     "OPTIONS": _UNLIMITED,
                 }
             ),

@@ -15,14 +15,9 @@ from django.dispatch import receiver
 from django.utils.functional import cached_property  # has no lock that a fork could inherit
 
 from django_hacache.changes.vocabulary import Clear
-from django_hacache.conf import (
-    AckLevel,
-    CacheOptions,
-    cache_options,
-    cluster_config,
-    ensure_fit_for_cluster,
-    node_caches,
-)
+from django_hacache.conf import AckLevel, CacheOptions
+from django_hacache.conf.cluster import cluster_config
+from django_hacache.conf.options import cache_options, ensure_fit_for_cluster, node_caches
 from django_hacache.exceptions import HACacheError
 from django_hacache.replica.eviction import Limits, map_size_for
 from django_hacache.system.platform import monotonic

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core import checks
 
-from django_hacache.conf import cluster_config, problems
+from django_hacache.conf.cluster import cluster_config
 from django_hacache.conf.problems import Findings, Id, Problem
+from django_hacache.conf.review import find_problems
 from django_hacache.exceptions import HACacheError
 from django_hacache.link.address import SOCKET_NAME, reached
 
@@ -24,7 +25,7 @@ NODE_ANSWER_S = 2.0
 
 def check_configuration(**_kwargs: Any) -> list[checks.CheckMessage]:
     """One message for every problem of settings.HACACHE, the environment and CACHES."""
-    return _messages(problems())
+    return _messages(find_problems())
 
 
 def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:

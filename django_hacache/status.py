@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
 
-from django_hacache.conf import cluster_config, node_caches
-from django_hacache.conf.options import read_aliases
+from django_hacache.conf.cluster import cluster_config
+from django_hacache.conf.options import node_caches, read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import ConfigurationError, HACacheError, ReplicaError, RequestRefused
 from django_hacache.link.address import SOCKET_NAME

@@ -10,14 +10,15 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from django.conf import settings
 from django.utils.ipv6 import is_valid_ipv6_address
 from environ import Env
 
 from django_hacache.conf import rules
+from django_hacache.conf.config import TLS, ClusterConfig
+from django_hacache.conf.hosts import Host
 from django_hacache.conf.location import file_path
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.shown import listed, shown, shown_name
@@ -26,88 +27,8 @@ from django_hacache.conf.tokens import CLIENT, NODE, read_tokens
 from django_hacache.conf.values import boolean, domain, seconds, whole_number
 from django_hacache.exceptions import ConfigurationError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+)):(?P<port>[0-9]{1,5})")
 HTTP = ("http", "https")
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """One host of the cluster, as HA_HOSTS names it."""
-
-    scheme: str
-    name: str
-    port: int
-
-    @property
-    def addr(self) -> str:
-        """ "host:port", with an IPv6 address in brackets."""
-        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The same with its scheme: the form in which programs of the base schema know their hosts."""
-        return f"{self.scheme}://{self.addr}"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class TLS:
-    """The PEM files and names of TLS. Paths are absolute; `node_config` says whether the files are there.
-
-    Without a repr: until then a path may be what belongs in the file.
-    """
-
-    server_cert: Path
-    server_key: Path
-    client_cert: Path | None
-    client_key: Path | None
-    ca_server: Path | None
-    ca_client: Path | None
-    validate_domain: str
-    sni_overwrite: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterConfig:
-    """Everything about the cluster that settings or the environment decide. Times end in their unit."""
-
-    ha_mode: bool
-    hosts: tuple[Host, ...]
-    hostname: str  # "host:port" where HOSTNAME_OVERWRITE says it, else the operating system's host name
-    auth_token: str = field(repr=False)
-    tls: TLS | None
-    buf_server: int  # unanswered requests of a client
-    buf_client: int  # MiB that wait for a peer
-    keepalive_interval_s: float
-    keepalive_timeout_s: float
-    reconnect_lower_ms: int
-    reconnect_upper_ms: int
-    election_timeout_s: float
-    lane_port: int | None = 0  # 0: any free one; None: no lanes
-    # Beside each token, those that are accepted as well. No node token: the nodes show that of the clients.
-    auth_token_fallbacks: tuple[str, ...] = field(default=(), repr=False)
-    node_token: str = field(default="", repr=False)
-    node_token_fallbacks: tuple[str, ...] = field(default=(), repr=False)
-
-    @property
-    def client_tokens(self) -> tuple[str, ...]:
-        """What clients may show."""
-        return (self.auth_token, *self.auth_token_fallbacks)
-
-    @property
-    def node_tokens(self) -> tuple[str, ...]:
-        """What nodes may show, and first what this one does."""
-        own = (self.node_token,) if self.node_token else self.client_tokens
-        return (*own, *self.node_token_fallbacks)
-
-    def me(self) -> Host:
-        """The host of HA_HOSTS that this process runs on; ConfigurationError where none or several fit."""
-        found = rules.hosts_called(self.hostname, self.hosts)
-        if len(found) != 1:
-            raise ConfigurationError(rules.which_host(self.hostname, self.hosts, found))
-        return found[0]
 
 
 def cluster_config() -> ClusterConfig:

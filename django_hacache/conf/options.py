@@ -5,15 +5,14 @@ Knows nothing of the cluster.
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from django_hacache.conf.config import LIMITS, AckLevel, CacheOptions, limits_of
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.shown import is_dotted, shown, shown_name
@@ -38,48 +37,6 @@ NAME_BYTES_MAX = 255
 # What BaseCache reads beside OPTIONS; it takes the lower-case names too.
 DJANGO_KEYS = ("TIMEOUT", "KEY_PREFIX", "VERSION", "KEY_FUNCTION", "OPTIONS")
 DJANGO_LOWER_KEYS = ("timeout", "max_entries", "cull_frequency")
-# These belong to a cache, whatever aliases it has: one that is silent takes what another one says.
-LIMITS = ("SIZE_LIMIT", "MAX_ENTRIES", "CULL_FREQUENCY", "MAX_VALUE_SIZE")
-
-
-class AckLevel(enum.Enum):
-    """When a write is acknowledged. `AckLevel("quorum")` reads a name, in any case; ValueError for others."""
-
-    DIRECT = "direct"  # at once, without waiting
-    LEADER = "leader"  # the leader has put it into the order
-    ONCE = "once"  # one more node has it
-    QUORUM = "quorum"  # a majority has it, and this host's node has applied it
-    ALL = "all"  # every node that may be serving reads has applied it
-
-    @classmethod
-    def _missing_(cls, value: object) -> AckLevel:
-        found = cls.__members__.get(value.strip().upper()) if isinstance(value, str) else None
-        if found is None:
-            raise ValueError(f"{shown(value)} is no level of acknowledgement: expected {cls.names()}")
-        return found
-
-    @classmethod
-    def names(cls) -> str:
-        """The sentence that lists them."""
-        return "one of " + ", ".join(repr(level.value) for level in cls)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheOptions:
-    """The options of one alias. Sizes are in bytes."""
-
-    name: str  # CACHE_NAME, else the alias: the cache's name on the wire and in the replica
-    location: Path
-    ack_level: AckLevel
-    write_timeout_s: float
-    ignore_exceptions: bool
-    log_ignored_exceptions: bool
-    size_limit: int
-    max_entries: int | None
-    cull_frequency: int
-    max_value_bytes: int
-    # The first one signs, all verify; none: nothing is signed.
-    signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def cache_options(name: str, location: str | os.PathLike[str], params: Mapping[str, Any]) -> CacheOptions:
@@ -170,12 +127,6 @@ def _check_limits(aliases: Mapping[str, CacheOptions], findings: Findings) -> No
                     f"{theirs[limit]} in one and {mine[limit]} in the other: expected one value.",
                     f"Say {limit} in one of them, or give one of them another CACHE_NAME.",
                 )
-
-
-def limits_of(options: CacheOptions) -> dict[str, int | None]:
-    """What holds for a cache whatever alias it is used by."""
-    values = (options.size_limit, options.max_entries, options.cull_frequency, options.max_value_bytes)
-    return dict(zip(LIMITS, values, strict=True))
 
 
 def _params(entry: Mapping[str, Any]) -> dict[str, Any]:

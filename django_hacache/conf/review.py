@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from django_hacache.conf.cluster import ClusterConfig, read_cluster
+from django_hacache.conf.cluster import read_cluster
 from django_hacache.conf.location import default_location, project_directory
-from django_hacache.conf.options import CacheOptions, check_large_values, read_aliases
+from django_hacache.conf.options import check_large_values, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
 from django_hacache.system.directory import flaw_of, owner_of
 from django_hacache.system.platform import file_system_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from django_hacache.conf.config import CacheOptions, ClusterConfig
 
 MEMORY = ("tmpfs", "ramfs")
 # What Django itself writes to a cache while it makes a page, and does not expect to raise.
@@ -28,7 +30,7 @@ CACHED_PAGES = "django.middleware.cache.UpdateCacheMiddleware"
 MAX_CACHES = 64  # what a replica holds, see replica/layout.py
 
 
-def problems() -> list[Problem]:
+def find_problems() -> list[Problem]:
     """Every problem of settings.HACACHE, the environment, CACHES and the TLS files; raises none of them."""
     findings = Findings()
     config = read_cluster(findings, with_files=True)

@@ -6,20 +6,18 @@ cache alias.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django_hacache.conf.hosts import hosts_called, is_loopback, which_host
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.shown import listed, shown_file
 from django_hacache.conf.tokens import check_tokens
 from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django_hacache.conf.cluster import ClusterConfig, Host
+    from django_hacache.conf.config import ClusterConfig
     from django_hacache.conf.sources import Source
 
 
@@ -100,7 +98,7 @@ def _check_schemes(config: ClusterConfig, origin: str, findings: Findings) -> No
             f"CACHE_TLS is {'false' if config.tls is None else 'true'}.",
             "Change the scheme or CACHE_TLS.",
         )
-    exposed = [host.addr for host in config.hosts if not _is_loopback(host.name)]
+    exposed = [host.addr for host in config.hosts if not is_loopback(host.name)]
     if config.tls is None and exposed:
         findings.add(
             Id.PLAIN_TEXT,
@@ -108,13 +106,6 @@ def _check_schemes(config: ClusterConfig, origin: str, findings: Findings) -> No
             "whoever listens there while a node is down.",
             "Set CACHE_TLS to true, unless something else encrypts the network between the hosts.",
         )
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _check_identity(config: ClusterConfig, source: Source, findings: Findings) -> None:
@@ -134,36 +125,6 @@ def _check_identity(config: ClusterConfig, source: Source, findings: Findings) -
             "Set HOSTNAME_OVERWRITE to this host's entry, or start the node with --addr. "
             "A machine that runs no node may ignore this.",
         )
-
-
-def hosts_called(hostname: str, hosts: Sequence[Host]) -> list[Host]:
-    """The hosts that a name means: "host:port" exactly; a bare name also as the start of a longer one."""
-    hostname = hostname.lower()
-    if ":" in hostname:
-        return [host for host in hosts if host.addr == hostname]
-    exact = [host for host in hosts if host.name == hostname]
-    return exact or [
-        host for host in hosts if host.name.startswith(f"{hostname}.") or hostname.startswith(f"{host.name}.")
-    ]
-
-
-def which_host(hostname: str, hosts: Sequence[Host], found: Sequence[Host]) -> str:
-    """The sentence for a host name that means none of the hosts, or several."""
-    all_of_them = listed(host.addr for host in hosts) or "nothing"
-    if found:
-        several = ", ".join(host.addr for host in found)
-        return (
-            f"This machine's name {hostname!r} means several of HA_HOSTS ({several}): expected one. "
-            "HOSTNAME_OVERWRITE (host:port) says which."
-        )
-    if ":" in hostname:
-        return (
-            f"HOSTNAME_OVERWRITE or --addr is {hostname!r}: expected exactly one of HA_HOSTS ({all_of_them})."
-        )
-    return (
-        f"This machine's name {hostname!r} is none of HA_HOSTS ({all_of_them}): expected it there, or a "
-        "HOSTNAME_OVERWRITE (host:port)."
-    )
 
 
 def _check_tls(config: ClusterConfig, source: Source, findings: Findings) -> None:

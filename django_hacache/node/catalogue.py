@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django_hacache.conf.options import limits_of
+from django_hacache.conf.config import limits_of
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
 from django_hacache.node.codec import entry_chunks, entry_of
+from django_hacache.node.incomplete import Held
 from django_hacache.node.succession import noted_hosts
 from django_hacache.wire import cache_pb2 as pb
 
@@ -208,9 +209,7 @@ class Durable:
                 _store_requests(journal, arrived, floor)
             if ready.entries:
                 journal.put_entries([(entry.index, _entry_to_bytes(entry)) for entry in ready.entries])
-            held = (
-                transaction if hard.installing is None else parts.Held(transaction, hard.installing.position)
-            )
+            held = transaction if hard.installing is None else Held(transaction, hard.installing.position)
             for entry in ready.apply:
                 skipped += effects.apply(held, entry)
             if ready.apply:

@@ -13,7 +13,7 @@ from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from django_hacache.consensus.messages import Entry
-    from django_hacache.node.parts import Held
+    from django_hacache.node.incomplete import Held
     from django_hacache.replica.transaction import WriteTransaction
 
 logger = logging.getLogger("django_hacache.node")

@@ -1,27 +1,27 @@
-"""Parts of a replica: how they are read on the leader's host, stored on a follower's, and what a follower holds then.
+"""Parts of a replica: how they are read on the leader's host, and stored on a follower's.
 
-A place in the order of a replica is the name of a cache and a key; after all of them come the recent requests, by their
-indexes. What is sent when, and what is taken, is decided in consensus/transfer.py.
+Where a part begins and ends are places, see incomplete.py. What is sent when, and what is taken, is decided in
+consensus/transfer.py.
 """
 
 from __future__ import annotations
 
 import logging
-from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.consensus.transfer import Part
 from django_hacache.exceptions import ReplicaError
 from django_hacache.node import effects
+from django_hacache.node.incomplete import AFTER_CACHE, PLACE_BYTES_MAX, PROGRESS, REQUESTS, place_of
 from django_hacache.replica.clock import NEVER, boottime_ns
-from django_hacache.replica.layout import MAX_KEY_BYTES, MAX_NAME_BYTES, cache_name_bytes, replica_key
+from django_hacache.replica.layout import MAX_KEY_BYTES, cache_name_bytes
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from django_hacache.consensus.requests import Recorded
-    from django_hacache.replica.transaction import Item, ReadTransaction, WriteTransaction
+    from django_hacache.replica.transaction import ReadTransaction, WriteTransaction
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -32,18 +32,6 @@ PART_REQUESTS = 2000
 # A transfer's name has 16 characters. No value is larger than what an entry of the log may have.
 NAME_CHARACTERS_MAX = 64
 VALUE_BYTES_MAX = 150 << 20
-PLACE_BYTES_MAX = MAX_NAME_BYTES + 1 + MAX_KEY_BYTES
-# No name of a cache begins with this byte, and none contains this one: a place is less than another one as bytes are.
-REQUESTS = b"\xff"
-AFTER_CACHE = b"\0"
-PROGRESS = Struct(
-    ">QQ"
-)  # of the requests: the index of the latest that was sent, and of the last that will be
-
-
-def place_of(cache: str, key: bytes) -> bytes:
-    """The place of an entry."""
-    return cache.encode() + AFTER_CACHE + key
 
 
 class Read(NamedTuple):
@@ -151,14 +139,6 @@ def _flaw_of_item(item: pb.SnapshotItem) -> str:
     return ""
 
 
-def is_place(place: bytes) -> bool:
-    """Whether something can be read from there on."""
-    if place.startswith(REQUESTS):
-        return len(place) in (len(REQUESTS), len(REQUESTS) + PROGRESS.size)
-    cache, _, key = place.partition(AFTER_CACHE)
-    return len(cache) <= MAX_NAME_BYTES and len(key) <= MAX_KEY_BYTES
-
-
 def store(transaction: WriteTransaction, arrived: Arrived) -> None:
     """Put the entries of a part into the replica."""
     for item in arrived.items:
@@ -175,42 +155,3 @@ def store(transaction: WriteTransaction, arrived: Arrived) -> None:
             version=item.version,
             expires_at=effects.expires_at(arrived.received_ms, ttl),
         )
-
-
-class Held:
-    """What effects may do to a replica that is complete up to `position` only: what comes after that is not there."""
-
-    def __init__(self, transaction: WriteTransaction, position: bytes) -> None:
-        self._transaction = transaction
-        self._position = position
-
-    def _holds(self, cache: str, key: bytes) -> bool:
-        return place_of(cache, key) <= self._position
-
-    def refuses(self, cache: str) -> str:
-        return self._transaction.refuses(cache)
-
-    def set(
-        self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
-    ) -> None:
-        if self._holds(cache, replica_key(key)):
-            self._transaction.set(
-                cache, key, value, version=version, expires_at=expires_at, keep_ttl=keep_ttl
-            )
-
-    def present(self, cache: str, key: str) -> Item | None:
-        return self._transaction.present(cache, key)
-
-    def delete(self, cache: str, key: str) -> bool:
-        return self._holds(cache, replica_key(key)) and self._transaction.delete(cache, key)
-
-    def touch(self, cache: str, key: str, *, version: int, expires_at: int) -> bool:
-        return self._holds(cache, replica_key(key)) and self._transaction.touch(
-            cache, key, version=version, expires_at=expires_at
-        )
-
-    def clear(self, cache: str) -> None:
-        self._transaction.clear(cache)
-
-    def remove_keys(self, cache: str, keys: Iterable[bytes]) -> int:
-        return self._transaction.remove_keys(cache, [key for key in keys if self._holds(cache, key)])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
+from django_hacache.conf.hosts import is_loopback
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.server import too_large
 from django_hacache.node import credentials, names
@@ -372,10 +373,6 @@ async def start_server(
 def listening_hosts(name: str) -> str | None:
     """The same for a socket: the address to listen on, None for every interface."""
     return name if is_loopback(name) else None
-
-
-def is_loopback(name: str) -> bool:
-    return name in {"localhost", "127.0.0.1", "::1"} or name.startswith("127.")
 
 
 def listening_address(name: str, port: int) -> str:

@@ -22,6 +22,7 @@ from django_hacache.node import parts
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.durable import applied_place
 from django_hacache.node.effects import MS
+from django_hacache.node.incomplete import is_place
 from django_hacache.node.parts import PART_BYTES, Arrived
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.wire import cache_pb2 as pb
@@ -157,7 +158,7 @@ class SnapshotSender:
             return
         if running.outgoing.position is None:
             running.moved.entries = ack.entries
-        refused = ack.broken or not parts.is_place(ack.position)
+        refused = ack.broken or not is_place(ack.position)
         running.outgoing.acknowledged(ack.number, _installing_of(ack), now_ms(), refused=refused)
         running.acknowledged.set()
 

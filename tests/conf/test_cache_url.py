@@ -13,7 +13,8 @@ import pytest
 from django.core.cache import caches
 
 from django_hacache.cache_url import Env
-from django_hacache.conf import AckLevel, cache_options
+from django_hacache.conf import AckLevel
+from django_hacache.conf.options import cache_options
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.worker import process
 

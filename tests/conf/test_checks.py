@@ -13,9 +13,10 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from django_hacache.conf import problems, review
+from django_hacache.conf import review
 from django_hacache.conf.options import LARGEST_CLUSTER_VALUE
 from django_hacache.conf.problems import Id
+from django_hacache.conf.review import find_problems
 from django_hacache.conf.sources import Source
 from django_hacache.exceptions import ConfigurationError
 from tests.conf import HOSTS
@@ -25,7 +26,7 @@ BACKEND = "django_hacache.cache.HACache"
 
 
 def ids() -> list[str]:
-    return [problem.id.removeprefix("django_hacache.") for problem in problems()]
+    return [problem.id.removeprefix("django_hacache.") for problem in find_problems()]
 
 
 def test_a_right_configuration_has_no_problem(cluster: Any) -> None:
@@ -158,7 +159,7 @@ def test_a_wrong_limit_is_said_once_whatever_aliases_share_the_cache(settings: A
 def test_a_location_on_a_disk_is_warned(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": "/var/cache/site"}}
     monkeypatch.setattr(review, "file_system_of", lambda path: "ext4")
-    [found] = problems()
+    [found] = find_problems()
     assert found.id == "django_hacache.W012"
     assert "/var/cache/site is on a file system of type 'ext4'" in found.message
     # Where the system does not say, nothing is claimed.
@@ -171,7 +172,7 @@ def test_values_that_no_cluster_takes_are_an_error_in_a_cluster(cluster: Any, se
     settings.CACHES = {"default": {"BACKEND": BACKEND}, "large": {"BACKEND": BACKEND, "OPTIONS": options}}
     assert ids() == []  # nobody waits for heartbeats
     cluster()
-    [found] = problems()
+    [found] = find_problems()
     assert found.id == "django_hacache.E021"
     for told in (
         "cache 'large'",
@@ -212,7 +213,7 @@ def unfit(tmp_path: Path, kind: str) -> Path:
 def test_a_directory_that_no_process_could_use_is_an_error(kind: str, settings: Any, tmp_path: Path) -> None:
     location = unfit(tmp_path, kind)
     settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(location)}}
-    [found] = problems()
+    [found] = find_problems()
     assert found.id == "django_hacache.E020"
     assert f"The location {location} cannot be used: " in found.message
 
@@ -232,7 +233,7 @@ def test_the_directory_of_another_user_is_warned(
     settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": str(tmp_path)}}
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    [found] = problems()
+    [found] = find_problems()
     assert found.id == "django_hacache.W014"
     assert f"{tmp_path} belongs to user {owner}, and this process runs as user 12345" in found.message
 
@@ -294,7 +295,7 @@ def test_every_setting_and_option_is_in_the_reference(monkeypatch: pytest.Monkey
         return read(self, name, *args, **kwargs)
 
     monkeypatch.setattr(Source, "read", recorded)
-    problems()
+    find_problems()
     text = (DOCS / "settings.md").read_text()
     assert len(asked) > 30
     assert sorted(name for name in asked if f"### {name}\n" not in text) == []

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from django_hacache.conf import Host, cluster_config, node_config, problems
+from django_hacache.conf import Host
+from django_hacache.conf.cluster import cluster_config, node_config
+from django_hacache.conf.review import find_problems
 from django_hacache.exceptions import ConfigurationError
 from tests.conf import HOSTS, TOKEN
 
@@ -415,10 +417,10 @@ def test_a_relative_tls_path_counts_from_the_base_directory(
 
 def test_hosts_without_ha_mode_are_a_warning(settings: Any) -> None:
     settings.HACACHE = {"HA_HOSTS": "http://web1:7001", "HA_MOD": True}
-    [found] = [problem for problem in problems() if problem.id == "django_hacache.W011"]
+    [found] = [problem for problem in find_problems() if problem.id == "django_hacache.W011"]
     assert "HA_HOSTS is set, in settings.HACACHE, and HA_MODE is not" in found.message
 
 
 def test_hosts_of_a_cache_that_is_said_to_be_standalone_are_none(settings: Any) -> None:
     settings.HACACHE = {"HA_HOSTS": "http://web1:7001", "HA_MODE": False}
-    assert not [problem for problem in problems() if problem.id == "django_hacache.W011"]
+    assert not [problem for problem in find_problems() if problem.id == "django_hacache.W011"]

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from django_hacache.conf import default_location, location
+from django_hacache.conf import location
+from django_hacache.conf.location import default_location
 
 ROOT = Path(__file__).resolve().parents[2]
-PRINT_LOCATION = "from django_hacache.conf import *; print(default_location())"
+PRINT_LOCATION = "from django_hacache.conf.location import default_location; print(default_location())"
 
 
 def located(directory: Path, settings_module: str = "tests.settings") -> str:
@@ -73,8 +74,9 @@ def test_the_location_is_in_the_temporary_directory_where_there_is_no_tmpfs(
 
 def test_reading_the_configuration_imports_neither_grpc_nor_the_backend() -> None:
     code = (
-        "import sys; from django_hacache.conf import *; "
-        "cluster_config(); cache_options('default', '', {}); node_caches(default_location()); problems(); "
+        "import sys; from django_hacache.conf import cluster, location, options, review; cluster.cluster_config(); "
+        "options.cache_options('default', '', {}); options.node_caches(location.default_location()); "
+        "review.find_problems(); "
         "assert not {'grpc', 'lmdb', 'django_hacache.cache'} & set(sys.modules)"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)}
@@ -88,7 +90,7 @@ def test_a_site_without_a_settings_module_has_a_default_location_too(tmp_path: P
     code = (
         "from django.conf import settings; "
         "settings.configure(CACHES={'default': {'BACKEND': 'django_hacache.cache.HACache'}}); "
-        "from django_hacache.conf import *; print(cache_options('default', '', {}).location)"
+        "from django_hacache.conf.options import cache_options; print(cache_options('default', '', {}).location)"
     )
     environment = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
     done = subprocess.run(

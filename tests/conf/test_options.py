@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from django_hacache.cache import HACache
-from django_hacache.conf import AckLevel, cache_options, default_location, node_caches, problems
+from django_hacache.conf import AckLevel
+from django_hacache.conf.location import default_location
+from django_hacache.conf.options import cache_options, node_caches
+from django_hacache.conf.review import find_problems
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.replica.layout import MAX_CACHES
 
@@ -336,10 +339,10 @@ def test_reading_options_makes_no_directory(tmp_path: Path) -> None:
 
 def test_more_aliases_than_a_replica_holds_are_an_error(settings: Any) -> None:
     settings.CACHES = {f"c{number}": {"BACKEND": BACKEND} for number in range(MAX_CACHES + 1)}
-    [found] = [problem for problem in problems() if problem.id == "django_hacache.E016"]
+    [found] = [problem for problem in find_problems() if problem.id == "django_hacache.E016"]
     assert f"CACHES has {MAX_CACHES + 1} caches" in found.message
     settings.CACHES.popitem()
-    assert not [problem for problem in problems() if problem.id == "django_hacache.E016"]
+    assert not [problem for problem in find_problems() if problem.id == "django_hacache.E016"]
 
 
 def test_options_that_are_no_dict_do_not_stop_the_check(settings: Any) -> None:
@@ -347,7 +350,7 @@ def test_options_that_are_no_dict_do_not_stop_the_check(settings: Any) -> None:
     cache = HACache("", {"OPTIONS": ["a"], "TIMEOUT": "x"})
     with pytest.raises(ConfigurationError, match="expected a dict"):
         cache.get("key")
-    assert len(problems()) == 2
+    assert len(find_problems()) == 2
 
 
 def test_a_level_that_is_none_is_answered_with_those_there_are() -> None:

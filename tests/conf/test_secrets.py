@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from django_hacache.cache import HACache
 from django_hacache.cache_url import Env
-from django_hacache.conf import cluster_config, node_config, problems
+from django_hacache.conf.cluster import cluster_config, node_config
+from django_hacache.conf.review import find_problems
 from django_hacache.conf.shown import shown
 from django_hacache.exceptions import HACacheError
 from tests.conf import CLUSTER, HOSTS
@@ -129,7 +130,7 @@ def everything(caches: dict[str, Any] | None = None, *, with_commands: bool = Fa
     return said(
         cluster_config,
         node_config,
-        lambda: [(problem.message, problem.hint) for problem in problems()],
+        lambda: [(problem.message, problem.hint) for problem in find_problems()],
         *((commands,) if with_commands else ()),
         # Django makes none for an alias of another backend.
         *((lambda: HACache(entry.get("LOCATION", ""), params),) if entry["BACKEND"] == BACKEND else ()),

@@ -10,7 +10,8 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from django_hacache.conf import cache_options, problems
+from django_hacache.conf.options import cache_options
+from django_hacache.conf.review import find_problems
 from django_hacache.conf.signing import KEY_BYTES
 from django_hacache.exceptions import ConfigurationError
 from tests.conf.test_options import error_of, options
@@ -27,9 +28,9 @@ def keys(given: object) -> tuple[bytes, ...]:
 
 def found(settings: Any, given: object) -> list[str]:
     settings.CACHES = {"default": {"BACKEND": BACKEND, "OPTIONS": {"SIGNING_KEYS": given}}}
-    for problem in problems():
+    for problem in find_problems():
         assert not any(part in problem.message + problem.hint for part in SHOWN)
-    return [problem.id.removeprefix("django_hacache.") for problem in problems()]
+    return [problem.id.removeprefix("django_hacache.") for problem in find_problems()]
 
 
 def test_nothing_is_signed_unless_it_is_asked_for() -> None:
@@ -91,12 +92,12 @@ def test_all_aliases_of_a_cache_sign_alike(settings: Any) -> None:
         }
 
     settings.CACHES = aliases({"SIGNING_KEYS": [STRONG]}, {})
-    assert problems() == []
+    assert find_problems() == []
     entry = settings.CACHES["b"]
     silent = cache_options("b", "", {key: value for key, value in entry.items() if key != "BACKEND"})
     assert silent.signing_keys == (STRONG.encode(),)
     settings.CACHES = aliases({"SIGNING_KEYS": [STRONG]}, {"SIGNING_KEYS": [FORMER]})
-    [problem] = problems()
+    [problem] = find_problems()
     assert problem.id == "django_hacache.E017"
     assert not any(part in problem.message for part in SHOWN)
 
@@ -104,9 +105,9 @@ def test_all_aliases_of_a_cache_sign_alike(settings: Any) -> None:
 def test_a_cache_that_is_not_signed_beside_others_that_are_is_warned(settings: Any, tmp_path: Path) -> None:
     signed = {"BACKEND": BACKEND, "OPTIONS": {"SIGNING_KEYS": [STRONG]}}
     settings.CACHES = {"a": signed, "b": signed, "elsewhere": {"BACKEND": BACKEND, "LOCATION": str(tmp_path)}}
-    assert problems() == []
+    assert find_problems() == []
     settings.CACHES = {"a": signed, "b": signed, "open": {"BACKEND": BACKEND}}
-    [problem] = problems()
+    [problem] = find_problems()
     assert problem.id == "django_hacache.W017"
     assert "and 'open' has none" in problem.message
 

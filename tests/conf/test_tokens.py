@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from django_hacache.conf import ClusterConfig, cluster_config, node_config, problems
+from django_hacache.conf import ClusterConfig
+from django_hacache.conf.cluster import cluster_config, node_config
+from django_hacache.conf.review import find_problems
 from django_hacache.exceptions import ConfigurationError
 from tests.conf import TOKEN
 
@@ -129,7 +131,7 @@ def test_a_token_of_less_than_sixteen_bytes_is_refused_wherever_it_is(name: str,
     assert f"{name}, from settings.HACACHE, has 15 bytes: expected 16 at the very least" in message
     assert "kX3v9Qm2Lr8Tz5A" not in message
     cluster(**{name: "kX3v9Qm2Lr8Tz5Ab"})
-    assert [problem.id for problem in problems()] == ["django_hacache.W001"]
+    assert [problem.id for problem in find_problems()] == ["django_hacache.W001"]
 
 
 def test_no_token_is_in_the_representation(cluster: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 
 from django_hacache import consensus
 
-IMPURE = ("asyncio", "socket", "selectors", "grpc", "google", "django", "lmdb", "ssl")
+IMPURE = ("asyncio", "socket", "selectors", "grpc", "google", "django", "lmdb", "random", "ssl")
 
 
 def test_the_core_imports_no_transport_no_clock_no_django_and_no_other_room():

@@ -12,7 +12,8 @@ import random
 from pathlib import Path
 from unittest import mock
 
-from django_hacache.conf import ClusterConfig, Host, cache_options
+from django_hacache.conf import ClusterConfig, Host
+from django_hacache.conf.options import cache_options
 from django_hacache.consensus.formation import fresh_state
 from django_hacache.consensus.state import Role
 from django_hacache.node import durable, runtime

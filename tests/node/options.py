@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_hacache.conf import cache_options
+from django_hacache.conf.options import cache_options
 
 
 def options_of(name, location="/nonexistent", **options):

@@ -14,7 +14,8 @@ from django_hacache.consensus.transfer import Part
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.node import durable, effects
 from django_hacache.node.durable import PIECE_BYTES, PLACE, Durable, applied_place, load
-from django_hacache.node.parts import REQUESTS, Arrived, place_of
+from django_hacache.node.incomplete import REQUESTS, place_of
+from django_hacache.node.parts import Arrived
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.pair import FILE_NAME
 from django_hacache.wire import cache_pb2 as pb

@@ -8,7 +8,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from django_hacache.conf import Host, cache_options
+from django_hacache.conf import Host
+from django_hacache.conf.options import cache_options
 from django_hacache.exceptions import ReplicaError
 from django_hacache.link.framing import frame
 from django_hacache.node.runtime import Node

@@ -17,8 +17,9 @@ from django_hacache.consensus.transfer import Part
 from django_hacache.node import parts, snapshots
 from django_hacache.node.decide import Decider
 from django_hacache.node.durable import APPLIED, PLACE, Durable
+from django_hacache.node.incomplete import REQUESTS, is_place
 from django_hacache.node.outbox import Outbox
-from django_hacache.node.parts import PART_BYTES, PART_ENTRIES, REQUESTS
+from django_hacache.node.parts import PART_BYTES, PART_ENTRIES
 from django_hacache.node.snapshots import WINDOW_BYTES, SnapshotReceiver, SnapshotSender
 from django_hacache.replica.clock import NEVER
 from django_hacache.replica.layout import MAX_CACHES
@@ -582,4 +583,4 @@ def test_more_caches_than_a_replica_can_hold_end_no_node(replica, caplog):
 
 @pytest.mark.parametrize("place", [b"k" * 600, b"c\0" + b"k" * 600, REQUESTS + b"x", REQUESTS + bytes(17)])
 def test_nothing_can_be_read_from_a_place_that_is_none(place):
-    assert not parts.is_place(place)
+    assert not is_place(place)

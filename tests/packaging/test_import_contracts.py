@@ -22,6 +22,28 @@ def test_the_contracts_hold() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+WITHOUT_DJANGO = """
+import importlib, pkgutil, sys
+import django_hacache
+ROOMS = ("consensus", "link", "node", "replica", "system", "values", "wire")
+for room in ROOMS:
+    package = importlib.import_module(f"django_hacache.{room}")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"django_hacache.{room}.{module.name}")
+# Of django.core.exceptions ConfigurationError is a subclass; it needs what is in django.utils.
+allowed = ("django", "django.core", "django.core.exceptions", "django.utils")
+loaded = {name for name in sys.modules if name.partition(".")[0] == "django"}
+print(*(name for name in loaded if name not in allowed and not name.startswith("django.utils.")))
+"""
+
+
+def test_what_a_node_is_made_of_runs_without_django() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DJANGO], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == []
+
+
 WORKER = """
 import asyncio, sys, django
 django.setup()

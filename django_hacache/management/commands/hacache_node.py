@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_hacache.conf import ensure_fit_for_cluster, node_caches, node_config
+from django_hacache.conf.cluster import node_config
 from django_hacache.conf.location import default_location, parse_location
-from django_hacache.conf.options import read_aliases
+from django_hacache.conf.options import ensure_fit_for_cluster, node_caches, read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.conf.shown import shown
 from django_hacache.exceptions import ConfigurationError, HACacheError
