@@ -1,0 +1,98 @@
+"""One idea a module, and a function fits a screen: what is longer is on a list that only gets shorter."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODULES = {
+    str(path.relative_to(ROOT)): path
+    for folder in ("django_hacache", "benchmarks", "testproject", "tests", "proto", ".ci")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "wire" not in path.parts  # generated
+}
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 50
+
+# What is still longer, and how long it may be. A line goes as soon as it is not needed.
+LONG_MODULES = {
+    "django_hacache/consensus/core.py": 522,
+    "django_hacache/consensus/replication.py": 413,
+    "django_hacache/consensus/submissions.py": 508,
+    "django_hacache/node/decide.py": 416,
+    "django_hacache/node/runtime.py": 587,
+    "django_hacache/replica/environment.py": 404,
+    "django_hacache/replica/replica.py": 414,
+    "django_hacache/replica/transaction.py": 401,
+    "tests/cache/test_api.py": 470,
+    "tests/conf/test_cluster.py": 426,
+    "tests/consensus/late_words.py": 420,
+    "tests/consensus/test_replication.py": 425,
+    "tests/consensus/test_transfers.py": 830,
+    "tests/node/test_decide.py": 605,
+    "tests/node/test_lane.py": 714,
+    "tests/node/test_snapshots.py": 586,
+    "tests/replica/test_environment.py": 721,
+    "tests/simulation/host.py": 503,
+    "tests/simulation/invariants.py": 441,
+    "tests/system/test_other_users.py": 402,
+}
+LONG_FUNCTIONS = {
+    "django_hacache/link/blocking.py:request": 51,
+    "django_hacache/node/runtime.py:__init__": 115,
+    "django_hacache/node/service.py:_stream_values": 80,
+    "django_hacache/status.py:_from_wire": 59,
+    "django_hacache/system/safe_path.py:walk": 51,
+    "tests/faults/measurements/limits.py:_measure": 56,
+    "tests/fuzz/seeds.py:lives": 92,
+    "tests/simulation/host.py:__init__": 53,
+}
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    """Every function of a module, and its lines from its name on: decorators are tables of data at times."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def too_long(lengths: dict[str, int], usual: int, allowed: dict[str, int]) -> dict[str, int]:
+    return {name: length for name, length in lengths.items() if length > allowed.get(name, usual)}
+
+
+def not_needed(lengths: dict[str, int], usual: int, allowed: dict[str, int]) -> list[str]:
+    return [name for name in allowed if lengths.get(name, 0) <= usual]
+
+
+def module_lengths() -> dict[str, int]:
+    return {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+
+
+@cache
+def function_lengths() -> dict[str, int]:
+    longest: dict[str, int] = {}
+    for module, path in MODULES.items():
+        for function, length in functions(path):
+            name = f"{module}:{function}"
+            longest[name] = max(length, longest.get(name, 0))
+    return longest
+
+
+def test_no_module_is_longer_than_one_idea_takes() -> None:
+    lengths = module_lengths()
+    assert len(lengths) > 200
+    assert too_long(lengths, MODULE_LINES_MAX, LONG_MODULES) == {}
+
+
+def test_every_function_fits_a_screen() -> None:
+    lengths = function_lengths()
+    assert len(lengths) > 2000
+    assert too_long(lengths, FUNCTION_LINES_MAX, LONG_FUNCTIONS) == {}
+
+
+def test_nothing_is_excused_that_is_short_enough_or_gone() -> None:
+    assert not_needed(module_lengths(), MODULE_LINES_MAX, LONG_MODULES) == []
+    assert not_needed(function_lengths(), FUNCTION_LINES_MAX, LONG_FUNCTIONS) == []
