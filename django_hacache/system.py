@@ -33,7 +33,7 @@ STARTTIME = 19  # of what follows the name: in ticks since the boot
 ESCAPED = re.compile(r"\\([0-7]{3})")
 
 # Where Python's socket has no name for them: the level and the option of macOS, and the bytes of its struct xucred.
-SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES = 0, 1, 76
+SOL_LOCAL, LOCAL_PEERCRED, LOCAL_PEERPID, XUCRED_BYTES = 0, 1, 2, 76
 
 
 def refusal() -> str | None:
@@ -169,6 +169,17 @@ def peer_uid(connection: Socket) -> int:
             "=II", connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES)
         )
     return int(uid)
+
+
+def peer_pid(connection: Socket) -> int:
+    """The id of the process at the other end; 0 where it has none here, in another PID namespace."""
+    if hasattr(socket, "SO_PEERCRED"):
+        pid, _uid, _gid = struct.unpack(
+            "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        )
+    else:
+        (pid,) = struct.unpack("=i", connection.getsockopt(SOL_LOCAL, LOCAL_PEERPID, 4))
+    return int(pid)
 
 
 def is_of_one_user(group: int, user: int) -> bool:
