@@ -48,7 +48,7 @@ class Leader:
 class Bound:
     """Something that a host keeps within a limit: `log_bytes`, `uncommitted_entries`, `uncommitted_bytes`,
     `pending_changes`, `pending_bytes`, `recent_requests`, `recent_requests_bytes`, `outgoing_bytes` (of the peer to
-    which most waits to be sent)."""
+    which most waits to be sent), `unread_answers_bytes` (of clients over gRPC)."""
 
     name: str
     used: int

@@ -168,6 +168,7 @@ class Node:
                 max((peer.queued_bytes for peer in self._peers.values()), default=0),
                 config.buf_client << 20,
             ),
+            unread=lambda: (self._service.unread.bytes, self._service.unread.limit),
             transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
             lanes=self._routes.lanes_up,
             is_base=lambda addr: self._peers[addr].is_base,
