@@ -53,7 +53,8 @@ class Progress:
     transferring: bool = False
     # Fresh, and this leader has found that it may count from now on.
     admitted: bool = False
-    # sent_at of the latest Ping that it answered.
+    # When the latest Ping left, and sent_at of the latest one that it answered.
+    pinged_at: int = NEVER
     answered: int = NEVER
     # Its clock in its latest Pong, and when that arrived on ours.
     node_time: int = 0
@@ -66,6 +67,10 @@ class Progress:
     def counts(self) -> bool:
         """Whether its answers count for commit, lease and check-quorum: a fresh node's do not."""
         return not self.fresh
+
+    def only_receives(self) -> bool:
+        """Whether it has no say and no lease, and will have none before all of the leader's replica is there."""
+        return self.fresh and self.installing
 
     def holds(self) -> bool:
         """Whether what it acknowledges is held for good: who could not lead with it holds nothing."""

@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_hacache.node")
 
-# While so much is on the way without being acknowledged nothing more leaves; over a slow link, much less.
+# While so much is on the way without being acknowledged nothing more leaves; over a slow link, much less: one part is
+# under way while the next one waits, for without it the link is idle from each part to its answer.
 WINDOW_BYTES = 2 << 20
-# One part is under way while the next one waits: without it a slow link is idle from each part to its answer. Parts are
-# as small there, or each would stand in the queue of the link for longer than the log may wait.
-LEAST_PART_BYTES = 16 << 10
-LEAST_WINDOW_BYTES = 2 * LEAST_PART_BYTES
+LEAST_WINDOW_BYTES = 32 << 10
+# Parts are small there, or each would stand in the queue of the link for longer than the log may wait. What is around
+# one, in the message and in what answers it, takes some 300 bytes.
+LEAST_PART_BYTES = 24 << 10
 PROGRESS_EVERY_S = 2.0
 # How often a sender that waits looks whether something else is to be done.
 LOOK_S = 0.05

@@ -169,6 +169,20 @@ def test_a_part_has_a_bounded_number_of_entries_and_each_entry_goes_once(replica
     assert len(link.items) == len(set(link.items)) == 1000
 
 
+def test_over_a_link_of_which_nothing_is_known_a_part_has_several_values_of_some_size(replica, copy):
+    """Each part costs a few hundred bytes of its own."""
+    fill(replica, *[10_000] * 8)
+
+    async def scenario():
+        link = Link(replica, Target(copy))
+        await link.bring()  # the question how far it is
+        chunk, _ = await link.bring()
+        assert len(chunk.items) == 2
+        assert await link.bring_all()
+
+    asyncio.run(scenario())
+
+
 def test_a_large_value_goes_in_pieces_each_of_which_is_acknowledged(replica, copy):
     fill(replica, 10, 10 * PART_BYTES + 1, 10)
 
