@@ -47,7 +47,7 @@ PROGRESS_EVERY_S = 2.0
 LOOK_S = 0.05
 # How much longer the loop is left to others than a transfer has taken it. Measured: it moves 100 MB/s and more all the
 # same, and beside it the slowest writes take about twice their time.
-RESTS = 3
+RESTS = 4
 SHORTEST_REST_S = 0.002
 # After a transfer that broke off: what broke it rarely passes at once.
 PAUSE_S = 0.5
@@ -213,7 +213,7 @@ class SnapshotSender:
             moved.bytes += size
             pace.stop()
             await pace.rest()
-        moved.entries += len(read.items)
+        moved.entries += read.entries
         outgoing.part_sent(read.part)
 
     def _read(self, after: bytes, moved: Moved, limit: int) -> parts.Read:
@@ -270,22 +270,18 @@ class Pace:
 
 def _requests_with(read: parts.Read, limit: int) -> Iterator[tuple[pb.CacheRequest, int]]:
     """The messages for a part, each with the bytes in it: one, or as many as a large value takes."""
-    part, large = read.part, b""
-    if len(read.items) == 1 and len(read.items[0].value) > 2 * limit:
-        large = read.items[0].value
-    for offset in range(0, len(large) or 1, limit):
-        # Filled in its place: a chunk that is put into a request is copied, and its values with it.
+    items = read.request.snapshot_chunk.items
+    large = items[0].value if len(items) == 1 else b""
+    if len(large) <= 2 * limit:
+        yield read.request, read.size
+        return
+    for offset in range(0, len(large), limit):
+        piece = items[0].value = large[offset : offset + limit]
         request = pb.CacheRequest()
+        request.CopyFrom(read.request)
         chunk = request.snapshot_chunk
-        chunk.index, chunk.after, chunk.upto = part.index, part.after, part.upto
-        chunk.done, chunk.floor = part.last, part.floor
         chunk.offset, chunk.more = offset, offset + limit < len(large)
-        chunk.requests.extend(read.requests)
-        if large:
-            piece = large[offset : offset + limit]
-            read.items[0].value = piece
-        chunk.items.extend(read.items)
-        yield request, len(piece) if large else read.size
+        yield request, len(piece)
 
 
 def _installing_of(ack: pb.SnapshotAck) -> Installing | None:
