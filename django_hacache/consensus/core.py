@@ -98,6 +98,8 @@ class Core(Campaigner):
             wall_offset=wall_offset,
             size_of=size_of,
         )
+        # As whom this node speaks, and the state that says so.
+        self._speaks: tuple[HardState, Sender] | None = None
         # The time of the latest input whose consequences wait for take_ready.
         self._unsettled: int | None = None
         self._handlers: dict[type[Any], Callable[[Sender, Any, int], None]] = {
@@ -138,7 +140,7 @@ class Core(Campaigner):
     @property
     def accept_due(self) -> bool:
         """Whether what waited for this leader can be ordered as soon as it is told that time has passed."""
-        return self.accepts and self._submissions.order_due()
+        return self._submissions.may_be_due and self.accepts and self._submissions.order_due()
 
     @property
     def handing_over(self) -> bool:
@@ -167,8 +169,11 @@ class Core(Campaigner):
 
     def sender(self) -> Sender:
         """How this node signs what it sends."""
-        hard = self._state.hard
-        return Sender(self.config.addr, hard.incarnation, hard.generation, hard.fresh, self._hosts)
+        hard, speaks = self._state.hard, self._speaks
+        if speaks is None or speaks[0] is not hard:
+            sender = Sender(self.config.addr, hard.incarnation, hard.generation, hard.fresh, self._hosts)
+            speaks = self._speaks = hard, sender
+        return speaks[1]
 
     def leader_lease_left(self, now: int) -> int:
         return self._leases.leader_lease_left(now) if self.role is Role.LEADER else 0
@@ -312,6 +317,8 @@ class Core(Campaigner):
         of the Ready that follows. What is to be answered then is `hard.installing`. `requests`, with the last part:
         all that have come.
         """
+        if not self._counts_the_same_hosts(sender, now):
+            return False
         if not self._credible(sender, Append(term, part.index if part else 0, 0, 0), now):
             return False
         if not self._belongs(sender, None, now) or not self._follow(sender, term, now):

@@ -165,7 +165,7 @@ class Submissions:
 
     def advance_some(self, now: int) -> None:
         """Go on with what could not be done at once."""
-        if self._applies_what_is_older():
+        if not self._soon or self._applies_what_is_older():
             return
         size = 0
         for _ in range(AT_ONCE):
@@ -394,6 +394,11 @@ class Submissions:
     def accept_due(self) -> bool:
         """Whether `accept` has yet to order what waited."""
         return self._accepting != self.accepts_from
+
+    @property
+    def may_be_due(self) -> bool:
+        """Whether anything waits for `accept` or for room; without, nothing is due and need not be looked for."""
+        return bool(self._held) or self._accepting != self.accepts_from
 
     def order_due(self) -> bool:
         """Whether something that waited can be ordered now."""

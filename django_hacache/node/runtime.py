@@ -277,7 +277,8 @@ class Node:
             self._loop.call_soon(self._carry_out)
 
     def _carry_out(self, arrived: Arrived | None = None) -> None:
-        self._begin_turn()
+        if not self._scheduled:
+            self._turns.begin()
         self._scheduled = False
         if self.failed.is_set():
             return
