@@ -37,6 +37,7 @@ from django_hacache.node.report import Report, role_of
 from django_hacache.node.roster import Roster
 from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
+from django_hacache.node.slices import EARLIER
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
 from django_hacache.node.succession import Succession
 from django_hacache.node.turns import Turns
@@ -180,7 +181,8 @@ class Node:
             longest_turn_ms=lambda: self._turns.longest_ms,
         )
         self._intake = Intake(self, caches)
-        largest = max(options.max_value_bytes for options in caches.values()) + REQUEST_SLACK_BYTES
+        largest = max(EARLIER.bytes, *(options.max_value_bytes for options in caches.values()))
+        largest += REQUEST_SLACK_BYTES
         self._link = LinkServer(
             socket,
             self._from_worker,
