@@ -281,7 +281,14 @@ class WriteTransaction(ReadTransaction):
         return (self.id << VERSION_BITS) | self._versions
 
     def set(
-        self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
+        self,
+        cache: str,
+        key: str,
+        value: bytes | memoryview,
+        *,
+        version: int,
+        expires_at: int,
+        keep_ttl: bool = False,
     ) -> None:
         """Store `value`; with `keep_ttl` a present entry's `expires_at` stays."""
         encoded = replica_key(key)
