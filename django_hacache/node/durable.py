@@ -24,7 +24,8 @@ from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
-from django_hacache.node.codec import entry_chunks, entry_of
+from django_hacache.node.codec import EFFECTS, entry_chunks, entry_of
+from django_hacache.node.large import LARGE_BYTES, without
 from django_hacache.node.succession import noted_hosts
 from django_hacache.wire import cache_pb2 as pb
 
@@ -262,13 +263,22 @@ def _compact(journal: Journal, index: int, term: int, floor: int) -> None:
     """Drop the log up to `index`. The table of recent requests is in the log; what it loses here is kept apart."""
     journal.delete_requests_to(floor)
     for at, raw in journal.entries_between(floor + 1, index):
-        entry = pb.LogEntry.FromString(raw[BORN.size :])
+        entry = pb.LogEntry.FromString(_without_effects(raw))
         if entry.req_id:
             record = pb.RecentRequest(req_id=entry.req_id, outcome=entry.outcome)
             journal.put_request(at, record.SerializeToString())
     journal.compact_to(index)
     journal.put_meta(BASE, PLACE.pack(index, term))
     journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
+
+
+def _without_effects(raw: bytes) -> bytes:
+    """A stored entry as it is encoded, and where what it does is large, without that."""
+    if len(raw) < LARGE_BYTES:
+        return raw[BORN.size :]
+    encoded = memoryview(raw)[BORN.size :]
+    small, effects = without(encoded, EFFECTS)
+    return bytes(encoded) if effects is None else small
 
 
 def _entry_to_bytes(entry: Entry) -> bytes:
