@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _header = HEADER.pack
 
 EXPIRY_HAND, AGE_HAND, ROOM_HAND = b"hand.expiry:", b"hand.age:", b"hand.room:"
+GOING = b"going:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
 
@@ -365,8 +366,16 @@ class WriteTransaction(ReadTransaction):
         size = max(used.bytes - limits.size_limit, self.missing_headroom())
         if size > 0:
             size = max(size, 2 * self.inserted)
-        wanted = eviction.surplus(used, limits, size)
+        going = self._going(cache) if limits.max_entries is not None else 0
+        wanted = eviction.surplus(used, limits, size, going=going)
+        left = 0 if wanted is None else wanted.left
+        if left != going:
+            self.set_host_mark(GOING + cache.encode(), left.to_bytes(8, "big"))
         return [] if wanted is None else self.oldest(cache, wanted)
+
+    def _going(self, cache: str) -> int:
+        """How many entries the last step has left to go."""
+        return int.from_bytes(self.host_mark(GOING + cache.encode()) or b"", "big")
 
     def missing_headroom(self) -> int:
         """Bytes that have to be freed so that the next writes find room where the file can hardly grow."""
