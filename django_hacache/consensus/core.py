@@ -277,7 +277,7 @@ class Core(Campaigner):
         progress = self._replication.progress_of(sender)
         if progress is None:
             return False
-        progress.moved_at = now
+        progress.took_at = progress.moved_at = now
         return True
 
     def append_moves(self, peer: str, now: int) -> None:
@@ -489,7 +489,7 @@ class Core(Campaigner):
             matched = progress.match_index
             self._replication.on_append_ack(progress, ack, now)
             if progress.match_index > matched:
-                progress.moved_at = now
+                progress.took_at = progress.moved_at = now
 
     def _current(self, sender: Sender, term: int, now: int) -> Progress | None:
         """Whose answer this is, if it is one to this leader in this term; steps down for a later term."""

@@ -85,8 +85,8 @@ class Leases:
     def ping(self, now: int) -> None:
         """Send the round of heartbeats that is due, and grant leases with it.
 
-        A host that only receives is to know that the leader lives, and no more: over a slow link heartbeats and their
-        answers would take what its replica needs.
+        A host that only receives is to know that the leader lives, and no more. What it takes tells it so; over a slow
+        link heartbeats and their answers would take what its replica needs.
         """
         state = self._state
         self._seq += 1
@@ -98,7 +98,7 @@ class Leases:
             lease, echo, admitted = 0, 0, ""
             if progress is not None:
                 seldom = self._replication.only_receives(peer)
-                if seldom and now - progress.pinged_at < self._config.seldom_heartbeat:
+                if seldom and now - max(progress.pinged_at, progress.took_at) < self._config.seldom_heartbeat:
                     continue
                 progress.pinged_at = now
                 if progress.admitted and progress.fresh:

@@ -42,7 +42,8 @@ class Progress:
     # Its bytes; None where it is there a second time, and an answer does not tell which one was how quick.
     sent_bytes: int | None = None
     sent_commit: int = 0
-    # When it last took something: entries that it acknowledged, or a part of what is on its way.
+    # When it last said that it had taken something, and when at least a piece of what is on its way was last taken.
+    took_at: int = NEVER
     moved_at: int = NEVER
     # When more of the Append in flight was last seen to be taken: while that is so, it is not sent again.
     append_moved_at: int = NEVER
