@@ -49,6 +49,8 @@ LOOK_S = 0.05
 # same, and beside it the slowest writes take about twice their time.
 RESTS = 4
 SHORTEST_REST_S = 0.002
+# Others must not wait for long because they had nothing to do before.
+LONGEST_CREDIT_S = 0.002
 # After a transfer that broke off: what broke it rarely passes at once.
 PAUSE_S = 0.5
 
@@ -243,7 +245,8 @@ class SnapshotSender:
 class Pace:
     """Leaves the event loop to others: after each piece of work at once, and in all for RESTS times as long as it took.
 
-    What is owed adds up until it is long enough for a timer.
+    What is owed adds up until it is long enough for a timer. Timers are late, by more than a piece of work takes: what
+    was rested too long counts for the next pieces.
     """
 
     def __init__(self) -> None:
@@ -265,7 +268,7 @@ class Pace:
         owed = self._owed - (time.monotonic() - self._stopped)
         await asyncio.sleep(owed if owed >= SHORTEST_REST_S else 0)
         self._began = time.monotonic()
-        self._owed = max(self._owed - (self._began - self._stopped), 0.0)
+        self._owed = max(self._owed - (self._began - self._stopped), -LONGEST_CREDIT_S)
 
 
 def _requests_with(read: parts.Read, limit: int) -> Iterator[tuple[pb.CacheRequest, int]]:
