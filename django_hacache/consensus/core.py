@@ -100,6 +100,8 @@ class Core(Campaigner):
         )
         # As whom this node speaks, and the state that says so.
         self._speaks: tuple[HardState, Sender] | None = None
+        # Whether the latest Ready holds as much as it takes, and the next one more of the same: take that soon.
+        self.unfinished = False
         # The time of the latest input whose consequences wait for take_ready.
         self._unsettled: int | None = None
         self._handlers: dict[type[Any], Callable[[Sender, Any, int], None]] = {
@@ -351,15 +353,11 @@ class Core(Campaigner):
         now = self._unsettled
         if now is not None:
             self._settle(now)
+            self.unfinished = self._state.more_to_apply or self._submissions.unfinished
             self._unsettled = now if self.unfinished else None
         ready, self._state.ready = self._state.ready, Ready()
         ready.may_wait = self._state.role is Role.LEADER and _counts_on_nothing_stored(ready)
         return ready
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether a Ready holds as much as it takes, and the next one more of the same: take that soon."""
-        return self._state.more_to_apply or self._submissions.unfinished
 
     def next_wakeup(self, now: int) -> int:
         """When `tick` has something to do at the latest."""
@@ -508,14 +506,21 @@ class Core(Campaigner):
 
 def _counts_on_nothing_stored(ready: Ready) -> bool:
     """Whether a leader's Ready holds nothing durable but entries, and nothing leaves that counts on them."""
-    return (
-        not (ready.apply or ready.completions or ready.snapshots_to or ready.role_changed)
-        and ready.hard_state is None
-        and ready.compact_to is None
-        and ready.reset_log is None
-        and ready.truncate_from is None
-        and all(isinstance(message, Append | Ping) for _, message in ready.messages)
-    )
+    if (
+        ready.apply
+        or ready.completions
+        or ready.snapshots_to
+        or ready.role_changed
+        or ready.hard_state is not None
+        or ready.compact_to is not None
+        or ready.reset_log is not None
+        or ready.truncate_from is not None
+    ):
+        return False
+    for _, message in ready.messages:  # noqa: SIM110 - in every turn: all() takes twice as long
+        if not isinstance(message, Append | Ping):
+            return False
+    return True
 
 
 def restored(

@@ -205,7 +205,7 @@ class Replication:
             peer
             for peer, progress in self.progress.items()
             if progress.mode is Mode.REPLICATE
-            and progress.holds()
+            and not (progress.fresh or progress.installing)
             and (progress.in_flight is None or now - progress.sent_at < self._config.commit_delay)
         ]
         if len(quick) <= needed:

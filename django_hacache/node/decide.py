@@ -260,9 +260,13 @@ class Decider:
     def _serialized(self) -> bytes:
         if not self._effects:
             return b""
-        chunks = self._chunks() if self._large else [pb.Effects(effects=self._effects).SerializeToString()]
+        if not self._large:
+            serialized = pb.Effects(effects=self._effects).SerializeToString()
+            self._ensure_fits(len(serialized))
+            return serialized
+        chunks = self._chunks()
         self._ensure_fits(sum(map(len, chunks)))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(chunks)
 
     def _ensure_fits(self, size: int) -> None:
         if size > self._entry_bytes_max:

@@ -24,7 +24,7 @@ from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
-from django_hacache.node.codec import EFFECTS, entry_chunks, entry_of
+from django_hacache.node.codec import EFFECTS, entry_chunks, entry_of, entry_to_wire
 from django_hacache.node.large import LARGE_BYTES, without
 from django_hacache.node.succession import noted_hosts
 from django_hacache.wire import cache_pb2 as pb
@@ -282,6 +282,8 @@ def _without_effects(raw: bytes) -> bytes:
 
 
 def _entry_to_bytes(entry: Entry) -> bytes:
+    if len(entry.effect) < LARGE_BYTES:
+        return BORN.pack(entry.born) + entry_to_wire(entry, 0).SerializeToString()
     return b"".join([BORN.pack(entry.born), *entry_chunks(entry, 0)])
 
 
