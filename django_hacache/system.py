@@ -30,6 +30,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STAT = Path("/proc/self/stat")
 STARTTIME = 19  # of what follows the name: in ticks since the boot
+SCHEDSTAT = "/proc/{}/schedstat"
 ESCAPED = re.compile(r"\\([0-7]{3})")
 
 # Where Python's socket has no name for them: the level and the option of macOS, and the bytes of its struct xucred.
@@ -155,6 +156,15 @@ class Socket(Protocol):
     """One of the module socket, or the plain one beneath it."""
 
     def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
+
+
+def ran_ns(pid: int) -> int:
+    """For how long the main thread of a process has had a processor (ns); 0 where nobody says."""
+    try:
+        return int(Path(SCHEDSTAT.format(pid)).read_bytes().partition(b" ")[0])
+    except OSError as error:
+        ensure_own(error)
+        return 0
 
 
 def peer_uid(connection: Socket) -> int:

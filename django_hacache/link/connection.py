@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _socket
 import select
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
@@ -17,7 +18,7 @@ from django_hacache.interruption import ensure_own
 from django_hacache.link.address import ensure_of_this_user, reached
 from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
 from django_hacache.link.watch import LOOK_S, Hung, Watch
-from django_hacache.system import monotonic
+from django_hacache.system import monotonic, peer_pid, ran_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +47,8 @@ class Connection:
 
         alive_at: as Watch has it. Where the node hangs, what waits for it raises Lost before the deadline.
         """
-        self._watch = Watch(alive_at)
         self._socket = _connected(path)
+        self._watch = Watch(alive_at, partial(ran_ns, peer_pid(self._socket)))
         self._descriptor = self._socket.fileno()
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
