@@ -16,6 +16,7 @@ from django_hacache.conf import cluster_config, node_caches
 from django_hacache.conf.options import read_aliases
 from django_hacache.conf.problems import Findings
 from django_hacache.exceptions import ConfigurationError, HACacheError, ReplicaError, RequestRefused
+from django_hacache.interruption import ensure_own
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.printable import printable
 from django_hacache.replica.eviction import map_size_for
@@ -236,11 +237,13 @@ def read_status(location: Path, *, timeout_s: float) -> Status:
                 return Status(Mode.STANDALONE, str(location), error=error, stored=False)
             return Status(Mode.STANDALONE, str(location), caches=_local_caches(location))
         except ReplicaError as error:
+            ensure_own(error)
             return Status(Mode.STANDALONE, str(location), error=str(error))
     reads = _trouble_of_reads(location)
     try:
         return replace(_ask_node(location, timeout_s), reads=reads)
     except HACacheError as error:
+        ensure_own(error)
         return Status(Mode.CLUSTER, str(location), error=str(error), reads=reads)
 
 
@@ -251,6 +254,7 @@ def _trouble_of_reads(location: Path) -> str:
         # Any read will do: what is wrong with it is wrong with all.
         reader.has(next(iter(caches), DEFAULT_CACHE_ALIAS), "any")
     except ConfigurationError as refusal:
+        ensure_own(refusal)
         return str(refusal)
     return reader.trouble
 

@@ -199,7 +199,8 @@ def is_of_one_user(group: int, user: int) -> bool:
 
     try:
         of_group, of_user = grp.getgrgid(group), pwd.getpwuid(user)
-    except KeyError:
+    except KeyError as error:
+        ensure_own(error)
         return False
     own = of_user.pw_name
     return of_group.gr_name == own and of_user.pw_gid == group and set(of_group.gr_mem) <= {own}

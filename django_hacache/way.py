@@ -82,9 +82,9 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
     except OSError as error:
         if here >= 0:
             os.close(here)
+        ensure_own(error)
         if isinstance(error, ReplicaError):
             raise
-        ensure_own(error)
         raise cannot_be_used(path, error) from error
     except BaseException:
         if here >= 0:

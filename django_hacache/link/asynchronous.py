@@ -293,6 +293,7 @@ class _Connection:
                 assert isinstance(payload, bytes)
                 self._answer(pb.Ack.FromString(payload))
         except (LinkError, DecodeError) as error:
+            ensure_own(error)
             raise _lost(f"The node's answer does not parse: {error}") from None
 
     def _interrupted(self, error: BaseException) -> None:

@@ -115,16 +115,18 @@ class Connection:
     def close(self) -> None:
         self._socket.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
+
+class _Socket(_socket.socket):
+    """The plain socket: those of gevent and eventlet would wait inside the calls. It closes itself without a word."""
+
+    __slots__ = ()
+    __del__ = _socket.socket.close  # see interruption.py
 
 
 def _connected(path: Path) -> _socket.socket:
-    # The plain socket: those of gevent and eventlet would wait inside the calls.
     connection = None
     try:
-        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection = _Socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         connection.setblocking(False)
         # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
         with reached(path) as address:
@@ -144,6 +146,7 @@ def _length_in(header: bytearray) -> int:
     try:
         return payload_length(header)
     except LinkError as error:
+        ensure_own(error)
         raise Lost from error
 
 

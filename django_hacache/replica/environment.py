@@ -143,6 +143,7 @@ class Environment:
                     max_spare_txns=1,
                 )
             except lmdb.Error as error:
+                ensure_own(error)
                 error.args = (str(error).replace(path, str(self.path)),)
                 if OPEN_ALREADY not in str(error):
                     raise
@@ -166,6 +167,7 @@ class Environment:
         try:
             yield
         except ReplicaBroken as error:
+            ensure_own(error)
             self.prove(error)
             raise ReplicaError(f"{error}; the file is whole, and stays") from error
 
@@ -213,7 +215,8 @@ class Environment:
         """Whether the file or its lock file is no longer the one that is open: the directory was wiped."""
         try:
             return pair_at(self.directory) != self._files
-        except ReplicaError:
+        except ReplicaError as error:
+            ensure_own(error)
             return False  # that it cannot be looked at says nothing of it
 
     @contextmanager
@@ -223,9 +226,7 @@ class Environment:
             yield
         except ReplicaError:
             raise
-        except lmdb.Error as error:
-            raise self.error(error) from error
-        except OSError as error:
+        except (lmdb.Error, OSError) as error:
             ensure_own(error)
             raise self.error(error) from error
 
@@ -319,6 +320,7 @@ class Environment:
 
     def recover(self, error: lmdb.Error) -> None:
         """Do what makes the failed call worth one more try, or raise ReplicaError where nothing does."""
+        ensure_own(error)
         if isinstance(error, lmdb.MapResizedError):
             self._remap()
         elif isinstance(error, lmdb.ReadersFullError):
@@ -342,8 +344,8 @@ class Environment:
         with self._remapping:
             try:
                 self.lmdb.begin().abort()
-            except lmdb.MapResizedError:
-                pass
+            except lmdb.MapResizedError as error:
+                ensure_own(error)
             else:
                 return  # another thread was faster
             while self._reads_of_this_process():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django_hacache.exceptions import ReplicaFull
+from django_hacache.interruption import ensure_own
 from django_hacache.replica.clock import boottime_ns
 
 if TYPE_CHECKING:
@@ -180,7 +181,8 @@ def standalone_write(
             _make_room(replica, cache, share)
         try:
             return replica.transact(_within_limits, (cache, limits, apply, change))
-        except ReplicaFull:
+        except ReplicaFull as full:
+            ensure_own(full)
             if share == 1:
                 raise
     raise AssertionError("the last share is 1")
@@ -221,7 +223,8 @@ def _make_room(replica: Replica, cache: str, share: int) -> None:
         count = min(step, left)
         try:
             left -= max(replica.transact(_remove_oldest, (cache, count)), 1)
-        except ReplicaFull:
+        except ReplicaFull as full:
+            ensure_own(full)
             if step == 1:
                 return
             step //= 8

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import lmdb
 
 from django_hacache.exceptions import ReplicaError
+from django_hacache.interruption import ensure_own
 from django_hacache.replica import eviction
 from django_hacache.replica.clock import is_live
 from django_hacache.replica.environment import PAGE_BYTES
@@ -98,7 +99,8 @@ class ReadTransaction:
         database = self._caches.get(cache) or self._database(cache)
         try:
             raw = self._txn.get(replica_key(key), None, database) if database else None
-        except lmdb.BadDbiError:
+        except lmdb.BadDbiError as error:
+            ensure_own(error)
             return None  # another process has dropped the cache: it was empty
         return None if raw is None else item_of(raw)
 
@@ -211,12 +213,14 @@ class WriteTransaction(ReadTransaction):
             try:
                 self._txn.commit()
             except lmdb.Error as failure:
+                ensure_own(failure)
                 raise self.environment.error(failure) from failure
             if self.opened:
                 self.committed()
             return
         self._txn.abort()
         if isinstance(error, lmdb.Error):
+            ensure_own(error)
             raise self.environment.error(error) from error
 
     def committed(self) -> None:
@@ -256,6 +260,7 @@ class WriteTransaction(ReadTransaction):
         try:
             cache_name_bytes(cache)
         except ReplicaError as error:
+            ensure_own(error)
             return str(error)
         present = self.caches()
         if cache in present or len(present) < MAX_CACHES or not all(self.usage(c).entries for c in present):
