@@ -21,6 +21,7 @@ from django_hacache.exceptions import ConfigurationError, ReplicaBroken, Replica
 from django_hacache.interruption import ensure_own
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, allocate_locks, ensure_pair, pair_at, pair_in
+from django_hacache.replica.registry import OPEN_ALREADY, OpenAlready, inherited_forgotten, when_closed
 from django_hacache.replica.soundness import damage
 from django_hacache.system import address_space, monotonic
 
@@ -33,11 +34,9 @@ if TYPE_CHECKING:
 MAX_READERS = 1024
 PAGE_BYTES = mmap.PAGESIZE
 REMAP_WAIT_S = 10.0
-OPEN_ALREADY = "already open in this process"  # what py-lmdb says
 LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
 """A line of the processor's cache for each reader, and LMDB's own header."""
 
-_IMPORTED_BY = os.getpid()
 _FULL = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 )  # LMDB reports a short write to a full tmpfs as EIO
@@ -76,7 +75,7 @@ class Environment:
         self._remapping = threading.Lock()
         self._map_bytes = rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
         try:
-            self._open_files(directory, membership, rounded)
+            when_closed(lambda: self._open_files(directory, membership, rounded))
             self._look(directory)
         except BaseException:
             if hasattr(self, "lmdb"):
@@ -127,7 +126,7 @@ class Environment:
         return opened
 
     def _open_at(self, path: str, map_size: int) -> lmdb.Environment:
-        with _inherited_environments_forgotten():
+        with inherited_forgotten():
             try:
                 return lmdb.open(
                     path,
@@ -147,7 +146,7 @@ class Environment:
                 error.args = (str(error).replace(path, str(self.path)),)
                 if OPEN_ALREADY not in str(error):
                     raise
-                raise ConfigurationError(
+                raise OpenAlready(
                     f"{self.directory} is open in this process already, in another sub-interpreter most likely: LMDB "
                     "allows a process one. Expected one interpreter for it (mod_wsgi: WSGIApplicationGroup %{GLOBAL}; "
                     "uWSGI: single-interpreter), or another LOCATION for each"
@@ -385,22 +384,3 @@ class Environment:
         """The database of a cache, created where missing; valid after `txn`, a write, only if it commits."""
         with self.errors():
             return self.lmdb.open_db(ENTRIES + cache_name_bytes(cache), txn=txn)
-
-
-@contextmanager
-def _inherited_environments_forgotten() -> Iterator[None]:
-    """Let a forked child open what its parent has open.
-
-    py-lmdb 3 refuses a file that the process has open, and counts what a child inherited, which must be
-    neither used nor closed there. Its registry holds what `_envid.env_keys` returns: the child's get a mark.
-    """
-    envid = getattr(lmdb, "_envid", None)
-    if envid is None or os.getpid() == _IMPORTED_BY:
-        yield
-        return
-    original, mark = envid.env_keys, os.getpid()
-    envid.env_keys = lambda path, subdir: tuple((mark, *key) for key in original(path, subdir))
-    try:
-        yield
-    finally:
-        envid.env_keys = original

@@ -187,8 +187,9 @@ class Replica:
 
     def close(self) -> None:
         """Close it; safe to call again. Reads of other threads that are under way raise ReplicaError."""
-        self._environment.close()
+        # In this order, as where it is dropped: another thread, which waits for LMDB, has its membership after that.
         self._membership = None
+        self._environment.close()
 
     def abandon(self) -> None:
         """In a forked child: never use or close this one again, and let the child open its own.
