@@ -28,6 +28,7 @@ from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.occupant import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
 from django_hacache.system import after_fork_in_child, monotonic, process_age_ns
+from django_hacache.way import real
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,7 +290,7 @@ def cluster_site(directory: Path, map_size: int) -> ClusterSite:
 def _site(sites: dict[str, _AnySite], kind: type[_AnySite], directory: Path, map_size: int) -> _AnySite:
     # LMDB must not open a file twice in a process, whatever name it is reached by. The last step may be no link:
     # what is opened is found by the path that was given, step by step.
-    name = f"{os.path.realpath(directory.parent)}/{directory.name}"
+    name = f"{real(directory.parent)}/{directory.name}"
     site = sites.get(name)
     if site is None:
         _release_unreachable()

@@ -207,18 +207,20 @@ def is_of_one_user(group: int, user: int) -> bool:
 
 
 def file_system_of(path: Path) -> str | None:
-    """The type of the file system ("tmpfs", "ext4") that `path` is on or would be on, None where nobody says."""
+    """The type of the file system ("tmpfs", "ext4") that `path` is on or would be on, None where nobody says.
+
+    No link is followed.
+    """
     try:
         lines = MOUNTS.read_text().splitlines()
     except OSError as error:
         ensure_own(error)
         return None
-    target = Path(os.path.realpath(path))
     found, depth = None, 0
     for line in lines:
         mounted, _, described = line.partition(" - ")
         point = Path(ESCAPED.sub(lambda code: chr(int(code[1], 8)), mounted.split()[4]))
         # The last one that is mounted over a directory hides those before.
-        if target.is_relative_to(point) and len(point.parts) >= depth:
+        if path.is_relative_to(point) and len(point.parts) >= depth:
             found, depth = described.split()[0], len(point.parts)
     return found
