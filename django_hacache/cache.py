@@ -201,7 +201,7 @@ class HACache(Coroutines):
                 if change is not None:
                     self._perform("get_or_set", change, ack)
         except UNABLE as error:
-            self._log_or_raise("get_or_set", error)
+            self._log_or_raise("get_or_set", error, replaced="add" in self._overridden)
             return default
         return self.get(key, default, version=version)
 

@@ -16,6 +16,7 @@ from django_hacache.conf.problems import Findings, Id, Problem
 from django_hacache.conf.review import find_problems
 from django_hacache.exceptions import HACacheError
 from django_hacache.link.address import SOCKET_NAME, reached
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,8 @@ def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:
         clustered = cluster_config().ha_mode
         served = [location for location in locations() if clustered and _is_served(location)]
         statuses = [read_status(location, timeout_s=NODE_ANSWER_S) for location in served]
-    except HACacheError:
+    except HACacheError as error:
+        ensure_own(error)
         return []  # the configuration is wrong: the other check says how
     for host in (host for status in statuses for host in status.hosts if host.is_base):
         findings.add(
@@ -62,7 +64,8 @@ def _is_served(location: Path) -> bool:
         try:
             with reached(location / SOCKET_NAME) as address:
                 probe.connect(address)
-        except OSError:
+        except OSError as error:
+            ensure_own(error)
             return False
     return True
 

@@ -18,6 +18,7 @@ from django_hacache.exceptions import ConfigurationError, HACacheError, ReplicaE
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.pair import has_replica
+from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import monotonic
 from django_hacache.system.printable import printable
 from django_hacache.worker import process
@@ -48,7 +49,7 @@ class Leader:
 class Bound:
     """Something that a host keeps within a limit: `log_bytes`, `uncommitted_entries`, `uncommitted_bytes`,
     `pending_changes`, `pending_bytes`, `recent_requests`, `recent_requests_bytes`, `outgoing_bytes` (of the peer to
-    which most waits to be sent)."""
+    which most waits to be sent), `unread_answers_bytes` (of clients over gRPC)."""
 
     name: str
     used: int
@@ -236,11 +237,13 @@ def read_status(location: Path, *, timeout_s: float) -> Status:
                 return Status(Mode.STANDALONE, str(location), error=error, stored=False)
             return Status(Mode.STANDALONE, str(location), caches=_local_caches(location))
         except ReplicaError as error:
+            ensure_own(error)
             return Status(Mode.STANDALONE, str(location), error=str(error))
     reads = _trouble_of_reads(location)
     try:
         return replace(_ask_node(location, timeout_s), reads=reads)
     except HACacheError as error:
+        ensure_own(error)
         return Status(Mode.CLUSTER, str(location), error=str(error), reads=reads)
 
 
@@ -251,6 +254,7 @@ def _trouble_of_reads(location: Path) -> str:
         # Any read will do: what is wrong with it is wrong with all.
         reader.has(next(iter(caches), DEFAULT_CACHE_ALIAS), "any")
     except ConfigurationError as refusal:
+        ensure_own(refusal)
         return str(refusal)
     return reader.trouble
 

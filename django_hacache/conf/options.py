@@ -5,7 +5,6 @@ Knows nothing of the cluster.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,10 @@ from django_hacache.conf.signing import check_strength, signing_keys
 from django_hacache.conf.sources import Place, Source, did_you_mean
 from django_hacache.conf.values import boolean, seconds, size_in_bytes, whole_number
 from django_hacache.system.platform import refusal
+from django_hacache.system.safe_path import real
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 BACKEND = "django_hacache.cache.HACache"
@@ -63,11 +64,11 @@ def _check_system(findings: Findings) -> bool:
 def node_caches(location: Path) -> dict[str, CacheOptions]:
     """Every cache of HACache, or of a subclass, whose LOCATION is `location`, by name. Raises ConfigurationError."""
     findings = Findings()
-    wanted = os.path.realpath(location)
+    wanted = real(location)
     found = {
         options.name: options
         for options in read_aliases(findings).values()
-        if os.path.realpath(options.location) == wanted
+        if real(options.location) == wanted
     }
     findings.raise_errors()
     return found
@@ -110,7 +111,7 @@ def _check_limits(aliases: Mapping[str, CacheOptions], findings: Findings) -> No
     """Aliases of one cache may be silent about a limit, and must not contradict each other."""
     first: dict[tuple[str, str], str] = {}
     for alias, options in aliases.items():
-        other = first.setdefault((os.path.realpath(options.location), options.name), alias)
+        other = first.setdefault((real(options.location), options.name), alias)
         if options.signing_keys != aliases[other].signing_keys:
             findings.add(
                 Id.CONTRADICTING_LIMITS,
@@ -214,8 +215,7 @@ def _others(alias: str, name: str, location: Path) -> Iterator[Place]:
             other != alias
             and Source(quiet, places, Id.INVALID_OPTION).read("CACHE_NAME", _cache_name, default=other)
             == name
-            and os.path.realpath(_location(label, entry.get("LOCATION", ""), quiet))
-            == os.path.realpath(location)
+            and real(_location(label, entry.get("LOCATION", ""), quiet)) == real(location)
         ):
             yield from places
 

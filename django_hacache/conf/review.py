@@ -17,6 +17,7 @@ from django_hacache.conf.options import check_large_values, read_aliases
 from django_hacache.conf.problems import Findings, Id, Problem
 from django_hacache.system.directory import flaw_of, owner_of
 from django_hacache.system.platform import file_system_of, refusal
+from django_hacache.system.safe_path import real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,7 +93,7 @@ def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], find
     for location in locations:
         if not _is_fit(Path(location), findings):
             continue
-        kind = file_system_of(Path(location))
+        kind = file_system_of(Path(real(location)))
         if kind is not None and kind not in MEMORY:
             findings.add(
                 Id.ON_DISK,

@@ -15,6 +15,7 @@ from environ import Env
 from django_hacache.conf.location import file_path
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.values import secret
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,8 +78,10 @@ def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tup
     try:
         tokens = tuple(secret(line) for line in _content_of(path).decode().splitlines() if line.strip())
     except Unfit as unfit:
+        ensure_own(unfit)
         flaw = str(unfit)
     except OSError as error:
+        ensure_own(error)
         flaw = f"it cannot be read ({error.strerror})"
     except UnicodeDecodeError:
         flaw = "it is no text"

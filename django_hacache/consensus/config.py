@@ -62,5 +62,10 @@ class CoreConfig:
         return self.resend + size // self.taken_bytes
 
     @property
+    def seldom_heartbeat(self) -> int:
+        """How often whoever needs no lease is told that the leader lives: several times in an election timeout."""
+        return max(self.election_timeout // 4, self.heartbeat)
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         return (self.addr, *self.peers)

@@ -6,12 +6,13 @@ answers one of tomorrow, and no rule of Raft would notice: it believes its membe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, get_args
 
-from .messages import Append, LeaderReq, Pong
+from .messages import Append, LeaderReq, Message, Pong
 
 if TYPE_CHECKING:
-    from .messages import Generation, Message, Sender
+    from .messages import Generation, Sender
 
 # Elections that a node may have missed: at one a second it would have been away for half a year.
 TERM_LEAP = 1 << 24
@@ -20,7 +21,8 @@ GENERATION_LEAP = 1 << 32
 # The version of what an entry writes has 64 bits, 20 of them for places within the entry. A century at 5000 a second.
 INDEX_MAX = 1 << 43
 NAME_CHARACTERS_MAX = 64
-INDEXES = ("index", "last_index", "prev_index", "match_index", "commit_index", "applied_index")
+INDEXES = {"index", "last_index", "prev_index", "match_index", "commit_index", "applied_index"}
+INDEXES_OF = {kind: [one.name for one in fields(kind) if one.name in INDEXES] for kind in get_args(Message)}
 
 
 def flaw(sender: Sender, message: Message, *, term: int, generation: int, now: int) -> str | None:
@@ -31,23 +33,27 @@ def flaw(sender: Sender, message: Message, *, term: int, generation: int, now: i
     claimed = getattr(message, "term", 0)
     if claimed > term + TERM_LEAP:
         return f"term {claimed}, where this node is in term {term}"
-    forming = message.forming if isinstance(message, LeaderReq) else None
-    for one in (sender.generation, forming):
-        if one is not None and (why := _flaw_of_generation(one, generation)):
-            return why
+    if sender.generation is not None and (why := _flaw_of_generation(sender.generation, generation)):
+        return why
     if len(sender.incarnation) > NAME_CHARACTERS_MAX:
         return f"an incarnation of {len(sender.incarnation)} characters"
-    for name in INDEXES:
-        if getattr(message, name, 0) > INDEX_MAX:
+    for name in INDEXES_OF[type(message)]:
+        if getattr(message, name) > INDEX_MAX:
             return f"{name} {getattr(message, name)}"
     match message:
         case Append():
             return _flaw_of_append(message)
-        case LeaderReq() if message.last_term > message.term:
-            return f"a log that ends in term {message.last_term}, in term {message.term}"
+        case LeaderReq():
+            return _flaw_of_candidacy(message, generation)
         case Pong() if message.sent_at > now:
             return f"an answer to a heartbeat of {message.sent_at - now} ms from now"
     return None
+
+
+def _flaw_of_candidacy(request: LeaderReq, generation: int) -> str | None:
+    if request.last_term > request.term:
+        return f"a log that ends in term {request.last_term}, in term {request.term}"
+    return None if request.forming is None else _flaw_of_generation(request.forming, generation)
 
 
 def _flaw_of_generation(claimed: Generation, known: int) -> str | None:

@@ -83,7 +83,11 @@ class Leases:
         self.next_ping_at = min(self.next_ping_at, now + 1)
 
     def ping(self, now: int) -> None:
-        """Send the round of heartbeats that is due, and grant leases with it."""
+        """Send the round of heartbeats that is due, and grant leases with it.
+
+        A host that only receives is to know that the leader lives, and no more. What it takes tells it so; over a slow
+        link heartbeats and their answers would take what its replica needs.
+        """
         state = self._state
         self._seq += 1
         self._own_due = True
@@ -93,6 +97,10 @@ class Leases:
             progress = self._replication.progress.get(peer)
             lease, echo, admitted = 0, 0, ""
             if progress is not None:
+                seldom = self._replication.only_receives(peer)
+                if seldom and now - max(progress.pinged_at, progress.took_at) < self._config.seldom_heartbeat:
+                    continue
+                progress.pinged_at = now
                 if progress.admitted and progress.fresh:
                     admitted = progress.incarnation
                 echo = progress.node_time

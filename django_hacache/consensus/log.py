@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 # More cost the one who sends them, and the one who takes them, a noticeable time whatever their size is.
 BATCH_ENTRIES_MAX = 1024
+# So many entries, and bytes of them or one that has more, are dropped at a time: no fewer than come at a time.
+DROPPED_ENTRIES_MAX = BATCH_ENTRIES_MAX
+DROPPED_BYTES_MAX = 1 << 20
 
 
 class Log:
@@ -89,15 +92,23 @@ class Log:
         self.base_index, self.base_term = index, term
 
     def compaction_point(self, applied: int, limit: int) -> int | None:
-        """The index to compact to so that half of `limit` stays; None while the log is within it."""
+        """The index to compact to; None while the log is within `limit`.
+
+        What is not within it goes, and a part of what is, so that this is seldom: half of it at most, and only as much
+        as is dropped at a time. If that is too little, there is more to drop the next time.
+        """
         if self.bytes <= limit:
             return None
-        remaining = self.bytes
+        dropped, most = 0, min(self.bytes - limit // 2, DROPPED_BYTES_MAX)
         point = self.base_index
-        for entry in self._entries:
-            if remaining <= limit // 2 or entry.index > applied:
+        for entry in self._entries[:DROPPED_ENTRIES_MAX]:
+            if (
+                dropped >= most
+                or (dropped and dropped + entry.size > DROPPED_BYTES_MAX)
+                or entry.index > applied
+            ):
                 break
-            remaining -= entry.size
+            dropped += entry.size
             point = entry.index
         return point if point > self.base_index else None
 

@@ -99,9 +99,7 @@ class Member:
         return False
 
     def _belongs(self, sender: Sender, message: Message | None, now: int) -> bool:
-        """Whether a message is of our generation, or of one that this node may join."""
-        if not self._counts_the_same_hosts(sender, now):
-            return False
+        """Whether a message of who counts the same hosts is of our generation, or of one that this node may join."""
         if isinstance(message, Probe | ProbeReply):
             return True
         if isinstance(message, LeaderReq | LeaderReqAck) and self.hard.fresh and sender.fresh:

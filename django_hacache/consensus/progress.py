@@ -42,7 +42,8 @@ class Progress:
     # Its bytes; None where it is there a second time, and an answer does not tell which one was how quick.
     sent_bytes: int | None = None
     sent_commit: int = 0
-    # When it last took something: entries that it acknowledged, or a part of what is on its way.
+    # When it last said that it had taken something, and when at least a piece of what is on its way was last taken.
+    took_at: int = NEVER
     moved_at: int = NEVER
     # When more of the Append in flight was last seen to be taken: while that is so, it is not sent again.
     append_moved_at: int = NEVER
@@ -53,7 +54,8 @@ class Progress:
     transferring: bool = False
     # Fresh, and this leader has found that it may count from now on.
     admitted: bool = False
-    # sent_at of the latest Ping that it answered.
+    # When the latest Ping left, and sent_at of the latest one that it answered.
+    pinged_at: int = NEVER
     answered: int = NEVER
     # Its clock in its latest Pong, and when that arrived on ours.
     node_time: int = 0
@@ -66,6 +68,10 @@ class Progress:
     def counts(self) -> bool:
         """Whether its answers count for commit, lease and check-quorum: a fresh node's do not."""
         return not self.fresh
+
+    def only_receives(self) -> bool:
+        """Whether it has no say and no lease, and will have none before all of the leader's replica is there."""
+        return self.fresh and self.installing
 
     def holds(self) -> bool:
         """Whether what it acknowledges is held for good: who could not lead with it holds nothing."""

@@ -99,6 +99,11 @@ class Replication:
         if incarnation == sender.incarnation and heartbeat_at > met_at:
             self._replace(sender, self.progress[sender.addr])
 
+    def only_receives(self, peer: str) -> bool:
+        """Whether nothing but entries and a replica is for the peer yet, and no newcomer waits to be found alive."""
+        known = self.progress.get(peer)
+        return known is not None and known.only_receives() and peer not in self._newcomers
+
     def _replace(self, sender: Sender, before: Progress) -> None:
         """Begin with nothing that the incarnation before, or this one when it did not count, has said."""
         self._newcomers.pop(sender.addr, None)
@@ -200,7 +205,7 @@ class Replication:
             peer
             for peer, progress in self.progress.items()
             if progress.mode is Mode.REPLICATE
-            and progress.holds()
+            and not (progress.fresh or progress.installing)
             and (progress.in_flight is None or now - progress.sent_at < self._config.commit_delay)
         ]
         if len(quick) <= needed:

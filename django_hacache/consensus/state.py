@@ -194,16 +194,15 @@ class NodeState:
             self._apply_to(last)
 
     def _apply_to(self, last: int) -> None:
-        ready, log, applied = self.ready, self.log, self.applied
-        while applied < last:
-            entry = log.entry(applied + 1)
-            if ready.apply and ready.apply_bytes + entry.size > self.apply_bytes_max:
+        ready = self.ready
+        size = ready.apply_bytes
+        for entry in self.log.between(self.applied + 1, last):
+            size += entry.size
+            if size > self.apply_bytes_max and ready.apply:
                 break
             ready.apply.append(entry)
-            ready.apply_bytes += entry.size
-            applied += 1
-        self.applied = applied
-        self.more_to_apply = applied < last
+            ready.apply_bytes, self.applied = size, entry.index
+        self.more_to_apply = self.applied < last
 
     def up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1).

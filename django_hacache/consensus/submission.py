@@ -47,6 +47,11 @@ class Submission:
     term: int = 0
     outcome: bytes = b""
 
+    @property
+    def key(self) -> tuple[str | None, str]:
+        """Under which this node knows it."""
+        return self.origin, self.req_id
+
     def given(self, term: int) -> None:
         """Note that the leader of a term has it now."""
         if term != self.given_in:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .held import Held, Lack
 from .messages import AckLevel, Forward, ForwardReply, NeverOrdered, Refusal
 from .state import ALWAYS_LATER, Completion, NodeState, Role
 from .submission import Stage, Submission
@@ -41,8 +42,12 @@ class Evaluator(Protocol):
         """
         ...
 
-    def has_room(self, command: Any, size: int) -> bool:
-        """Whether `command`, of so many bytes, finds room in the replicas once it is ordered now."""
+    def lacks(self, command: Any, size: int) -> Lack | None:
+        """Which room in the replicas `command`, of so many bytes, would not find if it were ordered now."""
+        ...
+
+    def line_of(self, command: Any) -> str:
+        """What has a limit of its own, which `command` counts for: it waits for room with others for the same."""
         ...
 
     def abandon(self) -> None:
@@ -78,8 +83,8 @@ class Submissions:
         # What is to be ordered or sent as soon as there is time, in the order in which it came.
         self._soon: deque[Submission] = deque()
         self._more_to_release = False
-        # What waits for room in the order, in the order in which it came.
-        self._held: dict[tuple[str | None, str], Submission] = {}
+        # What waits for room in the order, or in what holds the caches.
+        self._held = Held(self._lack_of, evaluator.line_of)
         # The index of this leader's first entry; it answers once that is applied. None: it does not accept.
         self.accepts_from: int | None = None
         self._accepting: int | None = None
@@ -101,7 +106,7 @@ class Submissions:
 
     def submit(self, submission: Submission, now: int) -> bool:
         """Take a change; False where too many are pending and it was refused at once."""
-        key = (submission.origin, submission.req_id)
+        key = submission.key
         submission.size = self._size_of(submission.command)
         if key in self._pending:
             # The worker asks again on a new connection: the answer goes to the latest.
@@ -165,7 +170,7 @@ class Submissions:
 
     def advance_some(self, now: int) -> None:
         """Go on with what could not be done at once."""
-        if self._applies_what_is_older():
+        if not self._soon or self._applies_what_is_older():
             return
         size = 0
         for _ in range(AT_ONCE):
@@ -173,7 +178,7 @@ class Submissions:
                 return
             submission = self._soon.popleft()
             submission.soon = False
-            known = self._pending.get((submission.origin, submission.req_id))
+            known = self._pending.get(submission.key)
             if known is submission and submission.stage in (Stage.WAITING, Stage.FORWARDED):
                 size += submission.size
                 self._advance(submission, now)
@@ -235,17 +240,18 @@ class Submissions:
         sent_before = submission.maybe or submission.origin is not None
         if sent_before and self._may_be_forgotten(submission):
             self._refuse(submission, Refusal.OUTCOME_UNKNOWN)
-        elif (not self._held and self._fits(submission)) or self._table.find(submission.req_id) is not None:
-            self._order(submission, now)
-        else:
+        elif self._table.find(submission.req_id) is None and self._held.takes(submission):
             # It is not in the order, and nobody but this leader puts it there: what the table forgets while it waits
             # is not this one.
             submission.stage, submission.sent_at = Stage.HELD, now
-            self._held[submission.origin, submission.req_id] = submission
+        else:
+            self._order(submission, now)
 
-    def _fits(self, submission: Submission) -> bool:
-        """Whether the order has room for it, and what holds the caches."""
-        return self._replication.has_room() and self._evaluator.has_room(submission.command, submission.size)
+    def _lack_of(self, submission: Submission) -> Lack | None:
+        """Whether the order has no room for it, or what holds the caches."""
+        if not self._replication.has_room():
+            return Lack.SHARED
+        return self._evaluator.lacks(submission.command, submission.size)
 
     def _order(self, submission: Submission, now: int) -> None:
         known = self._table.find(submission.req_id)
@@ -265,7 +271,7 @@ class Submissions:
         submission.stage, submission.maybe = Stage.ORDERED, True
         submission.given(self._state.term)
         submission.index, submission.outcome = index, outcome
-        self._ordered[submission.origin, submission.req_id] = submission
+        self._ordered[submission.key] = submission
 
     def propose(self, effect: bytes, now: int) -> bool:
         """Put a change of the node's own into the order, such as an eviction; False on a follower."""
@@ -274,24 +280,18 @@ class Submissions:
         self._replication.append(effect, "", b"", now)
         return True
 
-    def release_due(self) -> bool:
-        return bool(self._held) and self._fits(next(iter(self._held.values())))
-
     def release(self, now: int) -> None:
         """Order what waited for room, as far as there is some."""
         self._more_to_release = False
         if not self._held or self._applies_what_is_older():
             return
-        size = 0
-        for _ in range(AT_ONCE):
-            if size >= AT_ONCE_BYTES:
-                break
-            if not self.release_due():
-                return
-            submission = self._held.pop(next(iter(self._held)))
-            size += submission.size
+        count = size = 0
+        for submission in self._held.released():
             self._order(submission, now)
-        self._more_to_release = bool(self._held)
+            count, size = count + 1, size + submission.size
+            if count >= AT_ONCE or size >= AT_ONCE_BYTES:
+                self._more_to_release = bool(self._held)
+                return
 
     def _applies_what_is_older(self) -> bool:
         """Whether something from before this leadership is about to be applied: the evaluator knows nothing of that."""
@@ -327,7 +327,7 @@ class Submissions:
             self._complete(submission)
             return
         submission.stage = Stage.APPLYING
-        self._ordered[submission.origin, submission.req_id] = submission
+        self._ordered[submission.key] = submission
         if self._state.log.term_at(submission.index) == submission.term:
             self._state.commit_to(submission.index)
             self._state.apply_committed()
@@ -378,7 +378,7 @@ class Submissions:
         for submission in list(self._pending.values()):
             if submission.stage is Stage.APPLYING:
                 continue
-            self._ordered.pop((submission.origin, submission.req_id), None)
+            self._ordered.pop(submission.key, None)
             submission.stage = Stage.WAITING
             self._advance_soon([submission])
 
@@ -395,9 +395,14 @@ class Submissions:
         """Whether `accept` has yet to order what waited."""
         return self._accepting != self.accepts_from
 
+    @property
+    def may_be_due(self) -> bool:
+        """Whether anything waits for `accept` or for room; without, nothing is due and need not be looked for."""
+        return bool(self._held) or self._accepting != self.accepts_from
+
     def order_due(self) -> bool:
         """Whether something that waited can be ordered now."""
-        return self._accepting != self.accepts_from or (bool(self._held) and self.release_due())
+        return self._accepting != self.accepts_from or self._held.may_go()
 
     def accept(self) -> None:
         """This leader has applied its first entry: order what waited, once."""
@@ -494,7 +499,7 @@ class Submissions:
         self._state.send(peer, reply)
 
     def _drop(self, submission: Submission) -> None:
-        key = (submission.origin, submission.req_id)
+        key = submission.key
         if self._pending.get(key) is submission:
             del self._pending[key]
             self._bytes -= submission.size
@@ -503,6 +508,7 @@ class Submissions:
                 self._origins[submission.origin] -= 1
                 if not self._origins[submission.origin]:
                     del self._origins[submission.origin]
-        for stage in (self._ordered, self._held):
-            if stage.get(key) is submission:
-                del stage[key]
+        if self._ordered.get(key) is submission:
+            del self._ordered[key]
+        if submission.stage is Stage.HELD:
+            self._held.drop(submission)

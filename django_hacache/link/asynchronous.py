@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -20,7 +21,7 @@ from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
 from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
 from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system.interruption import ensure_own
-from django_hacache.system.platform import monotonic
+from django_hacache.system.platform import monotonic, peer_pid, ran_ns
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -152,7 +153,6 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(FRAME_BYTES_MAX)
         self._sending = asyncio.Lock()
-        self._watch = Watch(alive_at)
         self._look: asyncio.TimerHandle | None = None
         # While a frame is sent that the socket does not take at once.
         self._room_comes: asyncio.Future[None] | None = None
@@ -168,6 +168,7 @@ class _Connection:
             with reached(path) as address:
                 self.socket.connect(address)
             ensure_of_this_user(self.socket, path)
+            self._watch = Watch(alive_at, partial(ran_ns, peer_pid(self.socket)))
             self._loop.add_reader(self.socket, self._readable)
         except BaseException as error:
             self._loop.remove_reader(self.socket)
@@ -292,6 +293,7 @@ class _Connection:
                 assert isinstance(payload, bytes)
                 self._answer(pb.Ack.FromString(payload))
         except (LinkError, DecodeError) as error:
+            ensure_own(error)
             raise _lost(f"The node's answer does not parse: {error}") from None
 
     def _interrupted(self, error: BaseException) -> None:

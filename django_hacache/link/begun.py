@@ -1,11 +1,12 @@
-"""What has come of requests that are not whole: all connections together may have so much of it, each for so long.
+"""Requests that have begun and are not whole: room for the large ones, granted for a moment, to each process its share.
 
-A connection that is beyond that is not read from until others are done. Knows no frames.
+Memory is bounded by what is granted, and by one read of each connection that waits. Knows no frames.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -13,76 +14,147 @@ if TYPE_CHECKING:
 
 # Who writes a request is at it for milliseconds.
 PATIENCE_S = 10.0
+# While somebody waits: for so long has a request the room that it was granted.
+GRANT_S = 1.0
+# What comes in one read is there before anybody can be told to wait.
+READ_BYTES = 256 << 10
 
 
 class Connection(Protocol):
+    @property
+    def process(self) -> int: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def abort(self) -> None: ...
 
 
+@dataclass(slots=True)
+class _Request:
+    """One that has begun. `rounds`: how many times it was found to have its room still, while others waited."""
+
+    size: int
+    timer: asyncio.TimerHandle | None = None
+    rounds: int = 0
+    is_paused: bool = False
+
+
 class Begun:
-    """The requests that have begun, oldest first.
+    """Who may read on.
+
+    A request is granted room for all of it, and then reads to its end. One that is not whole in time ends its
+    connection: within `patience_s`, or a moment if others wait for room. So what somebody began and left holds up
+    nobody for long, and of one process never more than half of the room.
 
     Args:
-        limit: bytes of all of them. The oldest one is always read on, so it may be more by that one.
+        limit: bytes of all that are granted. At least two of the largest request.
         complain: says why a connection was ended.
     """
 
     def __init__(
-        self, limit: int, complain: Callable[[str, str], None], *, patience_s: float = PATIENCE_S
+        self,
+        limit: int,
+        complain: Callable[[str, str], None],
+        *,
+        patience_s: float = PATIENCE_S,
+        grant_s: float = GRANT_S,
     ) -> None:
         self._limit = limit
         self._complain = complain
         self._patience_s = patience_s
-        self._sizes: dict[Connection, int] = {}
-        self._paused: dict[Connection, None] = {}
-        self._timers: dict[Connection, asyncio.TimerHandle] = {}
+        self._grant_s = grant_s
+        # Those of which no more is kept than a read brings need no room.
+        self._small: dict[Connection, _Request] = {}
+        self._granted: dict[Connection, _Request] = {}
+        self._waiting: dict[Connection, _Request] = {}
+        # By process: what is granted to it.
+        self._shares: dict[int, int] = {}
+        self._review: asyncio.TimerHandle | None = None
         self.bytes = 0
 
-    def waits(self, connection: Connection, size: int) -> None:
-        """So many bytes of a request are there, and more are to come; 0: it is whole, or the connection is gone."""
-        before = self._sizes.pop(connection, 0) if not size else self._sizes.get(connection, 0)
-        self.bytes += size - before
-        if not size:
-            if before:
-                self._done(connection)
+    def __len__(self) -> int:
+        return len(self._small) + len(self._granted) + len(self._waiting)
+
+    def begins(self, connection: Connection, size: int) -> None:
+        """A part of a request of that size has come, and the rest has not."""
+        request = _Request(size)
+        if size <= READ_BYTES:
+            self._small[connection] = request
+            self._watch(connection, request)
             return
-        self._sizes[connection] = size
-        if not before:
-            self._watch(connection)
-        if self.bytes > self._limit and connection is not self._oldest() and connection not in self._paused:
-            self._paused[connection] = None
-            self._timers.pop(connection).cancel()
+        self._waiting[connection] = request
+        self._grant_what_fits()
+        if connection in self._waiting:
+            request.is_paused = True
             connection.pause()
+            self._begin_review()
 
-    def _oldest(self) -> Connection | None:
-        return next(iter(self._sizes), None)
+    def ends(self, connection: Connection) -> None:
+        """It is whole, or the connection is gone."""
+        for requests in (self._small, self._granted, self._waiting):
+            request = requests.pop(connection, None)
+            if request is not None:
+                break
+        else:
+            return
+        if request.timer is not None:
+            request.timer.cancel()
+        if requests is self._granted:
+            self._give_back(connection.process, request.size)
+            self._grant_what_fits()
 
-    def _watch(self, connection: Connection) -> None:
+    def _grant_what_fits(self) -> None:
+        """Grant room, first to the process that has least; of one process to the request that came first."""
+        while self._waiting:
+            connection = min(self._waiting, key=lambda one: self._shares.get(one.process, 0))
+            request = self._waiting[connection]
+            share = self._shares.get(connection.process, 0) + request.size
+            if self.bytes + request.size > self._limit or share > self._limit // 2:
+                return
+            del self._waiting[connection]
+            self._granted[connection] = request
+            self._shares[connection.process] = share
+            self.bytes += request.size
+            self._watch(connection, request)
+            if request.is_paused:
+                connection.resume()
+
+    def _give_back(self, process: int, size: int) -> None:
+        self.bytes -= size
+        self._shares[process] -= size
+        if not self._shares[process]:
+            del self._shares[process]
+
+    def _watch(self, connection: Connection, request: _Request) -> None:
         loop = asyncio.get_running_loop()
-        self._timers[connection] = loop.call_later(self._patience_s, self._end, connection)
+        request.timer = loop.call_later(self._patience_s, self._end, connection, self._patience_s)
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: Connection, after_s: float) -> None:
         self._complain(
             "half",
-            f"A worker has sent a part of a request and nothing more for {self._patience_s:g} s: disconnected.",
+            f"A worker had begun a request that was not whole within {after_s:g} s: disconnected.",
         )
         connection.abort()
-        self.waits(connection, 0)
+        self.ends(connection)
 
-    def _done(self, connection: Connection) -> None:
-        timer = self._timers.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
-        self._paused.pop(connection, None)
-        oldest = self._oldest()
-        if oldest in self._paused:
-            self._go_on(oldest)
-        while self._paused and self.bytes <= self._limit:
-            self._go_on(next(iter(self._paused)))
+    def _begin_review(self) -> None:
+        if self._review is None:
+            self._review = asyncio.get_running_loop().call_later(self._grant_s / 2, self._look)
 
-    def _go_on(self, connection: Connection) -> None:
-        del self._paused[connection]
-        self._watch(connection)
-        connection.resume()
+    def _look(self) -> None:
+        """Whose time is up while others wait gives way.
+
+        Twice half of the time, with a turn of the loop for reading between: what stood still may have been this node.
+        """
+        if self._review is not None:
+            self._review.cancel()
+            self._review = None
+        if not self._waiting:
+            for request in self._granted.values():
+                request.rounds = 0
+            return
+        late = [connection for connection, request in self._granted.items() if request.rounds]
+        for request in self._granted.values():
+            request.rounds += 1
+        self._begin_review()
+        for connection in late:
+            self._end(connection, self._grant_s)

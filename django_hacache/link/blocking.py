@@ -152,6 +152,7 @@ def _parsed(payload: bytes) -> pb.Ack:
     try:
         return pb.Ack.FromString(payload)
     except DecodeError as error:
+        ensure_own(error)
         raise Lost from LinkError(f"The node's answer does not parse: {error}")
 
 

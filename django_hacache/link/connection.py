@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _socket
 import select
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
@@ -17,7 +18,7 @@ from django_hacache.link.address import ensure_of_this_user, reached
 from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
 from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system.interruption import ensure_own
-from django_hacache.system.platform import monotonic
+from django_hacache.system.platform import monotonic, peer_pid, ran_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +47,8 @@ class Connection:
 
         alive_at: as Watch has it. Where the node hangs, what waits for it raises Lost before the deadline.
         """
-        self._watch = Watch(alive_at)
         self._socket = _connected(path)
+        self._watch = Watch(alive_at, partial(ran_ns, peer_pid(self._socket)))
         self._descriptor = self._socket.fileno()
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
@@ -114,16 +115,18 @@ class Connection:
     def close(self) -> None:
         self._socket.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
+
+class _Socket(_socket.socket):
+    """The plain socket: those of gevent and eventlet would wait inside the calls. It closes itself without a word."""
+
+    __slots__ = ()
+    __del__ = _socket.socket.close  # see interruption.py
 
 
 def _connected(path: Path) -> _socket.socket:
-    # The plain socket: those of gevent and eventlet would wait inside the calls.
     connection = None
     try:
-        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection = _Socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         connection.setblocking(False)
         # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
         with reached(path) as address:
@@ -143,6 +146,7 @@ def _length_in(header: bytearray) -> int:
     try:
         return payload_length(header)
     except LinkError as error:
+        ensure_own(error)
         raise Lost from error
 
 

@@ -56,7 +56,14 @@ class Framed(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._take(iter(self._frames.feed(data)))
+            payloads = self._frames.feed(data)
+            if isinstance(payloads, tuple) and len(data) <= BYTES_AT_ONCE - FRAME_COSTS:
+                # The ordinary case: one payload that leaves room for more.
+                self.payload_received(payloads[0])
+                if self._transport is not None:
+                    self.all_received()
+            else:
+                self._take(iter(payloads))
         except (LinkError, DecodeError) as error:
             self.broken(error)
 

@@ -74,7 +74,7 @@ class FrameReader:
         """
         # The ordinary case first: nothing waits, and one whole frame has come.
         if len(data) >= HEADER_BYTES and not self._buffer and not self._skip:
-            length = payload_length(data)
+            (length,) = HEADER.unpack_from(data)
             if len(data) == HEADER_BYTES + length and length <= self.payload_bytes_max:
                 return (data[HEADER_BYTES:],)
         return self._cut(data)

@@ -16,7 +16,7 @@ from django_hacache.link.begun import Begun
 from django_hacache.link.framed import Framed
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, Oversize, frame
 from django_hacache.system.directory import Directory, Identity, identity, open_private
-from django_hacache.system.platform import peer_uid
+from django_hacache.system.platform import peer_pid, peer_uid
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ logger = logging.getLogger("django_hacache.link")
 
 BACKLOG = 1024
 
-# Of requests that have begun and are not whole, all connections together: so many of the largest.
+# Of requests that have begun and are not whole, all connections together: room for so many of the largest.
 BEGUN_REQUESTS = 4
 
 # Answers that a worker has not read. One that lets more pile up is disconnected.
@@ -46,8 +46,8 @@ class LinkServer:
     dropped. Only processes of this user may connect. A request of more than `max_request_bytes` is skipped
     without being buffered and answered by an Error with ERROR_TOO_LARGE, but without a req_id; bytes that are
     no request end that connection only.
-    Of requests that are not whole a few are read at a time, the others wait; one that does not become whole within
-    seconds ends its connection.
+    Of large requests that are not whole a few are read at a time, of one process half as many, the others wait; one
+    that does not become whole within seconds ends its connection, and sooner where others wait.
     A worker that leaves more than UNREAD_BYTES_MAX of answers unread is disconnected at the next one.
     What a connection did wrong goes to `complain(reason, message)`, each time: whoever has many bounds what is logged.
     """
@@ -192,33 +192,44 @@ class _Connection(Framed):
         self._made = made
         self._lost = lost
         self._begun = begun
-        self._begun_bytes = 0
+        # Of the request that is not whole; 0 where there is none.
+        self._begun_size = 0
+        self.process = 0
         self._reply_callable = self.reply
         self._unanswered = 0
         self._finishing = self._read_all = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        uid = peer_uid(transport.get_extra_info("socket"))
+        connection = transport.get_extra_info("socket")
+        uid = peer_uid(connection)
         if uid != os.geteuid():
             self._complain("user", f"A process of user {uid} tried to connect; only user {os.geteuid()} may.")
             transport.abort()
             return
+        self.process = peer_pid(connection)
         self._transport = transport
         self._made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._transport = None
         self._lost(self)
-        if self._begun_bytes:
-            self._begun.waits(self, 0)
+        if self._begun_size:
+            self._begun.ends(self)
 
     def all_received(self) -> None:
-        begun = self._frames.waiting
-        if begun or self._begun_bytes:
-            self._begun_bytes = begun
-            self._begun.waits(self, begun)
+        size = max(self._frames.begun, 1) if self._frames.waiting else 0
+        if size == self._begun_size:
+            return
+        if self._begun_size:
+            self._begun.ends(self)  # the length itself had come in part
+        self._begun_size = size
+        if size:
+            self._begun.begins(self, size)
 
     def payload_received(self, payload: bytes | Oversize) -> None:
+        if self._begun_size:
+            self._begun_size = 0
+            self._begun.ends(self)
         self._unanswered += 1
         if isinstance(payload, Oversize):
             self.reply(too_large(payload, self._max_request_bytes))

@@ -34,10 +34,14 @@ class Budget:
     def spend(self, size: int) -> float:
         """Note a request of that many bytes; returns how long to read nothing more, in seconds."""
         now = self._now()
-        cost = (1 + size / REQUEST_BYTES) / REQUESTS_PER_S
-        self._paid_until = max(self._paid_until, now - BURST_S) + cost
+        self._paid_until = max(self._paid_until, now - BURST_S) + 1 / REQUESTS_PER_S
+        self.pay(size)
         ahead = self._paid_until - now
         return max(ahead, PAUSE_S) if ahead > 0 else 0.0
+
+    def pay(self, size: int) -> None:
+        """Note so many bytes, of a request or of its answer."""
+        self._paid_until += size / REQUEST_BYTES / REQUESTS_PER_S
 
 
 class Budgets:

@@ -154,10 +154,14 @@ def _append_to_wire(message: core.Append) -> pb.Append:
 
 def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
     """The request that carries an Append, signed and serialized."""
-    if all(len(entry.effect) < LARGE_BYTES for entry in message.entries):
-        request = pb.CacheRequest(append=_append_to_wire(message))
-        request.sender.CopyFrom(sender)
-        return request.SerializeToString()
+    for entry in message.entries:
+        if len(entry.effect) >= LARGE_BYTES:
+            return _encoded_large_append(message, sender)
+    request = pb.CacheRequest(append=_append_to_wire(message), sender=sender)
+    return request.SerializeToString()
+
+
+def _encoded_large_append(message: core.Append, sender: pb.Sender) -> bytes:
     empty = replace(message, entries=(), ages=())
     chunks = [_append_to_wire(empty).SerializeToString()]
     for entry, age in zip(message.entries, message.ages, strict=True):

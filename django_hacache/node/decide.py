@@ -31,6 +31,7 @@ from django_hacache.wire import cache_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from django_hacache.consensus.held import Lack
     from django_hacache.node.catalogue import Catalogue
     from django_hacache.node.gate import Gate
     from django_hacache.replica.replica import Replica
@@ -121,13 +122,17 @@ class Decider:
 
     # the interface that the core knows
 
-    def has_room(self, command: pb.CacheRequest, size: int) -> bool:
-        """Whether a change of so many bytes may be ordered now, or has to wait until something has gone for it."""
+    def lacks(self, command: pb.CacheRequest, size: int) -> Lack | None:
+        """Whether a change of so many bytes has to wait until something has gone for it, and with whom."""
         gate = self._gate
         if gate is None or size <= gate.plenty:
-            return True
+            return None
         change = change_of(command)
-        return gate.has_room(_cache_of(change), size, removal=isinstance(change, REMOVALS))
+        return gate.lacks(_cache_of(change), size, removal=isinstance(change, REMOVALS))
+
+    def line_of(self, command: pb.CacheRequest) -> str:
+        """The cache whose changes it waits with."""
+        return _cache_of(change_of(command))
 
     def evaluate(self, command: pb.CacheRequest, index: int, now: int) -> tuple[bytes, bytes]:
         """Return the serialized Effects and Outcome of a change that will have its place at `index`.
@@ -260,9 +265,13 @@ class Decider:
     def _serialized(self) -> bytes:
         if not self._effects:
             return b""
-        chunks = self._chunks() if self._large else [pb.Effects(effects=self._effects).SerializeToString()]
+        if not self._large:
+            serialized = pb.Effects(effects=self._effects).SerializeToString()
+            self._ensure_fits(len(serialized))
+            return serialized
+        chunks = self._chunks()
         self._ensure_fits(sum(map(len, chunks)))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(chunks)
 
     def _ensure_fits(self, size: int) -> None:
         if size > self._entry_bytes_max:

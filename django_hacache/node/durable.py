@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,8 +24,9 @@ from django_hacache.consensus.requests import Recorded
 from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
-from django_hacache.node.codec import entry_chunks, entry_of
+from django_hacache.node.codec import EFFECTS, entry_chunks, entry_of, entry_to_wire
 from django_hacache.node.incomplete import Held
+from django_hacache.node.large import LARGE_BYTES, without
 from django_hacache.node.succession import noted_hosts
 from django_hacache.wire import cache_pb2 as pb
 
@@ -145,14 +145,16 @@ class Durable:
         A new node stores its identity with the first thing that it stores. `arrived` is the part of the leader's
         replica that `ready` follows from. Raises ReplicaError: then it may be that a piece is stored, in its order.
         """
-        if ready.may_wait and self._may_wait(ready):
-            self._unstored += ready.entries
-            self._unstored_bytes += _size_of(ready.entries)
-            return
         if not (ready.has_durable_part or self._unstored):
             return
+        size = _size_of(ready.entries)
+        # What is much does not wait: it would be stored and applied in one go, with the commit.
+        if ready.may_wait and self._unstored_bytes + size <= PIECE_BYTES:
+            self._unstored += ready.entries
+            self._unstored_bytes += size
+            return
         unstored = self._unstored if ready.reset_log is None else []
-        size = _size_of(unstored, ready.entries, ready.apply)
+        size += _size_of(ready.apply) + (self._unstored_bytes if unstored else 0)
         if arrived is not None:
             size += sum(len(item.value) for item in arrived.items)
         if size <= PIECE_BYTES:
@@ -162,10 +164,6 @@ class Durable:
         self._identified = True
         self._unstored.clear()
         self._unstored_bytes = 0
-
-    def _may_wait(self, ready: Ready) -> bool:
-        """Whether it is little: what is much would be stored and applied in one go, with the commit."""
-        return self._unstored_bytes + _size_of(ready.entries) <= PIECE_BYTES
 
     def _write_in_pieces(
         self, unstored: list[Entry], ready: Ready, hard: HardState, floor: int, arrived: Arrived | None
@@ -183,7 +181,7 @@ class Durable:
             (Ready(compact_to=ready.compact_to, compact_term=ready.compact_term), None),
         ]
         for piece, end in pieces:
-            size = _size_of(piece.entries, piece.apply)
+            size = _size_of(piece.entries) + _size_of(piece.apply)
             self._store(partial(self._write, (), piece, hard, floor, end), size)
 
     def _write(
@@ -239,9 +237,9 @@ def _store_requests(journal: Journal, arrived: Arrived, floor: int) -> None:
         journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
 
 
-def _size_of(*entries: Iterable[Entry]) -> int:
+def _size_of(entries: Iterable[Entry]) -> int:
     size = 0
-    for entry in chain(*entries):
+    for entry in entries:
         size += entry.size
     return size
 
@@ -264,7 +262,7 @@ def _compact(journal: Journal, index: int, term: int, floor: int) -> None:
     """Drop the log up to `index`. The table of recent requests is in the log; what it loses here is kept apart."""
     journal.delete_requests_to(floor)
     for at, raw in journal.entries_between(floor + 1, index):
-        entry = pb.LogEntry.FromString(raw[BORN.size :])
+        entry = pb.LogEntry.FromString(_without_effects(raw))
         if entry.req_id:
             record = pb.RecentRequest(req_id=entry.req_id, outcome=entry.outcome)
             journal.put_request(at, record.SerializeToString())
@@ -273,7 +271,18 @@ def _compact(journal: Journal, index: int, term: int, floor: int) -> None:
     journal.put_meta(FLOOR, floor.to_bytes(8, "big"))
 
 
+def _without_effects(raw: bytes) -> bytes:
+    """A stored entry as it is encoded, and where what it does is large, without that."""
+    if len(raw) < LARGE_BYTES:
+        return raw[BORN.size :]
+    encoded = memoryview(raw)[BORN.size :]
+    small, effects = without(encoded, EFFECTS)
+    return bytes(encoded) if effects is None else small
+
+
 def _entry_to_bytes(entry: Entry) -> bytes:
+    if len(entry.effect) < LARGE_BYTES:
+        return BORN.pack(entry.born) + entry_to_wire(entry, 0).SerializeToString()
     return b"".join([BORN.pack(entry.born), *entry_chunks(entry, 0)])
 
 

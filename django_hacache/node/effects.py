@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
+from django_hacache.node.large import LARGE_BYTES, fields, number_of, without
 from django_hacache.replica.clock import NEVER
 from django_hacache.replica.layout import MAX_KEY_BYTES
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from django_hacache.consensus.messages import Entry
     from django_hacache.node.incomplete import Held
     from django_hacache.replica.transaction import WriteTransaction
@@ -22,6 +26,12 @@ MS = 1_000_000  # ns
 POSITION_BITS = 20
 EARLIEST = 1  # 0 is NEVER
 LATEST = (1 << 63) - 1  # ns of the boot-time clock; three centuries
+EFFECTS, SET, VALUE = (
+    number_of(pb.Effects, "effects"),
+    number_of(pb.Effect, "set"),
+    number_of(pb.SetEffect, "value"),
+)
+NO_VALUES: Mapping[int, memoryview] = MappingProxyType({})
 
 
 def version_of(index: int, position: int) -> int:
@@ -54,7 +64,7 @@ def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
     if not entry.effect:
         return 0
     try:
-        effects = pb.Effects.FromString(entry.effect).effects
+        effects, large = _effects_of(entry.effect)
     except DecodeError as error:
         _say_skipped(entry, 0, str(error))
         return 1
@@ -67,8 +77,37 @@ def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
             _say_skipped(entry, position, why)
             skipped += 1
         else:
-            _carry_out(transaction, entry, position, kind, change)
+            _carry_out(transaction, entry, position, kind, change, large.get(position))
     return skipped
+
+
+def _effects_of(encoded: bytes) -> tuple[Sequence[pb.Effect], Mapping[int, memoryview]]:
+    """What an entry does, and of large values where they are: those are not in their effects."""
+    if len(encoded) < LARGE_BYTES:
+        return pb.Effects.FromString(encoded).effects, NO_VALUES
+    effects: list[pb.Effect] = []
+    large: dict[int, memoryview] = {}
+    try:
+        for one in fields(memoryview(encoded)):
+            if one.number == EFFECTS and one.content is not None:
+                effect, value = _split(one.content)
+                if value is not None:
+                    large[len(effects)] = value
+                effects.append(effect)
+    except ValueError:
+        return pb.Effects.FromString(encoded).effects, NO_VALUES  # it says what is wrong, or knows better
+    return effects, large
+
+
+def _split(effect: memoryview) -> tuple[pb.Effect, memoryview | None]:
+    """An effect without its value, where that is large."""
+    if len(effect) >= LARGE_BYTES:
+        (whole, *others) = fields(effect)
+        if whole.number == SET and whole.content is not None and not others:
+            small, value = without(whole.content, VALUE)
+            if value is not None:
+                return pb.Effect(set=pb.SetEffect.FromString(small)), value
+    return pb.Effect.FromString(bytes(effect)), None
 
 
 def _why_impossible(transaction: WriteTransaction | Held, kind: str | None, change: Any) -> str:
@@ -91,7 +130,12 @@ def _say_skipped(entry: Entry, position: int, why: str) -> None:
 
 
 def _carry_out(
-    transaction: WriteTransaction | Held, entry: Entry, position: int, kind: str | None, change: Any
+    transaction: WriteTransaction | Held,
+    entry: Entry,
+    position: int,
+    kind: str | None,
+    change: Any,
+    large: memoryview | None,
 ) -> None:
     match kind:
         case "set":
@@ -104,7 +148,7 @@ def _carry_out(
             transaction.set(
                 change.cache_name,
                 change.entry,
-                change.value,
+                change.value if large is None else large,
                 version=version_of(entry.index, position),
                 expires_at=expires_at(entry.born, change.ttl_ms if change.HasField("ttl_ms") else None),
                 keep_ttl=change.keep_ttl,

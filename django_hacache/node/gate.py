@@ -1,13 +1,15 @@
 """Whether the leader may put a change into the order now, or has to wait until something has gone for it.
 
 Eviction follows what is written; a writer that is faster waits here, so that what is in the order always fits. Numbers
-in, yes or no out: it knows neither LMDB nor the core, and is told what the replica holds.
+in, what lacks out: it knows neither LMDB nor the core, and is told what the replica holds.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
+
+from django_hacache.consensus.held import Lack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,32 +72,32 @@ class Gate:
         # What has to go for the change that waits, beside what lacks anyway.
         self.wanted = 0
 
-    def has_room(self, cache: str, size: int, *, removal: bool) -> bool:
-        """Whether a change of so many bytes may be ordered; `removal`: it takes nothing of its cache."""
-        if size <= self.plenty or self._fits(cache, size, removal=removal):
-            return True
-        if self._stale:
+    def lacks(self, cache: str, size: int, *, removal: bool) -> Lack | None:
+        """What a change of so many bytes has to wait for; `removal`: it takes nothing of its cache."""
+        if size <= self.plenty:
+            return None
+        lack = self._lacks(cache, size, removal=removal)
+        if lack is not None and self._stale:
             self.seen(self._look())
-            if self._fits(cache, size, removal=removal):
-                return True
-        self.wanted = max(self.wanted, cost_of(size))
-        return False
+            lack = self._lacks(cache, size, removal=removal)
+        if lack is not None:
+            self.wanted = max(self.wanted, cost_of(size))
+        return lack
 
-    def _fits(self, cache: str, size: int, *, removal: bool) -> bool:
+    def _lacks(self, cache: str, size: int, *, removal: bool) -> Lack | None:
         if self._seen is None:
-            return False
+            return Lack.SHARED
         room, used = self._seen
-        kept = room.headroom // WAIT_SHARE
-        if removal:
-            return self._cost_ahead + cost_of(size) <= room.free - kept // 2
+        kept = room.headroom // WAIT_SHARE // (2 if removal else 1)
         if self._cost_ahead + cost_of(size) > room.free - kept:
-            return False
+            return Lack.SHARED
         entries, taken = used.get(cache, NOTHING)
         limit, ahead = self._limit_of(cache), self._ahead_of[cache]
-        if taken + ahead + size <= most_of(limit):
-            return True
+        if removal or taken + ahead + size <= most_of(limit):
+            return None
         # One alone may be larger than the margin. The one that a cache has left does not go before there is another.
-        return ahead == 0 and not self._stale and (taken <= limit or entries <= 1)
+        alone = ahead == 0 and not self._stale and (taken <= limit or entries <= 1)
+        return None if alone else Lack.OWN
 
     def _limit_of(self, cache: str) -> int:
         return self._limits.get(cache, self._unknown).size_limit

@@ -1,7 +1,7 @@
 """Why a TLS handshake failed, in the words of somebody who has to mend it.
 
-Both ends of a stream are gRPC's, which tells its server nothing of that and its client little. So whoever opened it
-asks once more, with the same certificates, and hears what is wrong. Knows no messages.
+Both ends of a stream are gRPC's, which tells its client little of that. So whoever opened it asks once more, with the
+same certificates, and hears what is wrong; what gRPC's server refuses refusals.py hears. Knows no messages.
 """
 
 from __future__ import annotations
@@ -34,6 +34,18 @@ OF_CERTIFICATES = {
     PURPOSE: "is for another purpose (extended key usage: serverAuth, for a client clientAuth)",
     **dict.fromkeys(AUTHORITY, "is of another authority than the one configured"),
 }
+# How OpenSSL and those who took it over call that.
+CALLED = {
+    "certificate has expired": EXPIRED,
+    "certificate is not yet valid": NOT_YET,
+    "unsupported certificate purpose": PURPOSE,
+    "unable to get issuer certificate": 2,
+    "self signed certificate": 18,
+    "self signed certificate in certificate chain": 19,
+    "unable to get local issuer certificate": 20,
+    "unable to verify the first certificate": 21,
+    "invalid ca certificate": 24,
+}
 NO_TLS = "it does not speak TLS"
 OLD_TLS = "it speaks no TLS later than 1.1"
 REASONS = {
@@ -44,6 +56,8 @@ REASONS = {
     **dict.fromkeys(("RECORD_LAYER_FAILURE", "BAD_RECORD_TYPE", "UNEXPECTED_MESSAGE", "BAD_LENGTH"), NO_TLS),
     **dict.fromkeys(("UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "INAPPROPRIATE_FALLBACK"), OLD_TLS),
     "TLSV1_ALERT_PROTOCOL_VERSION": "it refuses our version of TLS",
+    # An alert where a message of a handshake was due: that is all that gRPC's server knows of it.
+    "BAD_PACKET_LENGTH": "it ended the TLS handshake; it may not trust our certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired",
     "TLSV1_ALERT_UNKNOWN_CA": "it says that our certificate is of another authority than the one it knows",
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it says that our certificate is for another purpose (extended key usage)",
@@ -60,7 +74,7 @@ def why(error: BaseException) -> str:
         case ssl.SSLCertVerificationError():
             return f"its certificate {flaw_of(error)}"
         case ssl.SSLError():
-            return REASONS.get(error.reason or "", f"TLS: {error.reason or error}")
+            return reason_in_words(error.reason or str(error))
         case TimeoutError() | ConnectionAbortedError():
             return "its TLS handshake took too long"
         case OSError():
@@ -73,6 +87,16 @@ def why(error: BaseException) -> str:
 def flaw_of(error: ssl.SSLCertVerificationError) -> str:
     """What is wrong with the certificate that was looked at."""
     return OF_CERTIFICATES.get(error.verify_code, f"is not good: {error.verify_message}")
+
+
+def flaw_in_words(told: str) -> str:
+    """The same, where only what OpenSSL calls it is known."""
+    return OF_CERTIFICATES.get(CALLED.get(told.lower().replace("-", " "), 0), f"is not good: {told}")
+
+
+def reason_in_words(reason: str) -> str:
+    """What OpenSSL's name of a reason means, seen from the other side; "it" is who is at the other end."""
+    return REASONS.get(reason, f"TLS: {reason}")
 
 
 def flaw_of_own(secured: Secured) -> str:

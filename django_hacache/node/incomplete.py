@@ -51,7 +51,14 @@ class Held:
         return self._transaction.refuses(cache)
 
     def set(
-        self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
+        self,
+        cache: str,
+        key: str,
+        value: bytes | memoryview,
+        *,
+        version: int,
+        expires_at: int,
+        keep_ttl: bool = False,
     ) -> None:
         if self._holds(cache, replica_key(key)):
             self._transaction.set(

@@ -6,14 +6,18 @@ An invalid request is answered by a sentence and changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from django_hacache.consensus.messages import AckLevel, Refusal
 from django_hacache.node.answers import ack_of, change_of, level_of, outcome_of, refusal_ack
+from django_hacache.node.slices import EARLIER, Gathering, slices_of
 from django_hacache.node.validation import (
+    ORDINARY,
     REQ_ID_CHARACTERS_MAX,
     SHOWN_CHARACTERS,
+    Bounds,
     Refused,
     check_key,
     checked,
@@ -153,14 +157,26 @@ class Intake:
 
     def _change(self, method: str, request: pb.CacheRequest, reply: Reply, *, trusted_ids: bool) -> None:
         change = change_of(request)
-        self._check_change(change)
+        changes = self._checked(change, EARLIER if trusted_ids else ORDINARY)
         told = change.req_id
-        level = level_of(change)
         if not trusted_ids:
             _mark(change)
         if not told or not (trusted_ids or method not in BASE_CHANGES):
             self._taken += 1
             change.req_id = f"{self._nonce}-{self._taken}"
+        parts = slices_of(request, changes) if method == "batch" else [request]
+        if len(parts) == 1:
+            self._submit(method, request, told, reply, trusted_ids=trusted_ids)
+            return
+        gathering = Gathering(told, len(parts), reply)
+        for position, part in enumerate(parts):
+            self._submit(method, part, told, partial(gathering.take, position), trusted_ids=trusted_ids)
+
+    def _submit(
+        self, method: str, request: pb.CacheRequest, told: str, reply: Reply, *, trusted_ids: bool
+    ) -> None:
+        change = change_of(request)
+        level = level_of(change)
         timeout = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, TIMEOUT_MS_MAX)
         # A refusal that says why should arrive before the sender gives up by itself.
         timeout -= min(timeout // 10, ANSWER_MARGIN_MS)
@@ -180,8 +196,9 @@ class Intake:
         token = Token(request, told, reply, trusted_ids)
         self._desk.submit(change.req_id, request, level, token, timeout, request.since_index)
 
-    def _check_change(self, change: Any) -> None:
-        for one in checked(change):
+    def _checked(self, change: Any, bounds: Bounds) -> Sequence[Any]:
+        changes = checked(change, bounds)
+        for one in changes:
             options = self._options(one.cache_name)
             if isinstance(one, STORING) and len(one.value) > options.max_value_bytes:
                 raise Refused(
@@ -189,6 +206,7 @@ class Intake:
                     f"a value of {len(one.value)} bytes; cache {one.cache_name!r} takes at most "
                     f"{options.max_value_bytes} (MAX_VALUE_SIZE, or a sixteenth of the file system of LOCATION)",
                 )
+        return changes
 
     def _options(self, cache: str) -> CacheOptions:
         options = self._caches.get(cache)

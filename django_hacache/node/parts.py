@@ -35,11 +35,11 @@ VALUE_BYTES_MAX = 150 << 20
 
 
 class Read(NamedTuple):
-    """A part as it was read, and how many bytes of keys, values and requests are in it."""
+    """A part as it was read, the message with it, and how many entries and bytes are in it."""
 
     part: Part
-    items: list[pb.SnapshotItem]
-    requests: list[pb.RecentRequest]
+    request: pb.CacheRequest
+    entries: int
     size: int
 
 
@@ -67,28 +67,32 @@ def read(
     """
     if after.startswith(REQUESTS):
         return _read_requests(index, after, requests, floor)
-    items: list[pb.SnapshotItem] = []
-    size = 0
+    # Filled in its place: what is put into another message is copied, and a part is copied often enough.
+    request = pb.CacheRequest()
+    items = request.snapshot_chunk.items
+    size, upto = 0, after
     first, _, key = after.partition(AFTER_CACHE)
     for cache in reading.caches():
         if cache.encode() < first:
             continue
         for entry in reading.items(cache, key if cache.encode() == first else b""):
-            item = pb.SnapshotItem(cache_name=cache, key=entry.key, version=entry.version)
+            if items and size + len(entry.value) > limit:
+                return _described(Part(after, upto, index), request, size)
+            item = items.add(cache_name=cache, key=entry.key, value=entry.value, version=entry.version)
             if entry.expires_at != NEVER:
                 item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // effects.MS
-            if items and size + len(entry.value) > limit:
-                return Read(Part(after, _place_after(items), index), items, [], size)
-            item.value = entry.value
-            items.append(item)
             size += len(entry.value) + len(entry.key)
+            upto = place_of(cache, entry.key)
             if size >= limit or len(items) >= PART_ENTRIES:
-                return Read(Part(after, _place_after(items), index), items, [], size)
-    return Read(Part(after, REQUESTS, index), items, [], size)
+                return _described(Part(after, upto, index), request, size)
+    return _described(Part(after, REQUESTS, index), request, size)
 
 
-def _place_after(items: list[pb.SnapshotItem]) -> bytes:
-    return place_of(items[-1].cache_name, items[-1].key)
+def _described(part: Part, request: pb.CacheRequest, size: int) -> Read:
+    chunk = request.snapshot_chunk
+    chunk.index, chunk.after, chunk.upto = part.index, part.after, part.upto
+    chunk.done, chunk.floor = part.last, part.floor
+    return Read(part, request, len(chunk.items), size)
 
 
 def _read_requests(
@@ -96,7 +100,8 @@ def _read_requests(
 ) -> Read:
     # Those of later entries the follower has in its log: else there would be no end of them.
     sent, until = PROGRESS.unpack(after.removeprefix(REQUESTS) or PROGRESS.pack(0, index))
-    chosen: list[pb.RecentRequest] = []
+    request = pb.CacheRequest()
+    chosen = request.snapshot_chunk.requests
     size = 0
     last = True
     for req_id, recorded in requests():
@@ -105,10 +110,10 @@ def _read_requests(
         if size >= PART_BYTES or len(chosen) >= PART_REQUESTS:
             last = False
             break
-        chosen.append(pb.RecentRequest(req_id=req_id, outcome=recorded.outcome, index=recorded.index))
+        chosen.add(req_id=req_id, outcome=recorded.outcome, index=recorded.index)
         size += len(req_id) + len(recorded.outcome)
     upto = REQUESTS + PROGRESS.pack(chosen[-1].index if chosen else sent, until)
-    return Read(Part(after, upto, index, last, floor), [], chosen, size)
+    return _described(Part(after, upto, index, last, floor), request, size)
 
 
 def flaw(chunk: pb.SnapshotChunk, held_bytes: int) -> str:

@@ -90,6 +90,8 @@ class PeerStream:
         # Set where the peer was seen to be there, and whether that counts: once for each time that there was a stream.
         self._there = asyncio.Event()
         self._may_hurry = True
+        # Whether there was a stream the last time, be it one that an error ended.
+        self._was_connected = False
         # Whether it is a program of the base schema: no node, and no vote.
         self.is_base = False
 
@@ -150,9 +152,9 @@ class PeerStream:
 
     async def _run(self) -> None:
         while True:
-            was_connected = False
+            self._was_connected = False
             try:
-                was_connected = await self._connect_and_read()
+                await self._connect_and_read()
             except grpc.aio.AioRpcError as error:
                 self._complain(error)
             except DecodeError as error:
@@ -162,9 +164,10 @@ class PeerStream:
             except Exception:
                 # Whatever it is, it must not leave this node without the stream for ever.
                 logger.exception("the stream to %s ended in an unexpected way; it is opened again", self.addr)
-            finally:
-                was_connected = was_connected or self._outbox is not None
-                self._outbox = None
+            was_connected = self._was_connected
+            if was_connected:
+                # What was seen while there was a stream says nothing of now.
+                self._there.clear()
             self._events.peer_disconnected(self.addr)
             refused = await self._refuses(PROBES_S if was_connected else (0.0,))
             self._events.peer_lost(self.addr, refused=refused)
@@ -183,7 +186,7 @@ class PeerStream:
                 await self._there.wait()
                 self._may_hurry = False
 
-    async def _connect_and_read(self) -> bool:
+    async def _connect_and_read(self) -> None:
         async with self._channel() as channel:
             call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(
                 metadata=credentials.metadata(self._keyring.shown, self._me, self._roster.hosts)
@@ -191,7 +194,7 @@ class PeerStream:
             first = await call.read()
             if not isinstance(first, bytes):
                 await call.read()  # raises the status
-                return False
+                return
             info = pb.Ack.FromString(first)
             answering = info.mgmt_ack.leader_info.node_addr
             if answering and answering != self.addr:
@@ -199,18 +202,20 @@ class PeerStream:
                 self._complaints.say(
                     "another", f"no stream to {self.addr}: the node {answering[:80]} answers there"
                 )
-                return False
+                return
             if not answering:
                 # A base peer would end the stream at the first message it does not know: it is sent none.
                 self.is_base = True
+                self._was_connected = True
                 self._complaints.say("base", without_a_vote(self.addr), level=logging.ERROR)
                 while await call.read() is not grpc.aio.EOF:
                     pass
-                return True
+                return
             self.is_base = False
             greeting = info.mgmt_ack.leader_info
             if self._roster.refusal_of(self.addr, greeting.hosts, greeting.extension_version):
-                return False
+                return
+            self._was_connected = True
             self._there.clear()
             self._may_hurry = True
             outbox = self._outbox = Outbox(pb.CacheRequest, limit=self._config.buf_client << 20, bundles=True)
@@ -226,7 +231,6 @@ class PeerStream:
                 error = None if writer.cancelled() else writer.exception()
                 if error is not None and not isinstance(error, grpc.aio.AioRpcError):
                     raise error
-            return True
 
     def _channel(self) -> grpc.aio.Channel:
         secured = self._keyring.secured

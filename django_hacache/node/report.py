@@ -57,6 +57,7 @@ class Report:
         ask: Callable[[str, pb.CacheRequest], bool],
         lease_left: Callable[[], int],
         outgoing: Callable[[], tuple[int, int]],
+        unread: Callable[[], tuple[int, int]],
         transfers: Callable[[], list[pb.Transfer]],
         lanes: Callable[[], list[str]],
         is_base: Callable[[str], bool],
@@ -78,6 +79,7 @@ class Report:
         self._ask = ask
         self._lease_left = lease_left
         self._outgoing = outgoing
+        self._unread = unread
         self._transfers = transfers
         self._lanes = lanes
         self._is_base = is_base
@@ -186,6 +188,7 @@ class Report:
     def _bounds(self) -> list[pb.Bound]:
         core, config = self._core, self._core.config
         queued, room = self._outgoing()
+        unread, unread_room = self._unread()
         return [
             pb.Bound(name="log_bytes", used=core.state.log.bytes, limit=config.log_bytes),
             pb.Bound(name="uncommitted_entries", used=core.uncommitted, limit=config.uncommitted_entries),
@@ -195,6 +198,7 @@ class Report:
             pb.Bound(name="recent_requests", used=len(core.table), limit=config.request_table),
             pb.Bound(name="recent_requests_bytes", used=core.table.bytes, limit=config.request_table_bytes),
             pb.Bound(name="outgoing_bytes", used=queued, limit=room),
+            pb.Bound(name="unread_answers_bytes", used=unread, limit=unread_room),
         ]
 
     async def cluster(self) -> pb.StatusAck:

@@ -6,6 +6,7 @@ is not known here, only what it can travel as: a request on what this node opene
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, TypeVar
 
 from django_hacache.consensus import messages as core_messages
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 HEARTBEATS = (core_messages.Ping, core_messages.Pong, core_messages.Probe, core_messages.ProbeReply)
 # Those of which no two are equal.
 NUMBERED = (core_messages.Ping, core_messages.Pong)
+# Where one way is slower than the other by more than a heartbeat, later ones come before the copy of an earlier one.
+COPIES_MAX = 16
 AnyMessage = TypeVar("AnyMessage", pb.Ack, pb.CacheRequest)
 
 
@@ -46,9 +49,10 @@ class Routes:
         # What each peer opened, the latest last: answers go there.
         self._inbound_streams: dict[str, list[InboundStream]] = {}
         self._inbound_lanes: dict[str, list[InboundLane]] = {}
-        self._latest_heartbeats: dict[
-            tuple[str, type], tuple[core_messages.Sender, core_messages.Message]
-        ] = {}
+        # Of each peer and kind the latest few, the newest first.
+        self._heartbeats: dict[
+            tuple[str, type], deque[tuple[core_messages.Sender, core_messages.Message]]
+        ] = defaultdict(lambda: deque(maxlen=COPIES_MAX))
 
     def connected(self, peer: str) -> bool:
         """Whether there is a way to the peer that this node opened."""
@@ -74,13 +78,13 @@ class Routes:
     # receiving
 
     def is_second_copy(self, sender: core_messages.Sender, message: core_messages.Message) -> bool:
-        """Whether it is the heartbeat that came the other way a moment ago: an answer to it would be one, too."""
+        """Whether it is a heartbeat that came the other way a moment ago: an answer to it would be one, too."""
         if not isinstance(message, NUMBERED):
             return False
-        place, copy = (sender.addr, type(message)), (sender, message)
-        if self._latest_heartbeats.get(place) == copy:
+        latest, copy = self._heartbeats[sender.addr, type(message)], (sender, message)
+        if copy in latest:
             return True
-        self._latest_heartbeats[place] = copy
+        latest.appendleft(copy)
         return False
 
     # sending

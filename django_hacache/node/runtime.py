@@ -37,6 +37,7 @@ from django_hacache.node.report import Report, role_of
 from django_hacache.node.roster import Roster
 from django_hacache.node.routes import Routes
 from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
+from django_hacache.node.slices import EARLIER
 from django_hacache.node.snapshots import SnapshotReceiver, SnapshotSender
 from django_hacache.node.succession import Succession
 from django_hacache.node.turns import Turns
@@ -168,6 +169,7 @@ class Node:
                 max((peer.queued_bytes for peer in self._peers.values()), default=0),
                 config.buf_client << 20,
             ),
+            unread=lambda: (self._service.unread.bytes, self._service.unread.limit),
             transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
             lanes=self._routes.lanes_up,
             is_base=lambda addr: self._peers[addr].is_base,
@@ -179,7 +181,8 @@ class Node:
             longest_turn_ms=lambda: self._turns.longest_ms,
         )
         self._intake = Intake(self, caches)
-        largest = max(options.max_value_bytes for options in caches.values()) + REQUEST_SLACK_BYTES
+        largest = max(EARLIER.bytes, *(options.max_value_bytes for options in caches.values()))
+        largest += REQUEST_SLACK_BYTES
         self._link = LinkServer(
             socket,
             self._from_worker,
@@ -276,7 +279,8 @@ class Node:
             self._loop.call_soon(self._carry_out)
 
     def _carry_out(self, arrived: Arrived | None = None) -> None:
-        self._begin_turn()
+        if not self._scheduled:
+            self._turns.begin()
         self._scheduled = False
         if self.failed.is_set():
             return

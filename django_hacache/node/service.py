@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import urllib.parse
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,9 +20,11 @@ from django_hacache.node.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.clients import STREAMS_MAX, Clients
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.guesses import Guesses
+from django_hacache.node.hangup import hang_up
 from django_hacache.node.keyring import Keyring, Kind
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
+from django_hacache.node.unread import Unread
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -33,9 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 SERVICE = "cache.Cache"
-# What an answer on its way may still take when a stream is to end.
+# What an answer on its way may still take when a stream is to end, and the end after it.
 LAST_WRITE_S = 2.0
-CLIENT_BYTES = 32 << 20
 
 
 class StreamEvents(Protocol):
@@ -53,23 +55,32 @@ class InboundStream:
     Args:
         addr: the address that a node announced; empty for a client.
         host: where the stream comes from.
-        limit: bytes of answers that may wait.
-        unanswered: requests of a client that may wait for their answers.
+        limit: bytes of answers that may wait, for a node.
+        unanswered: requests of a client whose answers it may not have read.
         budget: how fast a client is read.
+        unread: what all clients together have not read.
     """
 
     def __init__(
-        self, addr: str, *, limit: int, unanswered: int, host: str = "", budget: Budget | None = None
+        self,
+        addr: str,
+        *,
+        limit: int,
+        unanswered: int,
+        host: str = "",
+        budget: Budget | None = None,
+        unread: Unread | None = None,
     ) -> None:
         self.addr = addr
         self.host = host
         self.budget = budget
+        self._unread = unread
         self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
         self.overrun = asyncio.Event()
         # Another one has its place: a node opens one at a time, and clients have so many.
         self.replaced = asyncio.Event()
         self._unanswered = unanswered
-        # A client with this many requests unanswered is not read from: that is its back pressure.
+        # A client that has not read the answers to this many requests is not read from: that is its back pressure.
         self._slots = asyncio.Semaphore(unanswered)
 
     @property
@@ -77,29 +88,54 @@ class InboundStream:
         return bool(self.addr)
 
     def send(self, ack: pb.Ack, *, urgent: bool = False) -> bool:
-        """Queue an answer; a client that does not read its answers loses the stream."""
-        taken = self.outbox.put(ack, urgent=urgent)
-        if not taken and not self.is_node:
-            self.outbox.discard()
-            self.overrun.set()
-        return taken
+        """Queue an answer; False where a node has too much waiting."""
+        return self.outbox.put(ack, urgent=urgent)
 
     def reply(self, ack: pb.Ack | None) -> None:
-        """Answer a request, or do not: with None. A client may then send its next one."""
-        if ack is not None:
-            self.send(ack)
-        if not self.is_node:
+        """Answer a request, or do not: with None."""
+        if self.is_node:
+            if ack is not None:
+                self.send(ack)
+        elif ack is None:
             self._slots.release()
+        else:
+            before = self.outbox.bytes
+            self.send(ack)
+            size = self.outbox.bytes - before
+            if self._unread is not None:
+                self._unread.answered(self, size)
+            if self.budget is not None:
+                self.budget.pay(size)
+
+    def taken(self, size: int) -> None:
+        """A client has read an answer, and may send one more request."""
+        self._slots.release()
+        if self._unread is not None:
+            self._unread.read(self, size)
 
     async def room(self) -> None:
-        """Wait until a client may have one more request unanswered."""
-        if not self.is_node:
-            await self._slots.acquire()
+        """Wait until a client may be given one more answer. Its request is then taken before anything is awaited."""
+        if self.is_node:
+            return
+        await self._slots.acquire()
+        if self._unread is not None:
+            await self._unread.room(self)
+
+    def cut_off(self) -> None:
+        """Others wait for the room that its answers take."""
+        self.outbox.discard()
+        self.overrun.set()
+
+    def leave(self) -> None:
+        """It is over: what is still answered goes nowhere."""
+        self.outbox.discard()
+        if self._unread is not None:
+            self._unread.leave(self)
 
     async def finish(self) -> None:
         """The other side has said all that it had to say: once that is answered, there is no more to send."""
-        for _ in range(self._unanswered):
-            await self.room()
+        for _ in range(0 if self.is_node else self._unanswered):
+            await self._slots.acquire()
         self.outbox.close()
 
 
@@ -129,6 +165,7 @@ class Service(grpc.GenericRpcHandler):
         self._budgets = Budgets()
         self._complaints = Complaints(logger)
         self._clients = Clients(self._complaints)
+        self.unread = Unread(max_request_bytes)
         self._being_told = 0
 
     def end_streams(self) -> None:
@@ -203,26 +240,38 @@ class Service(grpc.GenericRpcHandler):
             addr,
             host=host,
             budget=None if addr else self._budgets.of(host),
-            limit=(self._config.buf_client << 20) if addr else CLIENT_BYTES,
+            limit=(self._config.buf_client << 20) if addr else sys.maxsize,
             unanswered=self._config.buf_server,
+            unread=None if addr else self.unread,
         )
         await self._greet(stream, context)
-        if addr:
-            self._replace_former(stream)
-        self._events.stream_opened(stream)
-        self._streams.add(stream)
         try:
             failure = await self._serve(stream, requests, context)
+            if failure is not None:
+                await self._say_why(stream, context, *failure)
         finally:
+            # Not before it has ended: until then gRPC keeps what was written to it.
             self._clients.leave(stream)
-            self._streams.discard(stream)
-            if self._of_nodes.get(addr) is stream:
-                del self._of_nodes[addr]
-            self._events.stream_closed(stream)
-        if failure is not None:
-            # The status waits behind an answer that is not read; when the client goes, it cannot be told.
+            stream.leave()
+
+    async def _say_why(
+        self,
+        stream: InboundStream,
+        context: grpc.aio.ServicerContext[bytes, bytes],
+        code: grpc.StatusCode,
+        details: str,
+    ) -> None:
+        """End the stream with a status. It waits behind an answer that is not read: then the connection ends."""
+        saying = asyncio.ensure_future(context.abort(code, details))
+        try:
+            await asyncio.wait({saying}, timeout=None if stream.is_node else LAST_WRITE_S)
+            if not saying.done() and not await asyncio.to_thread(hang_up, context.peer()):
+                self._complaints.say("hangup", f"the connection of a client at {stream.host} cannot be ended")
+            # When the client goes, it cannot be told.
             with contextlib.suppress(grpc.aio.InternalError):
-                await context.abort(*failure)
+                await saying
+        finally:
+            saying.cancel()
 
     async def _tell_refused(self, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         """Write the greeting, unless many do not take theirs."""
@@ -279,7 +328,25 @@ class Service(grpc.GenericRpcHandler):
         requests: AsyncIterator[bytes],
         context: grpc.aio.ServicerContext[bytes, bytes],
     ) -> tuple[grpc.StatusCode, str] | None:
-        """Serve the stream to its end; returns what was wrong with it."""
+        """Serve the stream for as long as anything is said on it; returns what was wrong with it."""
+        if stream.addr:
+            self._replace_former(stream)
+        self._events.stream_opened(stream)
+        self._streams.add(stream)
+        try:
+            return await self._speak(stream, requests, context)
+        finally:
+            self._streams.discard(stream)
+            if self._of_nodes.get(stream.addr) is stream:
+                del self._of_nodes[stream.addr]
+            self._events.stream_closed(stream)
+
+    async def _speak(
+        self,
+        stream: InboundStream,
+        requests: AsyncIterator[bytes],
+        context: grpc.aio.ServicerContext[bytes, bytes],
+    ) -> tuple[grpc.StatusCode, str] | None:
         loop = asyncio.get_running_loop()
         reader = loop.create_task(self._read(stream, requests))
         ends = {
@@ -321,11 +388,12 @@ class Service(grpc.GenericRpcHandler):
             if stream.budget is not None and (pause_s := stream.budget.spend(len(raw))):
                 self._complaints.say(
                     "floods",
-                    f"a client at {stream.host} sends more than {REQUESTS_PER_S} requests a second, or large ones: "
-                    "it is read more slowly",
+                    f"a client at {stream.host} has more than {REQUESTS_PER_S} requests a second, or large ones, or "
+                    "large answers: it is read more slowly",
                 )
                 await asyncio.sleep(pause_s)
             await stream.room()
+            # From here on nothing is awaited: there is room for this answer and no other.
             if not stream.is_node and len(raw) > self._max_request_bytes:
                 # Not even parsed: what is small on the wire can be many times as large in memory.
                 stream.reply(too_large(len(raw), self._max_request_bytes))
@@ -340,7 +408,11 @@ class Service(grpc.GenericRpcHandler):
 
     async def _write(self, stream: InboundStream, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         while (ack := await stream.outbox.get()) is not None:
-            await context.write(ack.SerializeToString())
+            encoded = ack.SerializeToString()
+            del ack  # one copy less of what may not be read for long
+            await context.write(encoded)
+            if not stream.is_node:
+                stream.taken(len(encoded))
 
 
 async def start_server(

@@ -36,19 +36,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_hacache.node")
 
-# While so much is on the way without being acknowledged nothing more leaves; over a slow link, much less.
+# While so much is on the way without being acknowledged nothing more leaves; over a slow link, much less: one part is
+# under way while the next one waits, for without it the link is idle from each part to its answer.
 WINDOW_BYTES = 2 << 20
-# One part is under way while the next one waits: without it a slow link is idle from each part to its answer. Parts are
-# as small there, or each would stand in the queue of the link for longer than the log may wait.
-LEAST_PART_BYTES = 16 << 10
-LEAST_WINDOW_BYTES = 2 * LEAST_PART_BYTES
+LEAST_WINDOW_BYTES = 32 << 10
+# Parts are small there, or each would stand in the queue of the link for longer than the log may wait. What is around
+# one, in the message and in what answers it, takes some 300 bytes.
+LEAST_PART_BYTES = 24 << 10
 PROGRESS_EVERY_S = 2.0
 # How often a sender that waits looks whether something else is to be done.
 LOOK_S = 0.05
 # How much longer the loop is left to others than a transfer has taken it. Measured: it moves 100 MB/s and more all the
 # same, and beside it the slowest writes take about twice their time.
-RESTS = 3
+RESTS = 4
 SHORTEST_REST_S = 0.002
+# Others must not wait for long because they had nothing to do before.
+LONGEST_CREDIT_S = 0.002
 # After a transfer that broke off: what broke it rarely passes at once.
 PAUSE_S = 0.5
 
@@ -213,7 +216,7 @@ class SnapshotSender:
             moved.bytes += size
             pace.stop()
             await pace.rest()
-        moved.entries += len(read.items)
+        moved.entries += read.entries
         outgoing.part_sent(read.part)
 
     def _read(self, after: bytes, moved: Moved, limit: int) -> parts.Read:
@@ -243,7 +246,8 @@ class SnapshotSender:
 class Pace:
     """Leaves the event loop to others: after each piece of work at once, and in all for RESTS times as long as it took.
 
-    What is owed adds up until it is long enough for a timer.
+    What is owed adds up until it is long enough for a timer. Timers are late, by more than a piece of work takes: what
+    was rested too long counts for the next pieces.
     """
 
     def __init__(self) -> None:
@@ -265,27 +269,23 @@ class Pace:
         owed = self._owed - (time.monotonic() - self._stopped)
         await asyncio.sleep(owed if owed >= SHORTEST_REST_S else 0)
         self._began = time.monotonic()
-        self._owed = max(self._owed - (self._began - self._stopped), 0.0)
+        self._owed = max(self._owed - (self._began - self._stopped), -LONGEST_CREDIT_S)
 
 
 def _requests_with(read: parts.Read, limit: int) -> Iterator[tuple[pb.CacheRequest, int]]:
     """The messages for a part, each with the bytes in it: one, or as many as a large value takes."""
-    part, large = read.part, b""
-    if len(read.items) == 1 and len(read.items[0].value) > 2 * limit:
-        large = read.items[0].value
-    for offset in range(0, len(large) or 1, limit):
-        # Filled in its place: a chunk that is put into a request is copied, and its values with it.
+    items = read.request.snapshot_chunk.items
+    large = items[0].value if len(items) == 1 else b""
+    if len(large) <= 2 * limit:
+        yield read.request, read.size
+        return
+    for offset in range(0, len(large), limit):
+        piece = items[0].value = large[offset : offset + limit]
         request = pb.CacheRequest()
+        request.CopyFrom(read.request)
         chunk = request.snapshot_chunk
-        chunk.index, chunk.after, chunk.upto = part.index, part.after, part.upto
-        chunk.done, chunk.floor = part.last, part.floor
         chunk.offset, chunk.more = offset, offset + limit < len(large)
-        chunk.requests.extend(read.requests)
-        if large:
-            piece = large[offset : offset + limit]
-            read.items[0].value = piece
-        chunk.items.extend(read.items)
-        yield request, len(piece) if large else read.size
+        yield request, len(piece)
 
 
 def _installing_of(ack: pb.SnapshotAck) -> Installing | None:

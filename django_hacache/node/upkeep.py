@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django_hacache.node.gate import Gate, Look
 from django_hacache.replica import eviction
-from django_hacache.replica.eviction import MAX_SURPLUS_KEYS, Limits
+from django_hacache.replica.eviction import Limits
 from django_hacache.replica.transaction import Usage
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ STEP_SHARE, STEP_BYTES_MIN, STEP_BYTES_MAX = 64, 64 << 10, 1 << 20
 # A step looks at so many entries for each change since the last one, within these bounds.
 LOOKS_A_CHANGE = 4
 LOOKS_MIN, LOOKS_MAX = 64, 2000
+# And takes so many keys, or twice as many as there were changes, and not more than most: it looks at eight for each.
+STEP_KEYS, STEP_KEYS_MAX = 512, 1024
 # One removal in the log; more keys are several.
 REMOVAL_BYTES = 64 << 10
 REMOVAL_KEYS = 2000
@@ -128,6 +130,8 @@ class Upkeep:
         # The latest removal of a cache, by who led then and its index: until it is applied there is no further one.
         # A new generation counts terms and indexes from the start.
         self._removing: dict[str, tuple[tuple[Generation | None, int], int]] = {}
+        # How many entries the last step of this leadership has left to go.
+        self._going: dict[str, tuple[tuple[Generation | None, int], int]] = {}
 
     def applied(self, entries: Sequence[Entry]) -> bool:
         """The replica has changed. Whether a step is due with that."""
@@ -175,7 +179,7 @@ class Upkeep:
 
     def _step(self, now: int, looks: int) -> bool:
         """Look for what has to go, and propose that; whether there was something."""
-        most = max(MAX_SURPLUS_KEYS, 2 * self._changes)
+        most = min(max(STEP_KEYS, 2 * self._changes), STEP_KEYS_MAX)
         found = self._superfluous(now, looks, most)
         self._changes = self._bytes = 0
         return sum(self._remove(cache, keys, now) for cache, keys in found.items()) > 0
@@ -203,13 +207,16 @@ class Upkeep:
         freed = sum(one.size + eviction.NODE_BYTES for one in expired)
         left = Usage(used.entries - len(expired), max(used.bytes - freed, 0))
         size = max(left.bytes - limits.size_limit, lacking - freed)
-        wanted = eviction.surplus(left, limits, size, most)
+        leadership, going = self._going.pop(cache, (None, 0))
+        wanted = eviction.surplus(left, limits, size, most, going if leadership == self._leadership() else 0)
         if wanted is None:
             self._unfinished.discard(cache)
             return [one.key for one in expired]
         # For room that all of them lack the newest goes, too, where the others are not enough.
         wanted = wanted._replace(newest_stays=lacking <= freed)
         self._unfinished.add(cache)
+        if wanted.left:
+            self._going[cache] = (self._leadership(), wanted.left)
         # The hands may meet: what has expired is among the oldest, too.
         return list(dict.fromkeys([*(one.key for one in expired), *reading.oldest(cache, wanted)]))
 

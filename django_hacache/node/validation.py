@@ -5,7 +5,7 @@ Knows the wire's changes and their bounds, and nothing of what this node is conf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.layout import cache_name_bytes
@@ -29,6 +29,16 @@ SHOWN_CHARACTERS = 80
 CONDITIONS = frozenset(pb.Condition.values())
 
 
+class Bounds(NamedTuple):
+    """What a batch may have: changes, and bytes of keys (characters) and values where they are several."""
+
+    changes: int
+    bytes: int
+
+
+ORDINARY = Bounds(BATCH_CHANGES_MAX, BATCH_BYTES_MAX)
+
+
 class Refused(Exception):
     """A request that will never be granted as it is."""
 
@@ -37,7 +47,7 @@ class Refused(Exception):
         self.code = code
 
 
-def checked(change: Any) -> Sequence[Any]:
+def checked(change: Any, bounds: Bounds = ORDINARY) -> Sequence[Any]:
     """The changes that a request makes: of a batch several. Raises Refused where one can never be carried out.
 
     The names of caches are looked at elsewhere.
@@ -50,32 +60,31 @@ def checked(change: Any) -> Sequence[Any]:
     if type(change) is not pb.Batch:
         _check_part(change)
         return (change,)
-    parts = _parts_of(change)
+    parts = _parts_of(change, bounds.changes)
     size = 0
     for one in parts:
         _check_part(one)
-        size += _size_of(one)
-    if size > BATCH_BYTES_MAX and len(parts) > 1:
+        size += size_of(one)
+    if size > bounds.bytes and len(parts) > 1:
         raise Refused(
             pb.ERROR_TOO_LARGE,
-            f"a batch of {len(parts)} changes with {size} bytes of keys and values; at most {BATCH_BYTES_MAX} are "
+            f"a batch of {len(parts)} changes with {size} bytes of keys and values; at most {bounds.bytes} are "
             "possible",
         )
     return parts
 
 
-def _parts_of(change: pb.Batch) -> Sequence[Any]:
-    if not 0 < len(change.changes) <= BATCH_CHANGES_MAX:
-        raise Refused(
-            pb.ERROR_INVALID, f"a batch of {len(change.changes)} changes; expected 1 to {BATCH_CHANGES_MAX}"
-        )
+def _parts_of(change: pb.Batch, most: int) -> Sequence[Any]:
+    if not 0 < len(change.changes) <= most:
+        raise Refused(pb.ERROR_INVALID, f"a batch of {len(change.changes)} changes; expected 1 to {most}")
     kinds = [one.WhichOneof("change") for one in change.changes]
     if None in kinds:
         raise Refused(pb.ERROR_INVALID, "a change in the batch is empty")
     return [getattr(one, str(kind)) for one, kind in zip(change.changes, kinds, strict=True)]
 
 
-def _size_of(change: Any) -> int:
+def size_of(change: Any) -> int:
+    """The bytes of one change's key (characters) and value."""
     kind = type(change)
     if kind is pb.Clear:
         return 0

@@ -19,6 +19,7 @@ import lmdb
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, allocate_locks, ensure_pair, pair_at, pair_in
+from django_hacache.replica.registry import OPEN_ALREADY, OpenAlready, inherited_forgotten, when_closed
 from django_hacache.replica.soundness import damage
 from django_hacache.system.directory import PRIVATE_FILE, identity, open_private
 from django_hacache.system.interruption import ensure_own
@@ -33,11 +34,9 @@ if TYPE_CHECKING:
 MAX_READERS = 1024
 PAGE_BYTES = mmap.PAGESIZE
 REMAP_WAIT_S = 10.0
-OPEN_ALREADY = "already open in this process"  # what py-lmdb says
 LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
 """A line of the processor's cache for each reader, and LMDB's own header."""
 
-_IMPORTED_BY = os.getpid()
 _FULL = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 )  # LMDB reports a short write to a full tmpfs as EIO
@@ -76,7 +75,7 @@ class Environment:
         self._remapping = threading.Lock()
         self._map_bytes = rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
         try:
-            self._open_files(directory, membership, rounded)
+            when_closed(lambda: self._open_files(directory, membership, rounded))
             self._look(directory)
         except BaseException:
             if hasattr(self, "lmdb"):
@@ -127,7 +126,7 @@ class Environment:
         return opened
 
     def _open_at(self, path: str, map_size: int) -> lmdb.Environment:
-        with _inherited_environments_forgotten():
+        with inherited_forgotten():
             try:
                 return lmdb.open(
                     path,
@@ -143,10 +142,11 @@ class Environment:
                     max_spare_txns=1,
                 )
             except lmdb.Error as error:
+                ensure_own(error)
                 error.args = (str(error).replace(path, str(self.path)),)
                 if OPEN_ALREADY not in str(error):
                     raise
-                raise ConfigurationError(
+                raise OpenAlready(
                     f"{self.directory} is open in this process already, in another sub-interpreter most likely: LMDB "
                     "allows a process one. Expected one interpreter for it (mod_wsgi: WSGIApplicationGroup %{GLOBAL}; "
                     "uWSGI: single-interpreter), or another LOCATION for each"
@@ -166,6 +166,7 @@ class Environment:
         try:
             yield
         except ReplicaBroken as error:
+            ensure_own(error)
             self.prove(error)
             raise ReplicaError(f"{error}; the file is whole, and stays") from error
 
@@ -213,7 +214,8 @@ class Environment:
         """Whether the file or its lock file is no longer the one that is open: the directory was wiped."""
         try:
             return pair_at(self.directory) != self._files
-        except ReplicaError:
+        except ReplicaError as error:
+            ensure_own(error)
             return False  # that it cannot be looked at says nothing of it
 
     @contextmanager
@@ -223,9 +225,7 @@ class Environment:
             yield
         except ReplicaError:
             raise
-        except lmdb.Error as error:
-            raise self.error(error) from error
-        except OSError as error:
+        except (lmdb.Error, OSError) as error:
             ensure_own(error)
             raise self.error(error) from error
 
@@ -319,6 +319,7 @@ class Environment:
 
     def recover(self, error: lmdb.Error) -> None:
         """Do what makes the failed call worth one more try, or raise ReplicaError where nothing does."""
+        ensure_own(error)
         if isinstance(error, lmdb.MapResizedError):
             self._remap()
         elif isinstance(error, lmdb.ReadersFullError):
@@ -342,8 +343,8 @@ class Environment:
         with self._remapping:
             try:
                 self.lmdb.begin().abort()
-            except lmdb.MapResizedError:
-                pass
+            except lmdb.MapResizedError as error:
+                ensure_own(error)
             else:
                 return  # another thread was faster
             while self._reads_of_this_process():
@@ -383,22 +384,3 @@ class Environment:
         """The database of a cache, created where missing; valid after `txn`, a write, only if it commits."""
         with self.errors():
             return self.lmdb.open_db(ENTRIES + cache_name_bytes(cache), txn=txn)
-
-
-@contextmanager
-def _inherited_environments_forgotten() -> Iterator[None]:
-    """Let a forked child open what its parent has open.
-
-    py-lmdb 3 refuses a file that the process has open, and counts what a child inherited, which must be
-    neither used nor closed there. Its registry holds what `_envid.env_keys` returns: the child's get a mark.
-    """
-    envid = getattr(lmdb, "_envid", None)
-    if envid is None or os.getpid() == _IMPORTED_BY:
-        yield
-        return
-    original, mark = envid.env_keys, os.getpid()
-    envid.env_keys = lambda path, subdir: tuple((mark, *key) for key in original(path, subdir))
-    try:
-        yield
-    finally:
-        envid.env_keys = original

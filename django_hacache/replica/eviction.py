@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django_hacache.exceptions import ReplicaFull
 from django_hacache.replica.clock import boottime_ns
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,10 @@ def map_size_for(size_limits: int) -> int:
 
 
 class Surplus(NamedTuple):
-    """What has to go: so many entries, and besides so many bytes, but at most `bound` entries."""
+    """What has to go: so many entries, and besides so many bytes, but at most `bound` entries.
+
+    `left` more entries are to go in the steps that follow.
+    """
 
     entries: int
     bytes: int
@@ -69,26 +73,35 @@ class Surplus(NamedTuple):
     looks: int
     of_all: bool  # whether so many looks see the whole cache
     newest_stays: bool = True  # of a cache that is seen as a whole
+    left: int = 0
 
 
-def surplus(used: Usage, limits: Limits, size: int, most: int = MAX_SURPLUS_KEYS) -> Surplus | None:
+def surplus(
+    used: Usage, limits: Limits, size: int, most: int = MAX_SURPLUS_KEYS, going: int = 0
+) -> Surplus | None:
     """What has to go of a cache that takes `used`; None where nothing has to.
 
     With more than `max_entries` one of `cull_frequency` entries goes, as Django documents, and with 0 all of
-    them. Besides, `size` bytes go. At most `most` keys a call (with CULL_FREQUENCY 0: all): the next call goes on.
+    them. Besides, `size` bytes go. At most `most` keys a call: the next one goes on with the `left` of this one as its
+    `going`.
     """
-    count = 0
-    if limits.max_entries is not None and used.entries > limits.max_entries:
-        if limits.cull_frequency == 0:
-            count = used.entries
-        else:
-            count = max(used.entries // limits.cull_frequency, used.entries - limits.max_entries)
-            count = min(count, most)
+    wanted = max(_culled(used, limits), min(going, used.entries))
+    count = min(wanted, most)
     bound = max(count, most if size > 0 else 0)
     if bound == 0:
         return None
     of_usual_size = min(size * used.entries // max(used.bytes, 1) + 1, bound)
-    return some_of(used, max(count, of_usual_size))._replace(entries=count, bytes=size, bound=bound)
+    some = some_of(used, max(count, of_usual_size))
+    return some._replace(entries=count, bytes=size, bound=bound, left=wanted - count)
+
+
+def _culled(used: Usage, limits: Limits) -> int:
+    """How many entries go because there are too many."""
+    if limits.max_entries is None or used.entries <= limits.max_entries:
+        return 0
+    if limits.cull_frequency == 0:
+        return used.entries
+    return max(used.entries // limits.cull_frequency, used.entries - limits.max_entries)
 
 
 def some_of(used: Usage, count: int) -> Surplus:
@@ -168,7 +181,8 @@ def standalone_write(
             _make_room(replica, cache, share)
         try:
             return replica.transact(_within_limits, (cache, limits, apply, change))
-        except ReplicaFull:
+        except ReplicaFull as full:
+            ensure_own(full)
             if share == 1:
                 raise
     raise AssertionError("the last share is 1")
@@ -209,7 +223,8 @@ def _make_room(replica: Replica, cache: str, share: int) -> None:
         count = min(step, left)
         try:
             left -= max(replica.transact(_remove_oldest, (cache, count)), 1)
-        except ReplicaFull:
+        except ReplicaFull as full:
+            ensure_own(full)
             if step == 1:
                 return
             step //= 8

@@ -15,6 +15,7 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica, live_value
 from django_hacache.replica.transaction import Item, Usage
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,6 +74,7 @@ class LeasedReader:
         try:
             raw = replica.raw(cache, key)
         except ReplicaError as error:
+            ensure_own(error)
             self._check(error)
             return None
         now_ns = control.held_at(epoch)
@@ -109,6 +111,7 @@ class LeasedReader:
             try:
                 result = read(replica)
             except ReplicaError as failure:
+                ensure_own(failure)
                 error = failure
             else:
                 if control.holds(epoch):
@@ -136,6 +139,7 @@ class LeasedReader:
         try:
             replica.probe()
         except ReplicaError as error:
+            ensure_own(error)
             self._check(error)
             return False
         log.info("reads of the replica in %s are served again", self.directory)
@@ -175,14 +179,17 @@ class LeasedReader:
                 self._refusal = self.trouble = ""
                 return None
         except ReplicaError as error:
+            ensure_own(error)
             self._say(error)
             return None
         try:
             replica = Replica.open(self.directory, writable=False, map_size=self._map_size, boot=self._boot)
         except ReplicaError as error:
+            ensure_own(error)
             self._say(error)
             return None
         except ConfigurationError as refusal:
+            ensure_own(refusal)
             if not control.holds(control.epoch):
                 self._refusal = ""
                 return None  # the node that could be meant does not serve

@@ -10,6 +10,7 @@ price they are lost when the process closes the file, however often it has it op
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -66,18 +67,25 @@ def _ensure_same(descriptor: int, path: Path) -> None:
         )
 
 
+class _File(io.FileIO):
+    """One that closes itself without a word."""
+
+    __del__ = io.FileIO.close  # see interruption.py
+
+
 class Membership:
     """One process's part of the file. It ends with the object, and with the process, however that ends."""
 
     def __init__(self, directory: Directory) -> None:
         self._path = directory.path
         try:
-            self._descriptor = directory.open(NAME, os.O_RDWR | os.O_CREAT)
+            self._file = _File(directory.open(NAME, os.O_RDWR | os.O_CREAT), "r+")
         except Unfit:
             raise
         except OSError as error:
             ensure_own(error)
             raise ReplicaError(f"cannot open {directory.path / NAME}: {error.strerror}") from error
+        self._descriptor = self._file.fileno()
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -116,7 +124,3 @@ class Membership:
     def leak(self) -> None:
         """In a forked child: make sure that it is never closed, which would end the child's own membership."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)

@@ -94,7 +94,8 @@ def has_replica(path: Path) -> bool:
     try:
         with open_private(path) as directory:
             return directory.identity_of(FILE_NAME) is not None
-    except NoDirectory:
+    except NoDirectory as error:
+        ensure_own(error)
         return False
 
 

@@ -124,6 +124,7 @@ class Replica:
             try:
                 return self._open_whole(directory, membership)
             except ReplicaBroken as error:
+                ensure_own(error)
                 set_aside(membership, directory, found, error)
             return self._open_whole(directory, membership)
 
@@ -186,8 +187,9 @@ class Replica:
 
     def close(self) -> None:
         """Close it; safe to call again. Reads of other threads that are under way raise ReplicaError."""
-        self._environment.close()
+        # In this order, as where it is dropped: another thread, which waits for LMDB, has its membership after that.
         self._membership = None
+        self._environment.close()
 
     def abandon(self) -> None:
         """In a forked child: never use or close this one again, and let the child open its own.
@@ -224,13 +226,12 @@ class Replica:
 
     def _raw_after(self, error: KeyError | lmdb.Error, cache: str, encoded: bytes) -> bytes | None:
         """The slow way: the cache is not known yet, or the first try failed in a way that may pass."""
+        ensure_own(error)
         environment = self._environment
         if isinstance(error, lmdb.BadDbiError):
             return None  # another process has dropped the cache: it was empty
         if isinstance(error, lmdb.Error):
             environment.recover(error)
-        else:
-            ensure_own(error)
         database = environment.database(cache)
         if database is None:
             return None
@@ -247,7 +248,8 @@ class Replica:
         with environment.errors(), environment.begin_read() as txn, txn.cursor(database) as cursor:
             try:
                 stored = cursor.getmulti(names)
-            except lmdb.BadDbiError:
+            except lmdb.BadDbiError as error:
+                ensure_own(error)
                 return {}  # another process has dropped the cache: it was empty
         now_ns = boottime_ns()
         found: dict[str, bytes | memoryview] = {}
@@ -322,6 +324,7 @@ class Replica:
                 txn = begin()
             yield ReadTransaction(environment, txn, {name: found for name, found in known.items() if found})
         except lmdb.Error as error:  # an OSError is the caller's own
+            ensure_own(error)
             raise environment.error(error) from error
         finally:
             txn.abort()
@@ -352,6 +355,7 @@ class Replica:
                 transaction = WriteTransaction(environment, txn)
                 result = work(transaction, of)
         except lmdb.Error as error:
+            ensure_own(error)
             if transaction is not None:
                 raise environment.error(error) from error
             environment.recover(error)
@@ -368,6 +372,7 @@ class Replica:
                 transaction = WriteTransaction(environment, txn)
                 return transaction, work(transaction, of)
         except lmdb.Error as error:
+            ensure_own(error)
             raise environment.error(error) from error
 
     def recheck(self) -> None:

@@ -11,6 +11,8 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import TYPE_CHECKING
 
+from django_hacache.system.interruption import ensure_own
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,6 +47,7 @@ def damage(descriptor: int, transaction: int) -> str | None:
     except _Damaged as found:
         return str(found)
     except StructError as beyond:
+        ensure_own(beyond)
         return f"a page points beyond its end ({beyond})"
     return None
 

@@ -33,6 +33,7 @@ from django_hacache.replica.layout import (
     replica_key,
 )
 from django_hacache.replica.room import Room
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _header = HEADER.pack
 
 EXPIRY_HAND, AGE_HAND, ROOM_HAND = b"hand.expiry:", b"hand.age:", b"hand.room:"
+GOING = b"going:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
 
@@ -97,7 +99,8 @@ class ReadTransaction:
         database = self._caches.get(cache) or self._database(cache)
         try:
             raw = self._txn.get(replica_key(key), None, database) if database else None
-        except lmdb.BadDbiError:
+        except lmdb.BadDbiError as error:
+            ensure_own(error)
             return None  # another process has dropped the cache: it was empty
         return None if raw is None else item_of(raw)
 
@@ -210,12 +213,14 @@ class WriteTransaction(ReadTransaction):
             try:
                 self._txn.commit()
             except lmdb.Error as failure:
+                ensure_own(failure)
                 raise self.environment.error(failure) from failure
             if self.opened:
                 self.committed()
             return
         self._txn.abort()
         if isinstance(error, lmdb.Error):
+            ensure_own(error)
             raise self.environment.error(error) from error
 
     def committed(self) -> None:
@@ -255,6 +260,7 @@ class WriteTransaction(ReadTransaction):
         try:
             cache_name_bytes(cache)
         except ReplicaError as error:
+            ensure_own(error)
             return str(error)
         present = self.caches()
         if cache in present or len(present) < MAX_CACHES or not all(self.usage(c).entries for c in present):
@@ -281,7 +287,14 @@ class WriteTransaction(ReadTransaction):
         return (self.id << VERSION_BITS) | self._versions
 
     def set(
-        self, cache: str, key: str, value: bytes, *, version: int, expires_at: int, keep_ttl: bool = False
+        self,
+        cache: str,
+        key: str,
+        value: bytes | memoryview,
+        *,
+        version: int,
+        expires_at: int,
+        keep_ttl: bool = False,
     ) -> None:
         """Store `value`; with `keep_ttl` a present entry's `expires_at` stays."""
         encoded = replica_key(key)
@@ -358,8 +371,16 @@ class WriteTransaction(ReadTransaction):
         size = max(used.bytes - limits.size_limit, self.missing_headroom())
         if size > 0:
             size = max(size, 2 * self.inserted)
-        wanted = eviction.surplus(used, limits, size)
+        going = self._going(cache) if limits.max_entries is not None else 0
+        wanted = eviction.surplus(used, limits, size, going=going)
+        left = 0 if wanted is None else wanted.left
+        if left != going:
+            self.set_host_mark(GOING + cache.encode(), left.to_bytes(8, "big"))
         return [] if wanted is None else self.oldest(cache, wanted)
+
+    def _going(self, cache: str) -> int:
+        """How many entries the last step has left to go."""
+        return int.from_bytes(self.host_mark(GOING + cache.encode()) or b"", "big")
 
     def missing_headroom(self) -> int:
         """Bytes that have to be freed so that the next writes find room where the file can hardly grow."""

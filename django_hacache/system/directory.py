@@ -178,9 +178,10 @@ def flaw_of(path: Path) -> str:
     """Why no user could have a replica there; empty where one could, and where nobody can tell. Changes nothing."""
     try:
         step = walk(path, owner_of(path), make=False)
-    except Unfit as error:
-        return str(error)
-    except ReplicaError:
+    except ReplicaError as error:
+        ensure_own(error)
+        if isinstance(error, Unfit):
+            return str(error)
         return ""  # it will be made, or is for another user to see
     try:
         mode = os.fstat(step).st_mode

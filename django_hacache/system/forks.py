@@ -10,6 +10,8 @@ import mmap
 import os
 from typing import Protocol
 
+from django_hacache.system.interruption import ensure_own
+
 MADV_WIPEONFORK = 18  # Linux 4.14; Python's mmap has no name for it
 
 
@@ -39,7 +41,8 @@ def new_mark() -> Mark:
     try:
         mark = page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         page.madvise(MADV_WIPEONFORK)
-    except (OSError, AttributeError):
+    except (OSError, AttributeError) as error:
+        ensure_own(error)
         mark = ProcessIdMark()
     mark[0] = 1
     return mark

@@ -30,10 +30,11 @@ MOUNTS = Path("/proc/self/mountinfo")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 STAT = Path("/proc/self/stat")
 STARTTIME = 19  # of what follows the name: in ticks since the boot
+SCHEDSTAT = "/proc/{}/schedstat"
 ESCAPED = re.compile(r"\\([0-7]{3})")
 
 # Where Python's socket has no name for them: the level and the option of macOS, and the bytes of its struct xucred.
-SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES = 0, 1, 76
+SOL_LOCAL, LOCAL_PEERCRED, LOCAL_PEERPID, XUCRED_BYTES = 0, 1, 2, 76
 
 
 def refusal() -> str | None:
@@ -157,6 +158,15 @@ class Socket(Protocol):
     def getsockopt(self, level: int, option: int, length: int, /) -> bytes: ...
 
 
+def ran_ns(pid: int) -> int:
+    """For how long the main thread of a process has had a processor (ns); 0 where nobody says."""
+    try:
+        return int(Path(SCHEDSTAT.format(pid)).read_bytes().partition(b" ")[0])
+    except OSError as error:
+        ensure_own(error)
+        return 0
+
+
 def peer_uid(connection: Socket) -> int:
     """The user id of the process at the other end of a Unix socket."""
     if hasattr(socket, "SO_PEERCRED"):
@@ -171,6 +181,17 @@ def peer_uid(connection: Socket) -> int:
     return int(uid)
 
 
+def peer_pid(connection: Socket) -> int:
+    """The id of the process at the other end; 0 where it has none here, in another PID namespace."""
+    if hasattr(socket, "SO_PEERCRED"):
+        pid, _uid, _gid = struct.unpack(
+            "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        )
+    else:
+        (pid,) = struct.unpack("=i", connection.getsockopt(SOL_LOCAL, LOCAL_PEERPID, 4))
+    return int(pid)
+
+
 def is_of_one_user(group: int, user: int) -> bool:
     """Whether the group is the user's own, with nobody else in it."""
     import grp  # noqa: PLC0415 - Windows has neither, and never comes here
@@ -178,25 +199,28 @@ def is_of_one_user(group: int, user: int) -> bool:
 
     try:
         of_group, of_user = grp.getgrgid(group), pwd.getpwuid(user)
-    except KeyError:
+    except KeyError as error:
+        ensure_own(error)
         return False
     own = of_user.pw_name
     return of_group.gr_name == own and of_user.pw_gid == group and set(of_group.gr_mem) <= {own}
 
 
 def file_system_of(path: Path) -> str | None:
-    """The type of the file system ("tmpfs", "ext4") that `path` is on or would be on, None where nobody says."""
+    """The type of the file system ("tmpfs", "ext4") that `path` is on or would be on, None where nobody says.
+
+    No link is followed.
+    """
     try:
         lines = MOUNTS.read_text().splitlines()
     except OSError as error:
         ensure_own(error)
         return None
-    target = Path(os.path.realpath(path))
     found, depth = None, 0
     for line in lines:
         mounted, _, described = line.partition(" - ")
         point = Path(ESCAPED.sub(lambda code: chr(int(code[1], 8)), mounted.split()[4]))
         # The last one that is mounted over a directory hides those before.
-        if target.is_relative_to(point) and len(point.parts) >= depth:
+        if path.is_relative_to(point) and len(point.parts) >= depth:
             found, depth = described.split()[0], len(point.parts)
     return found

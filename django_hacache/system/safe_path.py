@@ -9,19 +9,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import PurePath
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path, PurePath
+from typing import NoReturn
 
 from django_hacache.exceptions import ReplicaError
 from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import is_of_one_user
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 PRIVATE_DIRECTORY = 0o700
 ROOT = 0
 LINKS_MAX = 40  # as the kernel has it
+# What the system says where something is a link no more, or one by now, or a file, that was looked at before.
+EXCHANGED = (errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
+REAL_TRIES = 10
 
 # Not there on every system on which this can be imported. A descriptor of O_PATH needs no right to read.
 HERE = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -82,15 +82,34 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
     except OSError as error:
         if here >= 0:
             os.close(here)
+        ensure_own(error)
         if isinstance(error, ReplicaError):
             raise
-        ensure_own(error)
+        if error.errno in EXCHANGED:
+            raise Unfit(
+                f"the replica's directory {path} cannot be used: {shown or '/'} was exchanged while it was looked at"
+            ) from error
         raise cannot_be_used(path, error) from error
     except BaseException:
         if here >= 0:
             os.close(here)
         raise
     return here
+
+
+def real(path: str | os.PathLike[str]) -> str:
+    """Where the links on a way lead, whoever made them: it tells names of one directory apart, and opens nothing.
+
+    Raises ReplicaError where what is on it does not stay the same for long enough.
+    """
+    for left in reversed(range(REAL_TRIES)):
+        try:
+            return os.path.realpath(path)
+        except OSError as error:
+            ensure_own(error)
+            if not left:
+                raise cannot_be_used(Path(path), error) from error
+    raise AssertionError("the last try returns or raises")
 
 
 def _make(name: str, parent: int) -> None:

@@ -6,10 +6,10 @@ of shared memory costs nothing. Knows that page, not how a write travels.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import CacheUnavailable, HACacheError
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +38,11 @@ class CircuitBreaker:
 
         It says nothing of the node, unless that cannot write just now: then the next one would wait in vain, too.
         """
-        with suppress(
-            HACacheError
-        ):  # the caller's is raised; what is wrong with the page, the next call says
+        try:
             if not self._writable():
                 self.open()
+        except HACacheError as error:
+            ensure_own(error)  # else the caller's is raised; what is wrong with the page, the next call says
 
     def check(self) -> None:
         """Raise CacheUnavailable while a write has failed and the node could not write since."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django_hacache.changes.vocabulary import DONE, Insert, Move, When
 from django_hacache.exceptions import CacheBusy, CacheUnavailable, HACacheError, OutcomeUnknown, UnknownCache
+from django_hacache.system.interruption import is_callers
 from django_hacache.worker.codec import outcome_of, request_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ class ClusterWriter:
             return outcome_of(client.request(request, deadline=deadline, since=since))
         except (UnknownCache, CacheBusy):
             raise  # the node works: it knows other caches, or has room for others, or will have it in a moment
-        except CacheUnavailable:
-            breaker.open()
+        except CacheUnavailable as error:
+            if is_callers(error):
+                breaker.note_given_up()
+            else:
+                breaker.open()
             raise
         except HACacheError:
             raise
@@ -78,8 +82,11 @@ class AsyncClusterWriter:
             return outcome_of(await client.request(request, deadline=deadline, since=since))
         except (UnknownCache, CacheBusy):
             raise  # the node works: it knows other caches, or has room for others, or will have it in a moment
-        except CacheUnavailable:
-            breaker.open()
+        except CacheUnavailable as error:
+            if is_callers(error):
+                breaker.note_given_up()
+            else:
+                breaker.open()
             raise
         except HACacheError:
             raise

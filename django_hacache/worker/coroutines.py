@@ -145,7 +145,7 @@ class Coroutines(Operations):
                 if change is not None:
                     await self._aperform("get_or_set", change, ack)
         except UNABLE as error:
-            self._log_or_raise("get_or_set", error)
+            self._log_or_raise("get_or_set", error, replaced=self._replaced("add"))
             return default
         return await self.aget(key, default, version=version)
 

@@ -16,6 +16,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from django_hacache.changes.vocabulary import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
+from django_hacache.system.interruption import ensure_own
 from django_hacache.values.serializers import EncodingError, may_be_added
 from django_hacache.worker.unreadable import PASSING, say_unreadable, second_look
 
@@ -292,10 +293,15 @@ class Operations(BaseCache):
             return timeout * 1000
         return math.ceil(min(timeout, TIMEOUT_MAX_S) * 1000)
 
-    def _log_or_raise(self, operation: str, error: Exception) -> None:
-        """Called while `error` is handled: raise it again, unless IGNORE_EXCEPTIONS asks for a log line."""
+    def _log_or_raise(self, operation: str, error: Exception, *, replaced: bool = False) -> None:
+        """Called while `error` is handled: raise it again, unless IGNORE_EXCEPTIONS asks for a log line.
+
+        replaced: it may have come by way of a method that a subclass has in the place of ours.
+        """
         if not self._options.ignore_exceptions:
             raise error
+        if not replaced:
+            ensure_own(error)
         if self._options.log_ignored_exceptions:
             logger.error("%s on the cache %r was ignored: %s", operation, self._cache_name, error)
 

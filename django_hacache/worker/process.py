@@ -27,6 +27,7 @@ from django_hacache.replica.replica import Replica
 from django_hacache.system.directory import is_there
 from django_hacache.system.forks import new_mark
 from django_hacache.system.platform import after_fork_in_child, monotonic, process_age_ns
+from django_hacache.system.safe_path import real
 from django_hacache.worker.breaker import CircuitBreaker
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ def cluster_site(directory: Path, map_size: int) -> ClusterSite:
 def _site(sites: dict[str, _AnySite], kind: type[_AnySite], directory: Path, map_size: int) -> _AnySite:
     # LMDB must not open a file twice in a process, whatever name it is reached by. The last step may be no link:
     # what is opened is found by the path that was given, step by step.
-    name = f"{os.path.realpath(directory.parent)}/{directory.name}"
+    name = f"{real(directory.parent)}/{directory.name}"
     site = sites.get(name)
     if site is None:
         _release_unreachable()

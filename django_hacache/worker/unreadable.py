@@ -77,8 +77,19 @@ def say_unreadable(cache: str, key: str, error: BaseException) -> None:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)[:SHOWN_CHARACTERS]
-    except Exception:  # noqa: BLE001 - an exception that cannot say what it is must not become one of the page
-        return "it cannot be shown"
+    except Exception:
+        # An exception that cannot say what it is must not become one of the page.
+        if _is_silent(error):
+            return "it cannot be shown"
+        raise  # a signal handler has come between
+
+
+def _is_silent(error: BaseException) -> bool:
+    try:
+        str(error)
+    except Exception:  # noqa: BLE001 - it fails again
+        return True
+    return False
 
 
 def _is_due(kind: str) -> bool:

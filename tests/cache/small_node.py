@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from django_hacache.replica.transaction import WriteTransaction
 
 LEASE_NS = 300_000_000
+# What one change takes of a processor in one turn.
+WORK_S = 0.15
 TROUBLE = {
     ":1:no quorum": pb.ERROR_NO_QUORUM,
     ":1:busy": pb.ERROR_BUSY,
@@ -61,6 +64,10 @@ class SmallNode:
         if code is not None:
             reply(pb.Ack(error=pb.Error(error="as asked", req_id=body.req_id, code=code)))
             return
+        if getattr(body, "entry", "") == ":1:much-work":
+            done_at = time.thread_time() + WORK_S
+            while time.thread_time() < done_at:
+                pass
         if getattr(body, "entry", "") == ":1:ack level":
             # What the worker asked for comes back as the stored value.
             body.value = encode(body.ack_level.WhichOneof("ack_level"))

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import contextmanager
 
 import pytest
 from django.core.cache import caches
@@ -22,6 +23,7 @@ from django_hacache.exceptions import (
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import START_NS, ControlPage
 from django_hacache.replica.leased import LeasedReader
+from django_hacache.system.platform import ran_ns
 from django_hacache.worker import process
 from tests.cache.conftest import eventually
 from tests.node_process import serves
@@ -213,6 +215,35 @@ def test_nobody_waits_for_write_timeout_where_the_node_hangs(small_node, style, 
     eventually(lambda: serves(small_node.location))
     cache.set("key", 4)
     assert cache.get("key") == 4
+
+
+@contextmanager
+def a_tenth_of_a_processor(process):
+    """As a quota gives it to a container: it runs for a moment, and then not for nine."""
+    ended = threading.Event()
+
+    def alternate():
+        while not ended.wait(0.02):
+            os.kill(process.pid, signal.SIGSTOP)
+            ended.wait(0.18)
+            os.kill(process.pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=alternate)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.skipif(ran_ns(os.getpid()) == 0, reason="this kernel does not tell what a process has run")
+def test_a_node_that_may_have_a_tenth_of_a_processor_takes_its_time_and_is_not_hung(small_node, style):
+    cache = style(caches["patient"])
+    cache.set("key", 1)
+    with a_tenth_of_a_processor(small_node.process):
+        cache.set("much-work", 2)
+    assert cache.get("much-work") == 2
 
 
 def test_a_value_that_the_socket_of_a_hanging_node_does_not_take_is_certainly_not_stored(small_node, style):

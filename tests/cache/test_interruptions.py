@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import sys
 import threading
 
+import lmdb
 import pytest
 
-from django_hacache.exceptions import ReplicaError
+from django_hacache.exceptions import OutcomeUnknown, ReplicaError
+from django_hacache.replica.opening import Membership
 from django_hacache.worker import process
 from tests.cache.conftest import eventually
 from tests.conftest import swallowed
@@ -140,7 +143,9 @@ def runner(request, dropped):
         yield made
 
 
-@pytest.mark.parametrize("kind", [Disguised, KeyError, IndexError])
+@pytest.mark.parametrize(
+    "kind", [Disguised, KeyError, IndexError, ReplicaError, OutcomeUnknown, lmdb.BadDbiError, ValueError]
+)
 @pytest.mark.parametrize("before", [everything_is_looked_at_again, everything_is_opened_again])
 def test_an_exception_at_any_instant_of_a_call_arrives(caches, runner, dropped, kind, before):
     """Where the package looks at a file, an OSError may be the file's or the caller's."""
@@ -160,6 +165,39 @@ def test_an_exception_at_any_instant_of_a_call_arrives(caches, runner, dropped, 
             if error not in dropped:
                 pytest.fail(swallowed(error))
     assert 100 < instant < INSTANTS_MAX - 1
+
+
+@pytest.mark.parametrize("kind", [ReplicaError, OutcomeUnknown])
+def test_what_a_cache_ignores_is_its_own_and_not_what_a_handler_met_in_another_one(caches, kind):
+    cache = caches["ignoring"]
+
+    def use():
+        cache.get("key")
+        cache.set("key", 1)
+
+    for instant in range(1, INSTANTS_MAX):
+        error = kind("the handler's")
+        try:
+            if not reaches(instant, error, use):
+                break
+        except kind as arrived:
+            assert arrived is error
+        else:
+            pytest.fail(swallowed(error))
+    assert 10 < instant < INSTANTS_MAX - 1
+
+
+def test_nothing_of_this_package_runs_python_where_an_object_is_dropped():
+    """An exception that a signal handler raises there has nowhere to go: Python prints it, and that is all."""
+    found = [
+        one
+        for name in list(sys.modules)
+        if name.startswith("django_hacache.")
+        for one in vars(sys.modules[name]).values()
+        if inspect.isclass(one) and one.__module__ == name
+    ]
+    assert Membership in found
+    assert not [one for one in found if inspect.isfunction(getattr(one, "__del__", None))]
 
 
 def test_a_signal_handler_and_what_it_interrupts_each_get_their_own_answers(served, caches, timer):

@@ -164,7 +164,7 @@ def test_it_is_logged_again_after_an_hour(caches, caplog, monkeypatch):
         for _ in range(3):
             assert caches["default"].get("key") is None
         assert len(caplog.messages) == said
-        now += unreadable.AGAIN_S
+        now += unreadable.AGAIN_S + 1
 
 
 def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypatch):
@@ -176,7 +176,7 @@ def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypat
     caches["default"].get_many(["gone"])
     caches["default"].get_many(["foreign"])
     assert len(caplog.messages) == 1
-    now += unreadable.AGAIN_S
+    now += unreadable.AGAIN_S + 1
     caches["default"].get_many(["foreign"])
     assert "outside the site" in caplog.messages[1]
 
@@ -280,3 +280,18 @@ def test_a_module_that_another_thread_is_importing_is_tried_again(caches, caplog
     )
     assert read(caches["default"])
     assert caplog.messages == []
+
+
+def test_what_a_signal_handler_raises_while_an_exception_is_put_into_words_is_the_callers():
+    class Interrupted(Exception):
+        calls = 0
+
+        def __str__(self):
+            type(self).calls += 1
+            if self.calls == 1:
+                raise OfTheSite("a time limit")
+            return "words"
+
+    with pytest.raises(OfTheSite, match="a time limit"):
+        unreadable.say_unreadable("default", "key", Interrupted())
+    unreadable.say_unreadable("default", "key", Unspeakable())

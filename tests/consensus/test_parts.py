@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_hacache.consensus.config import CoreConfig
-from django_hacache.consensus.log import Log
+from django_hacache.consensus.log import DROPPED_BYTES_MAX, DROPPED_ENTRIES_MAX, Log
 from django_hacache.consensus.messages import Entry
 from django_hacache.consensus.quorum import reached_by
 from django_hacache.consensus.requests import RECORD_BYTES, Recorded, RequestTable
@@ -56,6 +56,22 @@ def test_compaction_keeps_half_of_the_limit_and_what_is_not_applied():
     assert log.compaction_point(9, 20 * size) is None
     assert log.compaction_point(9, 6 * size) == 6
     assert log.compaction_point(3, 6 * size) == 3
+
+
+def test_of_a_log_that_is_beyond_its_limit_only_so_much_is_dropped_at_a_time():
+    many = Log(0, 0, entries(*[1] * (3 * DROPPED_ENTRIES_MAX)))
+    for step in (1, 2):
+        point = many.compaction_point(many.last_index, many.bytes // 8)
+        assert point == step * DROPPED_ENTRIES_MAX
+        many.compact_to(point)
+    large = [Entry(index, 1, bytes(DROPPED_BYTES_MAX // 2 + 1)) for index in range(1, 9)]
+    huge = [Entry(9, 1, bytes(2 * DROPPED_BYTES_MAX)), Entry(10, 1)]
+    log = Log(0, 0, large + huge)
+    for index in range(1, 10):
+        point = log.compaction_point(10, 1)
+        assert point == index
+        log.compact_to(point)
+    assert len(log) == 1
 
 
 def test_the_request_table_forgets_the_oldest_and_says_so():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from django_hacache.consensus.held import Lack
 from django_hacache.consensus.messages import AckLevel, Forward, ForwardReply, Refusal
-from tests.simulation.kv import Command
+from tests.simulation.kv import Command, Overlay, lack_of
 from tests.simulation.plan import RESEND
 
 TIMEOUT = 5000
@@ -27,7 +28,7 @@ def full(stage):
 
 
 def refuse_room(cluster, host) -> None:
-    host.evaluator.has_room = lambda _command, _size: cluster.room
+    host.evaluator.lacks = lambda command, _size: None if cluster.room else lack_of(command)
 
 
 def increments(cluster, host, **more):
@@ -143,3 +144,83 @@ def test_where_the_order_has_no_room_a_change_waits_on(full):
     assert operation.ended is None
     cluster.network.heal()
     assert ended(cluster, operation, TIMEOUT) is None
+
+
+class Limits:
+    """Rooms that are full, by the first letter of a key; "": what all of them share."""
+
+    def __init__(self, cluster, *full) -> None:
+        self.full = set(full)
+        for host in cluster.hosts.values():
+            host.evaluator.lacks = self.lacks
+
+    def lacks(self, command, _size):
+        if "" in self.full:
+            return Lack.SHARED
+        return Lack.OWN if command.key[0] in self.full else None
+
+
+@pytest.fixture
+def limited(stage, monkeypatch):
+    monkeypatch.setattr(Overlay, "line_of", lambda _self, command: command.key[0])
+
+    def made(*full, **changes):
+        cluster = stage(**changes)
+        leader = cluster.settle()
+        return cluster, leader, cluster.followers()[0], Limits(cluster, *full)
+
+    return made
+
+
+def test_a_cache_at_its_limit_holds_no_other_one_up(limited):
+    cluster, leader, host, limits = limited("a")
+    held = [cluster.put(one, "a1", 1, timeout=TIMEOUT) for one in (leader, host)]
+    cluster.run(20)
+    others = [cluster.put(one, "b1", 2, timeout=TIMEOUT) for one in (leader, host)]
+    assert [ended(cluster, one, 50) for one in others] == [None, None]
+    assert [one.ended for one in held] == [None, None]
+    limits.full.clear()
+    assert [ended(cluster, one, 200) for one in held] == [None, None]
+
+
+def test_what_waits_for_the_same_cache_keeps_its_order_whatever_overtakes_it(limited):
+    cluster, leader, _, limits = limited("a")
+    for number in range(200):
+        cluster.put(leader, "a1", number, timeout=TIMEOUT)
+        cluster.put(leader, f"b{number}", number, timeout=TIMEOUT)
+    limits.full.clear()
+    last = cluster.put(leader, "a1", 200, timeout=TIMEOUT)
+    assert ended(cluster, last, 200) is None
+    assert cluster.value(leader, "a1") == 200
+
+
+def test_where_all_caches_lack_room_who_comes_later_does_not_overtake_who_waits(limited):
+    cluster, leader, _, limits = limited("", "a")
+    held = [cluster.put(leader, f"{cache}1", 1, timeout=TIMEOUT) for cache in "abc"]
+    limits.full = {"a"}
+    seen = []
+    for host in cluster.hosts.values():
+        host.evaluator.lacks = lambda command, size: seen.append(command.key) or limits.lacks(command, size)
+    cluster.put(leader, "d1", 1, timeout=TIMEOUT)
+    assert ended(cluster, held[2], 200) is None
+    assert seen.index("b1") < seen.index("c1") < seen.index("d1")
+    assert held[0].ended is None
+
+
+def test_when_all_have_room_again_each_cache_has_its_turn(limited):
+    """One that a thousand changes wait for is not served before one that a single change waits for."""
+    cluster, leader, _, limits = limited("")
+    many = [cluster.put(leader, f"a{number}", 1, timeout=TIMEOUT) for number in range(1000)]
+    single = cluster.put(leader, "b1", 1, timeout=TIMEOUT)
+    limits.full.clear()
+    assert [ended(cluster, one, 500) for one in (single, many[0], many[-1])] == [None] * 3
+    assert single.ended.index == many[0].ended.index + 1
+
+
+def test_what_gives_up_waiting_leaves_no_line_behind(limited):
+    cluster, leader, _, limits = limited("", "a")
+    for cache in "ab":
+        operation = cluster.put(leader, f"{cache}1", 1, timeout=200)
+        assert ended(cluster, operation, 300) is Refusal.BUSY
+    limits.full = {"a"}
+    assert ended(cluster, cluster.put(leader, "b2", 1, timeout=TIMEOUT), 50) is None

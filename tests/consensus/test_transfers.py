@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from django_hacache.consensus.core import Core
@@ -131,6 +133,101 @@ def test_a_transfer_goes_on_where_it_was(stage, strike):
     assert min(places) >= position
     cluster.restart(leader)
     assert_equal(cluster)
+
+
+def heartbeats_to(cluster, host):
+    """When heartbeats leave for a host from now on, as a list that grows."""
+    times = []
+
+    def noting(_source, target, message):
+        if isinstance(message, Ping) and target == host.addr:
+            times.append(cluster.now)
+        return True
+
+    cluster.filters.append(noting)
+    return times
+
+
+def test_a_host_that_has_nothing_is_told_seldom_that_the_leader_lives(stage):
+    cluster, _, late, other = left_behind(stage, part_time=10_000.0)
+    late.lose_directory()
+    cluster.restart(late)
+    cluster.run(1000)
+    to_late, to_other = heartbeats_to(cluster, late), heartbeats_to(cluster, other)
+    cluster.run(4000)
+    assert late.disk.hard.installing, "the transfer goes on"
+    assert len(to_late) == 4000 // (cluster.plan.election_timeout // 4)
+    assert len(to_other) == 4000 // cluster.plan.heartbeat
+
+
+@pytest.mark.parametrize("takes", ["parts", "entries"])
+def test_a_host_that_has_nothing_is_not_told_that_the_leader_lives_while_it_takes_what_is_sent(stage, takes):
+    """It hears that from what it takes."""
+    cluster, leader, late, _ = left_behind(stage, part_time=50.0 if takes == "parts" else 10_000.0)
+    late.lose_directory()
+    cluster.restart(late)
+    cluster.run(500)
+    times = heartbeats_to(cluster, late)
+    for number in range(6):
+        if takes == "entries":
+            cluster.put(leader, "k", number)
+        cluster.run(100)
+    assert late.disk.hard.installing, "the transfer goes on"
+    assert late.core.has_quorum(late.clock())
+    assert not times
+
+
+def test_a_host_hears_that_the_leader_lives_while_a_large_entry_is_on_its_way(stage):
+    """Of that it has nothing yet."""
+    cluster, leader, late, _ = left_behind(stage, part_time=10_000.0)
+    late.lose_directory()
+    cluster.restart(late)
+    cluster.run(1000)
+    times = heartbeats_to(cluster, late)
+    for _ in range(20):
+        leader.core.append_moves(late.addr, leader.clock())
+        cluster.run(100)
+    assert len(times) == 2000 // (cluster.plan.election_timeout // 4)
+
+
+def test_a_host_gets_every_heartbeat_as_soon_as_its_replica_is_whole(stage):
+    cluster, leader, late, _ = left_behind(stage)
+    late.lose_directory()
+    cluster.restart(late)
+    in_the_middle(cluster, late)
+    received = lambda: leader.core.progress_of(late.addr).installing
+    assert cluster.run_while(received, at_most=15_000)
+    times = heartbeats_to(cluster, late)
+    assert cluster.run_while(lambda: not late.may_read(), at_most=5 * cluster.plan.heartbeat)
+    assert max(b - a for a, b in pairwise(times)) <= cluster.plan.heartbeat
+
+
+def test_a_member_whose_replica_is_incomplete_gets_every_heartbeat_and_keeps_a_leader_that_has_no_other(
+    stage,
+):
+    cluster, leader, late, other = left_behind(stage, part_time=500.0)
+    cluster.restart(late)
+    in_the_middle(cluster, late)
+    other.crash()
+    times = heartbeats_to(cluster, late)
+    cluster.run(4000)
+    assert late.disk.hard.installing, "the transfer goes on"
+    assert len(times) == 4000 // cluster.plan.heartbeat
+    assert leader.core.leader_lease_left(leader.clock()) > 0
+
+
+def test_a_host_that_loses_its_replica_again_is_found_alive_with_the_next_heartbeat(stage):
+    cluster, leader, late, _ = left_behind(stage, part_time=10_000.0)
+    late.lose_directory()
+    cluster.restart(late)
+    cluster.run(1000)
+    times = heartbeats_to(cluster, late)
+    assert cluster.run_while(lambda: not times, at_most=1000)
+    late.crash()
+    late.lose_directory()
+    cluster.restart(late)
+    known = lambda: leader.core.progress_of(late.addr).incarnation == late.core.hard.incarnation
+    assert cluster.run_while(lambda: not known(), at_most=2 * cluster.plan.heartbeat)
 
 
 def test_where_the_log_no_longer_reaches_the_joiner_the_transfer_begins_anew(stage):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from django_hacache.consensus.messages import AckLevel, Append, Refusal
-from tests.simulation.kv import Command
+from tests.simulation.kv import Command, line_of
 
 
 def stop_entries(cluster, *sources, targets=None) -> None:
@@ -49,20 +49,22 @@ def test_what_is_ordered_and_not_committed_is_bounded_whatever_the_level(stage, 
     assert len(leader.evaluator._ahead) == entries
 
 
-def test_what_waits_for_room_is_done_in_the_order_in_which_it_came(stage):
+def test_what_waits_for_room_for_the_same_cache_is_done_in_the_order_in_which_it_came(stage):
     cluster = stage(uncommitted_entries=3)
     leader = cluster.settle()
     host, _ = cluster.followers()
     stop_entries(cluster)
     operations = [cluster.put(leader, "k", number, AckLevel.LEADER) for number in range(20)]
-    forwarded = [cluster.put(host, f"f{number}", number, AckLevel.LEADER) for number in range(20)]
+    forwarded = [cluster.put(host, "f", number, AckLevel.LEADER) for number in range(20)]
+    assert line_of(operations[0].command) != line_of(forwarded[0].command)
     cluster.run(50)
     assert leader.core.uncommitted == 3
     cluster.filters.clear()
     assert cluster.run_while(lambda: any(one.ended is None for one in operations + forwarded), at_most=2000)
     assert all(one.ended.refusal is None for one in operations + forwarded)
-    places = [one.ended.index for one in operations + forwarded]
-    assert places == sorted(places)
+    for waited in (operations, forwarded):
+        places = [one.ended.index for one in waited]
+        assert places == sorted(places)
     cluster.write(leader, "other", 1)
     assert cluster.value(leader, "k") == 19
 

@@ -133,7 +133,8 @@ def test_one_that_was_told_to_pause_does_not_read_on_after_its_turn():
 
 
 class Connection:
-    def __init__(self):
+    def __init__(self, process=1):
+        self.process = process
         self.reading = True
         self.ended = asyncio.Event()
 
@@ -147,83 +148,135 @@ class Connection:
         self.ended.set()
 
 
-def begun(limit=100, patience_s=60.0):
+MB = 1 << 20
+
+
+def begun(limit=8 * MB, patience_s=60.0, grant_s=60.0):
     said = []
-    return Begun(limit, lambda reason, message: said.append((reason, message)), patience_s=patience_s), said
+    held = Begun(limit, lambda *told: said.append(told), patience_s=patience_s, grant_s=grant_s)
+    return held, said
 
 
-def test_what_is_not_whole_is_bounded_and_the_oldest_goes_on():
+def reading(connections):
+    return [one.reading for one in connections]
+
+
+def test_large_requests_that_are_not_whole_have_room_one_by_one_and_read_to_their_end():
     async def scenario():
         held, _ = begun()
-        first, second, third = (Connection() for _ in range(3))
-        held.waits(first, 60)
-        held.waits(second, 30)
-        held.waits(third, 20)
-        assert [one.reading for one in (first, second, third)] == [True, True, False]
-        held.waits(first, 90)
-        assert first.reading  # somebody must become whole
-        held.waits(second, 35)
-        assert not second.reading
-        assert held.bytes == 145
-        held.waits(first, 0)
-        assert [second.reading, third.reading] == [True, True]
-        held.waits(second, 0)
-        held.waits(third, 0)
-        assert held.bytes == 0
-        assert not held._timers
+        requests = [Connection(process) for process in range(4)]
+        for one in requests:
+            held.begins(one, 3 * MB)
+        assert reading(requests) == [True, True, False, False]
+        assert held.bytes == 6 * MB
+        held.ends(requests[1])
+        assert reading(requests) == [True, True, True, False]
+        held.ends(requests[3])  # it has gone while it waited
+        for one in requests[:3]:
+            held.ends(one)
+        assert held.bytes == len(held) == 0
 
     run(scenario())
 
 
-def test_of_those_that_wait_the_oldest_one_goes_on_where_there_is_no_room_for_all():
+def test_a_small_request_waits_for_nobody():
     async def scenario():
         held, _ = begun()
-        first, second, third = (Connection() for _ in range(3))
-        held.waits(first, 90)
-        held.waits(second, 80)
-        held.waits(third, 80)
-        assert not second.reading
+        large = [Connection(process) for process in range(9)]
+        for one in large:
+            held.begins(one, 4 * MB)
+        small = Connection()
+        held.begins(small, 100)
+        assert small.reading
+        for one in (*large, small):
+            held.ends(one)
+        assert held.bytes == len(held) == 0
+
+    run(scenario())
+
+
+def test_one_process_has_half_of_the_room_and_the_one_with_least_is_next():
+    async def scenario():
+        held, _ = begun()
+        greedy = [Connection(1) for _ in range(50)]
+        for one in greedy:
+            held.begins(one, 2 * MB)
+        assert reading(greedy).count(True) == 2
+        other, third, fourth = Connection(2), Connection(3), Connection(4)
+        held.begins(other, 3 * MB)
+        held.begins(third, 2 * MB)
+        held.begins(fourth, 1 * MB)
+        assert other.reading
         assert not third.reading
-        held.waits(first, 0)
-        assert second.reading
-        assert not third.reading
-        held.waits(second, 0)
+        assert not fourth.reading
+        held.ends(other)
         assert third.reading
+        assert fourth.reading
+        assert reading(greedy).count(True) == 2
+        for one in (*greedy, third, fourth):
+            held.ends(one)
+        assert held.bytes == len(held) == 0
+        assert not held._shares
 
     run(scenario())
 
 
-def test_the_oldest_one_goes_on_in_whatever_order_they_were_told_to_wait():
+def test_what_is_not_whole_gives_its_room_to_who_waits_and_without_them_keeps_it():
     async def scenario():
-        held, _ = begun()
-        first, second, third = (Connection() for _ in range(3))
-        held.waits(first, 10)
-        held.waits(second, 80)
-        held.waits(third, 80)
-        assert not third.reading
-        held.waits(second, 85)
-        assert not second.reading
-        held.waits(first, 0)
-        assert second.reading
-        assert not third.reading
+        held, said = begun(grant_s=0.02)
+        stuck = [Connection(1), Connection(2)]
+        for one in stuck:
+            held.begins(one, 4 * MB)
+        waiting = Connection(3)
+        held.begins(waiting, 4 * MB)
+        assert not waiting.reading
+        await asyncio.wait_for(stuck[0].ended.wait(), 20)
+        assert waiting.reading
+        assert stuck[1].ended.is_set()
+        assert [reason for reason, _ in said] == ["half", "half"]
+        held._look()
+        assert held._review is None  # nobody waits any more
+        assert not waiting.ended.is_set()
+        held.ends(waiting)
+        for one in stuck:
+            held.ends(one)  # it is told that their connections are gone, too
+        assert held.bytes == len(held) == 0
 
     run(scenario())
 
 
-def test_what_has_begun_and_is_not_whole_in_time_ends_its_connection_and_gives_its_room_back():
+def test_who_is_granted_room_while_others_give_theirs_up_has_its_time():
+    async def scenario():
+        held, _ = begun(grant_s=60)
+        first, second = Connection(1), Connection(2)
+        held.begins(first, 4 * MB)
+        held.begins(second, 4 * MB)
+        later = [Connection(3), Connection(4)]
+        for one in later:
+            held.begins(one, 4 * MB)
+        held._look()
+        assert not first.ended.is_set()
+        held.ends(first)
+        assert reading(later) == [True, False]
+        held._look()
+        assert second.ended.is_set()
+        assert reading(later) == [True, True]
+        assert not later[0].ended.is_set()
+        for one in later:
+            held.ends(one)
+        held._review.cancel()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("size", [100, 4 * MB])
+def test_what_has_begun_and_is_not_whole_in_time_ends_its_connection(size):
     async def scenario():
         held, said = begun(patience_s=0.01)
-        stuck, waiting = Connection(), Connection()
-        held.waits(stuck, 100)
-        held.waits(waiting, 50)
-        assert not waiting.reading
-        await stuck.ended.wait()
-        assert waiting.reading
-        assert not waiting.ended.is_set()  # its time begins now
-        assert held.bytes == 50
+        stuck = Connection()
+        held.begins(stuck, size)
+        await asyncio.wait_for(stuck.ended.wait(), 20)
+        assert held.bytes == len(held) == 0
         assert said[0][0] == "half"
-        held.waits(waiting, 0)
-        held.waits(stuck, 0)  # it is told that its connection is gone, too
-        assert held.bytes == 0
 
     run(scenario())

@@ -1,6 +1,7 @@
 """What workers have begun to send: it takes bounded memory, keeps nobody else away, and is taken once there is room."""
 
 import asyncio
+import sys
 
 from django_hacache.link.framing import HEADER, frame
 from django_hacache.link.server import BEGUN_REQUESTS, LinkServer
@@ -45,8 +46,10 @@ def test_forty_halves_of_large_requests_take_as_much_memory_as_a_few_and_all_bec
         ends = [await asyncio.open_unix_connection(str(tmp_path / "s")) for _ in range(COUNT)]
         for _, writer in ends:
             writer.write(large[:-10])
-        await eventually(lambda: len(begun._paused) > COUNT // 2)
-        assert begun.bytes <= (BEGUN_REQUESTS + 1) * LARGEST + COUNT * READ
+        await eventually(lambda: len(begun) == COUNT)
+        assert LARGEST <= begun.bytes <= BEGUN_REQUESTS // 2 * LARGEST  # they are of one process
+        kept = [len(one._frames._buffer) for one in server._connections]
+        assert sum(kept) <= BEGUN_REQUESTS // 2 * LARGEST + COUNT * READ
         # Who asks for little is not kept waiting by them.
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(frame(request(10)))
@@ -55,8 +58,7 @@ def test_forty_halves_of_large_requests_take_as_much_memory_as_a_few_and_all_bec
         for _, one in ends:
             one.write(large[-10:])
         assert all([await answered(reader) for reader, _ in ends])
-        assert begun.bytes == 0
-        assert not begun._timers
+        assert begun.bytes == len(begun) == 0
         for _, one in ends:
             one.close()
         await server.close()
@@ -71,9 +73,54 @@ def test_the_half_of_a_worker_that_has_gone_is_forgotten(tmp_path):
         await server.start()
         _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(frame(request(1000))[:-10])
-        await eventually(lambda: server._begun.bytes > 0)
+        await eventually(lambda: len(server._begun) == 1)
         writer.close()
-        await eventually(lambda: server._begun.bytes == 0)
+        await eventually(lambda: len(server._begun) == 0)
+        await server.close()
+
+    asyncio.run(scenario())
+
+
+HALVES = """
+import select, socket, sys
+path, data, ends = sys.argv[1], bytes.fromhex(sys.argv[2]) + bytes(1 << 20), []
+for _ in range(200):
+    end = socket.socket(socket.AF_UNIX)
+    end.connect(path)
+    end.setblocking(False)
+    end.send(data)
+    ends.append(end)
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_another_process_has_begun_and_left_keeps_no_worker_waiting(tmp_path):
+    async def scenario():
+        server = LinkServer(tmp_path / "s", answer, max_request_bytes=LARGEST, complain=lambda *_: None)
+        server._begun._grant_s = 600
+        await server.start()
+        large = frame(request(LARGEST - 1000))
+        halves = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            HALVES,
+            str(tmp_path / "s"),
+            large[:100].hex(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        await asyncio.wait_for(halves.stdout.readline(), 60)
+        await eventually(lambda: len(server._begun) == 200)
+        for _ in range(3):
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+            writer.write(large)
+            assert await answered(reader)
+            writer.close()
+        assert len(server._begun) == 200
+        halves.stdin.close()
+        await halves.wait()
+        await eventually(lambda: len(server._begun) == 0)
         await server.close()
 
     asyncio.run(scenario())

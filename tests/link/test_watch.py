@@ -9,10 +9,11 @@ from django_hacache.link.watch import LOOKS, SILENCE_NS, Watch
 
 
 class Node:
-    """Its note and the time, both set by the test."""
+    """Its note, what it has run, and the time, all set by the test."""
 
     def __init__(self):
         self.now = self.alive_at = 10**12
+        self.ran = 7
 
     def suspended(self, ns):
         self.now += ns
@@ -27,7 +28,7 @@ def node(monkeypatch):
 
 @pytest.fixture
 def looks(node):
-    watching = Watch(lambda: node.alive_at)
+    watching = Watch(lambda: node.alive_at, lambda: node.ran)
 
     def looks(times, every_ns=SILENCE_NS // 10):
         """What so many looks, a tenth of a second apart, find."""
@@ -71,3 +72,27 @@ def test_a_slow_node_is_no_hung_one(node, looks):
 def test_a_node_that_says_nothing_of_itself_is_not_judged(node, looks):
     node.alive_at = 0
     assert not any(looks(100))
+
+
+def test_a_node_that_may_have_a_tenth_of_a_processor_is_slow_and_not_hung(node, looks):
+    """Its turn takes five seconds for half a second of work."""
+    assert not any(looks(1))
+    for _ in range(12):
+        assert not any(looks(4))
+        node.ran += SILENCE_NS // 25
+    node.alive_at = node.now
+    assert not any(looks(9))
+
+
+def test_one_that_has_had_a_processor_for_a_second_and_does_not_end_its_turn_is_hung(node, looks):
+    found = []
+    for _ in range(11):
+        found += looks(1)
+        node.ran += SILENCE_NS // 10
+    assert found == [False] * 10 + [True]
+
+
+def test_one_that_ran_and_stops_in_the_middle_of_a_turn_is_hung_a_second_later(node, looks):
+    assert not any(looks(2))
+    node.ran += 1
+    assert looks(11) == [False] * 10 + [True]

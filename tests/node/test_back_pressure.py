@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import grpc
 import pytest
 
 from django_hacache.conf import ClusterConfig, Host
 from django_hacache.node import budget
-from django_hacache.node.service import CLIENT_BYTES, Service, start_server
+from django_hacache.node import service as service_module
+from django_hacache.node import unread as unread_module
+from django_hacache.node.service import Service, start_server
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.streams import METADATA, METHOD
 from tests.node_process import TOKEN, free_port
 
 AT_ONCE = 4
+LARGEST = 1 << 20
 REQUEST = pb.CacheRequest(get=pb.Get(cache_name="c", entry="a")).SerializeToString()
 ANSWER = pb.Ack(get_ack=pb.GetAck(cache_name="c", entry="a"))
 
@@ -50,15 +54,16 @@ async def until(condition):
             await asyncio.sleep(0.001)
 
 
-def with_service(scenario):
+def with_service(scenario, node=None):
     """Run `scenario(node, call)` against a real server that lets a client have AT_ONCE unanswered requests."""
+
+    node = node or Slow()
 
     async def run():
         host = Host("http", "127.0.0.1", free_port())
         config = ClusterConfig(True, (host,), host.addr, TOKEN, None, AT_ONCE, 64, 5, 5, 250, 1000, 2)
-        node = Slow()
         node.addr = host.addr
-        service = Service(config, frozenset(), node, max_request_bytes=1 << 20)
+        service = node.service = Service(config, frozenset(), node, max_request_bytes=LARGEST)
         server = await start_server(config, service)
         options = [("grpc.max_receive_message_length", -1)]
         try:
@@ -136,40 +141,89 @@ def test_a_client_that_says_no_more_gets_the_answers_that_are_still_to_come():
     with_service(scenario)
 
 
-def test_a_client_that_does_not_read_its_answers_is_cut_off():
+class Prompt(Slow):
+    """A node that answers at once, with something large."""
+
+    def stream_request(self, stream, request):
+        self.asked.append(stream)
+        stream.reply(pb.Ack(get_ack=pb.GetAck(entry=str(len(self.asked)), value=bytes(LARGEST - 100))))
+
+
+def test_a_client_that_asks_for_more_than_it_reads_is_answered_as_it_reads_and_in_order():
     async def scenario(node, call):
-        large = pb.Ack(get_ack=pb.GetAck(value=bytes(4 << 20)))
-        taken, streams = 0, []
-        await until(lambda: node.open)  # the greeting is sent before
-        # What fits: the bound, one message that is being written, and what the transport holds.
-        while node.open and taken < 3 * CLIENT_BYTES:
+        sending = asyncio.ensure_future(_send(call, 30))
+        await until(lambda: node.service.unread._waiting)
+        assert len(node.asked) < 20
+        assert node.service.unread.bytes <= 2 * LARGEST
+        for number in range(1, 31):
+            ack = pb.Ack.FromString(await call.read())
+            assert ack.get_ack.entry == str(number)
+            assert len(node.asked) < number + 20
+        await sending
+        await until(lambda: not node.service.unread.bytes)
+
+    with_service(scenario, Prompt())
+
+
+def test_what_all_clients_leave_unread_is_bounded_and_those_who_do_not_read_give_way_to_the_others(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr(unread_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(service_module, "LAST_WRITE_S", 0.05)
+
+    async def scenario(node, call):
+        unread = node.service.unread
+        unread._patience_s = 600
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        async with contextlib.AsyncExitStack() as stack:
+            deaf = []
+            while unread.bytes < unread.limit:
+                assert len(deaf) < 30
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(node.addr, options))
+                deaf.append(channel.stream_stream(METHOD)(metadata=METADATA))
+                await deaf[-1].read()
+                await _send(deaf[-1], 20)
+                # Enough that some must wait, however much the transport takes.
+                await until(lambda: len(unread._waiting) == len(deaf))
+            assert unread.bytes < unread.limit + LARGEST
+            asked = len(node.asked)
             await call.write(REQUEST)
-            await until(lambda: node.asked or not node.open)
-            if node.asked:
-                streams.append(node.asked[0])
-                node.answer(ack=large)
-                taken += large.ByteSize()
-        assert CLIENT_BYTES / 2 < taken < 2 * CLIENT_BYTES
-        # Nothing waits for it any more; when it reads at last, it learns why.
-        assert streams[0].outbox.bytes == 0
-        with pytest.raises(grpc.aio.AioRpcError) as ended:
-            for _ in range(3):
-                await call.read()
-        assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await until(lambda: len(unread._waiting) > len(deaf))
+            assert len(node.asked) == asked
+            unread._patience_s = 0
+            # It has room now, for the connections of the others have ended: what was written to them is gone, too.
+            assert len(pb.Ack.FromString(await call.read()).get_ack.value) == LARGEST - 100
+            await until(lambda: node.open == len(node.service._clients) == 1)
+            await until(lambda: not unread.bytes)
+            with pytest.raises(grpc.aio.AioRpcError):
+                while await deaf[0].read() is not grpc.aio.EOF:
+                    pass
 
-    with_service(scenario)
+    with_service(scenario, Prompt())
+    assert ["does not read" in message for message in caplog.messages] == [True]
 
 
-def test_a_client_that_is_cut_off_and_never_reads_may_go_away():
+def test_a_client_that_is_refused_and_never_reads_why_is_hung_up_on(monkeypatch):
+    monkeypatch.setattr(service_module, "LAST_WRITE_S", 0.05)
+
     async def scenario(node, call):
-        large = pb.Ack(get_ack=pb.GetAck(value=bytes(CLIENT_BYTES)))
-        await _send(call, 3)
-        await until(lambda: len(node.asked) == 3)
-        node.answer(3, large)
-        await until(lambda: node.open == 0)
-        call.cancel()
+        unread = node.service.unread
+        sending = asyncio.ensure_future(_send(call, 30))
+        await until(lambda: unread._waiting)
+        node.asked[0].replaced.set()
+        await until(lambda: not unread.bytes and not len(node.service._clients))
+        sending.cancel()
 
-    with_service(scenario)
+    with_service(scenario, Prompt())
+
+
+def test_what_a_client_is_answered_counts_in_what_its_host_may_have(monkeypatch):
+    monkeypatch.setattr(budget, "REQUEST_BYTES", 100)
+    spent = budget.Budget(lambda: 1000.0)
+    stream = service_module.InboundStream("", limit=1 << 30, unanswered=2, budget=spent)
+    assert spent.spend(0) == 0
+    stream.reply(pb.Ack(get_ack=pb.GetAck(value=bytes(2 * budget.REQUESTS_PER_S * 100))))
+    assert spent.spend(0) > 0.9
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind():

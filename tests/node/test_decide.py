@@ -407,7 +407,7 @@ def test_a_small_request_cannot_become_an_entry_that_no_connection_takes(leader)
 )
 def test_what_a_node_forwards_is_looked_at_as_what_a_client_asks_for(leader, change, refusal, named):
     leader.decider._gate = gate_of(leader.replica, {"default": Limits(1 << 20, None, 3)})
-    assert leader.decider.has_room(pb.CacheRequest(**change), 10)
+    assert leader.decider.lacks(pb.CacheRequest(**change), 10) is None
     with pytest.raises(NeverOrdered, match=named) as caught:
         leader.decide(**change)
     assert caught.value.refusal is refusal
@@ -422,12 +422,12 @@ def test_a_touch_counts_with_the_value_that_replicas_write_anew_for_it(leader):
     leader.apply()
     request = pb.CacheRequest(touch=pb.Touch(cache_name="default", entry="key 0", ttl_ms=HOUR_MS))
     touched = 0
-    while leader.decider.has_room(request, request.ByteSize()):
+    while leader.decider.lacks(request, request.ByteSize()) is None:
         assert leader.decide(touch=request.touch) == TAKEN
         touched += 1
     assert 1 <= touched <= 7
     leader.apply()
-    assert leader.decider.has_room(request, request.ByteSize())
+    assert leader.decider.lacks(request, request.ByteSize()) is None
 
 
 def test_a_cache_that_no_replica_has_room_for_is_refused_and_the_others_go_on(leader):

@@ -15,6 +15,7 @@ from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.node import durable, effects
 from django_hacache.node.durable import PIECE_BYTES, PLACE, Durable, applied_place, load
 from django_hacache.node.incomplete import REQUESTS, place_of
+from django_hacache.node.large import LARGE_BYTES
 from django_hacache.node.parts import Arrived
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.pair import FILE_NAME
@@ -122,6 +123,20 @@ def test_what_was_applied_is_in_the_replica_and_its_requests_are_in_the_log(rest
     assert found.applied == 3
     assert found.requests == []
     assert [one.req_id for one in entries_of(found)] == ["first", "", "third"]
+
+
+def test_of_a_large_entry_that_the_log_drops_the_request_is_kept_and_what_it_did_is_not_parsed(
+    restart, monkeypatch
+):
+    large = [entry(index, value=bytes(LARGE_BYTES), req_id=str(index)) for index in (1, 2)]
+    sizes = []
+    encoded = durable._without_effects
+    monkeypatch.setattr(
+        durable, "_without_effects", lambda raw: sizes.append(len(encoded(raw))) or encoded(raw)
+    )
+    _, found = restart(Ready(entries=large, apply=large), Ready(compact_to=1, compact_term=1))
+    assert found.requests == [("1", Recorded(1, large[0].outcome))]
+    assert len(sizes) == 1 and sizes[0] < 100
 
 
 def test_requests_that_the_log_drops_are_kept_apart_down_to_the_floor(restart):

@@ -12,6 +12,7 @@ from django_hacache.consensus.messages import Entry
 from django_hacache.consensus.state import HardState, Ready
 from django_hacache.node.durable import Durable, applied_place
 from django_hacache.node.effects import apply
+from django_hacache.node.large import LARGE_BYTES, with_length
 from django_hacache.replica.layout import MAX_CACHES
 from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
@@ -128,3 +129,69 @@ def test_who_reads_a_cache_whose_name_another_process_has_dropped_finds_nothing(
         assert reader.get_many("c7", ["key"]) == ({} if found is None else {"key": found})
         assert (reader.present("c7", "key") is None) == (found is None)
     reader.close()
+
+
+LARGE = bytes(range(256)) * (LARGE_BYTES // 256)
+
+
+@pytest.mark.parametrize(
+    "effects",
+    [
+        [stored("default", value=LARGE)],
+        [stored("default", "a"), stored("default", "b", LARGE), stored("default", "c"), cleared("other")],
+        [
+            stored("default", "a", LARGE),
+            stored("default", "a", LARGE[1:] + b"z"),
+            stored("default", "b", b""),
+        ],
+        [pb.Effect(remove_keys=pb.RemoveKeys(cache_name="default", keys=[b"x" * 400] * 1000))],
+    ],
+    ids=["one", "among small ones", "twice", "large without a value"],
+)
+def test_large_values_are_stored_as_small_ones_are_wherever_they_stand_in_their_effect(replica, effects):
+    whole = [pb.Effects(effects=effects).SerializeToString()]
+    # As the leader writes them: the large field last.
+    for one in effects:
+        if len(one.set.value) >= LARGE_BYTES:
+            small = pb.SetEffect(cache_name=one.set.cache_name, entry=one.set.entry).SerializeToString()
+            whole.append(b"".join(with_length(1, with_length(1, [small, *with_length(3, [one.set.value])]))))
+        else:
+            whole.append(pb.Effects(effects=[one]).SerializeToString())
+    for raw in (whole[0], b"".join(whole[1:])):
+        with replica.write() as transaction:
+            transaction.clear("default")
+            assert apply(transaction, entry(7, raw=raw)) == 0
+        expected = {one.set.entry: one.set.value for one in effects if one.HasField("set")}
+        assert {key: bytes(replica.get("default", key)) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        lambda raw: raw + b"\x0b",
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"\x80" * 20,
+        lambda raw: raw[:1] + b"\xff" * 9 + raw[2:],
+    ],
+    ids=["a field of no known form", "cut off", "a number that does not end", "a length beyond it"],
+)
+def test_a_large_entry_whose_bytes_are_no_effects_is_skipped(replica, flaw):
+    raw = flaw(pb.Effects(effects=[stored("default", value=LARGE)]).SerializeToString())
+    with replica.write() as transaction:
+        assert apply(transaction, entry(1, raw=raw)) == 1
+    assert replica.get("default", "key") is None
+
+
+def test_of_a_large_value_no_copy_is_made_before_it_is_stored():
+    class Store:
+        def refuses(self, cache):
+            return ""
+
+        def set(self, cache, key, value, **more):
+            self.value = value
+
+    store, effect = Store(), stored("default", value=LARGE)
+    one = entry(1, effect)
+    apply(store, one)
+    assert store.value.obj is one.effect
+    assert store.value == LARGE

@@ -32,7 +32,7 @@ class Host:
         return Look(self.room, {cache: Usage(self.entries, used) for cache, used in self.used.items()})
 
     def has_room(self, size, cache="c", *, removal=False):
-        return self.gate.has_room(cache, size, removal=removal)
+        return self.gate.lacks(cache, size, removal=removal) is None
 
     def order(self, count, size):
         """Order changes while there is room; how many."""
@@ -140,8 +140,8 @@ def test_what_needs_no_closer_look_would_have_room_with_one(seed):
             if size < 0:
                 break
             for cache in [*names, "new"]:
-                assert host.gate._fits(cache, size, removal=False)
-                assert host.gate._fits(cache, size, removal=True)
+                assert host.gate._lacks(cache, size, removal=False) is None
+                assert host.gate._lacks(cache, size, removal=True) is None
             host.gate.ordered(index, rng.choice(names), rng.randint(0, size))
             if rng.random() < 0.3:
                 host.gate.applied(rng.randrange(index))

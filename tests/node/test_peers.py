@@ -153,8 +153,12 @@ def test_an_append_that_a_slow_link_may_still_be_at_is_on_its_way():
     asyncio.run(scenario())
 
 
-def test_a_peer_that_is_seen_to_be_there_is_not_waited_for_but_once_after_each_stream():
-    """It opens its own stream first. Two that refuse each other would try again and again without a pause."""
+@pytest.mark.parametrize("streams_of_the_peer", [1, 2])
+def test_a_peer_that_is_seen_to_be_there_is_not_waited_for_but_once_after_each_stream(streams_of_the_peer):
+    """It opens its own stream first. Two that refuse each other would try again and again without a pause.
+
+    That it opened one while there was ours, too, says nothing of whether it is there once ours is lost.
+    """
     port = free_port()
     config = replace(config_of(port), reconnect_lower_ms=60_000, reconnect_upper_ms=60_000)
     events = Events(f"127.0.0.1:{port}")
@@ -171,6 +175,8 @@ def test_a_peer_that_is_seen_to_be_there_is_not_waited_for_but_once_after_each_s
                 server = await start_server(config, service)
                 stream.is_there()
                 await until(lambda times=times: len(events.connected) == times)
+                for _ in range(1, streams_of_the_peer):
+                    stream.is_there()
                 await server.stop(None)
                 await until(lambda times=times: len(events.lost) == 1 + times)
             for _ in range(2):

@@ -26,6 +26,17 @@ def test_the_second_copy_of_a_heartbeat_is_known(routes: Routes, message: Ping |
 
 
 @pytest.mark.parametrize("message", [PING, PONG])
+def test_a_copy_that_took_the_slower_way_is_known_after_later_heartbeats(
+    routes: Routes, message: Ping | Pong
+) -> None:
+    """It was answered, with twice the answers on a link that is slow."""
+    for seq in range(7, 12):
+        routes.is_second_copy(A, replace(message, seq=seq))
+
+    assert all(routes.is_second_copy(A, replace(message, seq=seq)) for seq in range(7, 12))
+
+
+@pytest.mark.parametrize("message", [PING, PONG])
 def test_the_next_heartbeat_is_no_copy(routes: Routes, message: Ping | Pong) -> None:
     routes.is_second_copy(A, message)
 

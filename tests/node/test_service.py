@@ -151,7 +151,7 @@ def test_clients_that_flood_are_told_of_once_wherever_they_are(caplog, monkeypat
         yield pb.CacheRequest().SerializeToString()
 
     async def flood():
-        monkeypatch.setattr(EagerEvents, "stream_request", lambda _, stream, request: stream.reply(pb.Ack()))
+        monkeypatch.setattr(EagerEvents, "stream_request", lambda _, stream, request: stream.reply(None))
         service = Service(config_of(1), frozenset(), EagerEvents(), max_request_bytes=1 << 20)
         for number in range(100):
             stream = InboundStream("", host=f"10.0.0.{number}", budget=Spent(), limit=1 << 20, unanswered=1)
@@ -159,4 +159,4 @@ def test_clients_that_flood_are_told_of_once_wherever_they_are(caplog, monkeypat
 
     asyncio.run(flood())
     [message] = caplog.messages
-    assert message.startswith("a client at 10.0.0.0 sends more than")
+    assert message.startswith("a client at 10.0.0.0 has more than")

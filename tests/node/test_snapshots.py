@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -170,6 +171,20 @@ def test_a_part_has_a_bounded_number_of_entries_and_each_entry_goes_once(replica
     assert len(link.items) == len(set(link.items)) == 1000
 
 
+def test_over_a_link_of_which_nothing_is_known_a_part_has_several_values_of_some_size(replica, copy):
+    """Each part costs a few hundred bytes of its own."""
+    fill(replica, *[10_000] * 8)
+
+    async def scenario():
+        link = Link(replica, Target(copy))
+        await link.bring()  # the question how far it is
+        chunk, _ = await link.bring()
+        assert len(chunk.items) == 2
+        assert await link.bring_all()
+
+    asyncio.run(scenario())
+
+
 def test_a_large_value_goes_in_pieces_each_of_which_is_acknowledged(replica, copy):
     fill(replica, 10, 10 * PART_BYTES + 1, 10)
 
@@ -298,6 +313,31 @@ def test_others_have_the_loop_after_every_part(replica, copy):
     seen = asyncio.run(transfer())
     assert max(seen) > 0
     assert all(later - earlier <= 1 for earlier, later in zip([0, *seen], seen, strict=False))
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.0015])
+def test_a_transfer_leaves_the_loop_to_others_for_as_long_as_it_is_to_be_timers_are_late_all_the_same(
+    monkeypatch, late_s
+):
+    now = 0.0
+
+    async def sleep(seconds):
+        nonlocal now
+        now += seconds + late_s if seconds else 0.00001
+
+    monkeypatch.setattr(snapshots, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(snapshots, "asyncio", SimpleNamespace(sleep=sleep))
+
+    async def rested(pieces, work_s):
+        nonlocal now
+        pace, began = snapshots.Pace(), now
+        for _ in range(pieces):
+            now += work_s
+            pace.stop()
+            await pace.rest()
+        return (now - began) / (pieces * work_s) - 1
+
+    assert asyncio.run(rested(1000, 0.0001)) == pytest.approx(snapshots.RESTS, rel=0.05)
 
 
 def test_the_file_of_a_leader_grows_no_further_while_a_transfer_stands_still(replica, copy):

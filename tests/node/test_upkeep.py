@@ -16,13 +16,14 @@ from django_hacache.node.upkeep import (
     EVERY_IDLE_MS,
     REMOVAL_BYTES,
     REMOVAL_KEYS,
+    STEP_KEYS_MAX,
     UNUSED_MS,
     Upkeep,
     gate_of,
     limits_within,
     values_within,
 )
-from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.room import Room
 from django_hacache.replica.transaction import ReadTransaction
@@ -150,6 +151,24 @@ def test_the_oldest_leave_beyond_the_number_of_entries(leader):
     stored = leader.stored()
     assert 0 < len(stored) <= 10
     assert stored == [str(number) for number in range(15)][-len(stored) :]
+
+
+def test_a_cull_frequency_of_zero_empties_a_full_cache_but_for_the_newest_in_bounded_steps(leader):
+    count = 2 * STEP_KEYS_MAX
+    leader = leader(Limits(32 << 20, count - 1, 0))
+    with leader.replica.write() as transaction:
+        for number in range(count):
+            transaction.set("c", str(number), b"1", version=number + 1, expires_at=NEVER)
+    before = leader.core.state.log.last_index
+    leader.pass_time(5 * EVERY_IDLE_MS)
+    assert leader.stored() == [str(count - 1)]
+    log = leader.core.state.log
+    for one in log.between(before + 1, log.last_index):
+        (removal,) = pb.Effects.FromString(one.effect).effects
+        assert len(removal.remove_keys.keys) <= STEP_KEYS_MAX
+    leader.insert("later")
+    leader.pass_time(2 * EVERY_IDLE_MS)
+    assert leader.stored() == [str(count - 1), "later"]
 
 
 def test_a_cache_beyond_its_size_shrinks_to_it(leader):

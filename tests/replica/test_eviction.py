@@ -71,9 +71,19 @@ def test_past_max_entries_one_of_cull_frequency_goes_oldest_first(replica):
     assert surplus(replica, Limits(MEBIBYTE, 2, 4)) == keys(0, 1, 2, 3, 4, 5, 6)
 
 
-def test_a_cull_frequency_of_zero_drops_all_but_the_newest(replica):
-    fill(replica, 3 * MAX_SURPLUS_KEYS)
-    assert len(surplus(replica, Limits(2**40, 8, 0))) == 3 * MAX_SURPLUS_KEYS - 1
+@pytest.mark.parametrize(("frequency", "stays"), [(0, 1), (2, MAX_SURPLUS_KEYS * 5 // 4)])
+def test_what_goes_of_too_many_entries_goes_in_bounded_steps_however_few_are_left_after_the_first(
+    replica, frequency, stays
+):
+    count = MAX_SURPLUS_KEYS * 5 // 2
+    fill(replica, count)
+    for _ in range(4):
+        with replica.write() as transaction:
+            gone = transaction.surplus("default", Limits(2**40, count - 1, frequency))
+            assert len(gone) <= MAX_SURPLUS_KEYS
+            transaction.remove_keys("default", gone)
+    assert replica.usage("default").entries == stays
+    assert surplus(replica, Limits(2**40, count - 1, frequency)) == []
 
 
 def test_one_call_is_bounded(replica):

@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.replica import occupant, opening
+from django_hacache.replica import occupant, opening, registry
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.leased import LeasedReader
@@ -56,6 +57,42 @@ def test_a_child_that_is_forked_while_another_thread_opens_inherits_no_lock(dire
     replica = Replica.open(directory, writable=True, map_size=MAP_SIZE)
     assert replica.get("default", "k") == b"value"
     replica.close()
+
+
+JOINS = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1)
+"""
+
+
+def has_members(directory) -> bool:
+    command = [sys.executable, "-c", JOINS, directory / opening.NAME]
+    return subprocess.run(command, check=False, capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize("ends", ["dropped", "closed"])
+def test_a_thread_that_opens_what_another_one_is_about_to_close_waits_for_that(directory, monkeypatch, ends):
+    """And is a member after it, although closing a file ends all locks that the process has on it."""
+    first = [Replica.open(directory, writable=True, map_size=MAP_SIZE)]
+    put(first[0], "k")
+    waits, second, sleep = threading.Event(), [], registry.time.sleep
+    monkeypatch.setattr(registry.time, "sleep", lambda seconds: (waits.set(), sleep(seconds)))
+    monkeypatch.setattr(registry, "CLOSING_WAIT_S", LONG_S)
+    thread = threading.Thread(
+        target=lambda: second.append(Replica.open(directory, writable=True, map_size=MAP_SIZE))
+    )
+    thread.start()
+    assert waits.wait(LONG_S)
+    replica = first.pop()
+    if ends == "closed":
+        replica.close()
+    del replica
+    thread.join(LONG_S)
+    assert second[0].get("default", "k") == b"value"
+    assert has_members(directory)
+    second[0].close()
+    assert not has_members(directory)
 
 
 def test_a_child_that_is_forked_while_somebody_looks_for_a_node_keeps_none_from_starting(

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from django_hacache.consensus.held import Lack
+
 ENTRY_BYTES = 60
 """What an entry takes beside its value."""
 
@@ -24,6 +26,16 @@ class Command(NamedTuple):
     def size(self) -> int:
         """For the core's bounds on what waits."""
         return 40 + self.padding
+
+
+def line_of(command: Command) -> str:
+    """What holds the keys, in two halves."""
+    return "ab"[sum(command.key.encode()) % 2]
+
+
+def lack_of(command: Command) -> Lack:
+    """What a command finds no room in: one half is full by itself then, the other one because the whole is."""
+    return Lack.OWN if line_of(command) == "a" else Lack.SHARED
 
 
 class Effect(NamedTuple):
@@ -175,12 +187,17 @@ class Overlay:
         ahead = self._ahead.get(key)
         return key in self._host.disk.contents.values if ahead is None else ahead.value is not None
 
-    def has_room(self, command: Command, size: int) -> bool:
-        """Whether its cache is not too far beyond its limit yet; the writer waits until eviction has followed."""
+    def lacks(self, command: Command, size: int) -> Lack | None:
+        """Whether the replica is too far beyond its limit; the writer waits until eviction has followed."""
         if command.kind in ("delete", "touch"):
-            return True
+            return None
         taken = self._host.disk.contents.bytes + self._bytes_ahead
-        return taken + ENTRY_BYTES + command.padding <= self._host.cluster.plan.most_bytes
+        if taken + ENTRY_BYTES + command.padding <= self._host.cluster.plan.most_bytes:
+            return None
+        return lack_of(command)
+
+    def line_of(self, command: Command) -> str:
+        return line_of(command)
 
     def evaluate(self, command: Command, index: int, now: int) -> tuple[bytes, bytes]:
         kind, key, value, ttl, padding = command

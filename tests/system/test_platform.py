@@ -84,10 +84,11 @@ def test_a_file_gets_its_place_where_the_system_has_no_call_for_it(
     assert path.stat().st_blocks * 512 >= 8192
 
 
-def test_the_user_at_the_other_end_of_a_socket_is_known() -> None:
+def test_the_user_and_the_process_at_the_other_end_of_a_socket_are_known() -> None:
     one, other = socket.socketpair()
     with one, other:
         assert platform.peer_uid(one) == os.getuid()
+        assert platform.peer_pid(one) == os.getpid()
 
 
 def test_macos_tells_the_user_at_the_other_end_in_a_structure_of_its_own(
@@ -100,6 +101,18 @@ def test_macos_tells_the_user_at_the_other_end_in_a_structure_of_its_own(
 
     monkeypatch.delattr(socket, "SO_PEERCRED")
     assert platform.peer_uid(Connection()) == 501  # type: ignore[arg-type]
+
+
+def test_macos_tells_the_process_at_the_other_end_by_an_option_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Connection:
+        def getsockopt(self, *asked: int) -> bytes:
+            assert asked == (0, 2, 4)
+            return struct.pack("=i", 4711)
+
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    assert platform.peer_pid(Connection()) == 4711  # type: ignore[arg-type]
 
 
 MACOS = """

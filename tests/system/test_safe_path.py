@@ -24,7 +24,7 @@ from django_hacache.replica.replica import Replica
 from django_hacache.system import directory as directories
 from django_hacache.system.directory import ensure_private, flaw_of, open_private
 from django_hacache.system.platform import monotonic
-from django_hacache.system.safe_path import NoDirectory, Unfit
+from django_hacache.system.safe_path import NoDirectory, Unfit, real
 from django_hacache.wire import cache_pb2 as pb
 
 MAP_SIZE = 4 << 20
@@ -74,6 +74,62 @@ def test_a_link_on_the_way_that_nobody_else_could_have_made_is_followed(tmp_path
     ):
         assert os.path.sameopenfile(real.descriptor, one.descriptor)
         assert os.path.sameopenfile(real.descriptor, other.descriptor)
+
+
+def put_link(path):
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "put"), [("link", Path.mkdir), ("location", put_link), ("location", Path.touch)]
+)
+def test_a_step_that_is_exchanged_while_it_is_looked_at_is_refused_in_a_sentence(
+    tmp_path, monkeypatch, name, put
+):
+    (tmp_path / "real" / "location").mkdir(parents=True, mode=0o700)
+    (tmp_path / "link").symlink_to("real")
+    exchanged = tmp_path / "link" if name == "link" else tmp_path / "real" / "location"
+    stat_of = os.stat
+
+    def looked_at(path, **kwargs):
+        found = stat_of(path, **kwargs)
+        if path == name:
+            exchanged.rename(tmp_path / "before")
+            put(exchanged)
+        return found
+
+    monkeypatch.setattr(os, "stat", looked_at)
+    with pytest.raises(Unfit, match=rf"{tmp_path}\S* was exchanged while it was looked at"):
+        open_and_close(tmp_path / "link" / "location")
+
+
+def test_a_name_is_found_again_while_links_on_the_way_are_exchanged(tmp_path, monkeypatch):
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    left, lstat = [1], os.lstat
+
+    def looked_at(path, **kwargs):
+        found = lstat(path, **kwargs)
+        if path == str(link) and left[0]:
+            left[0] -= 1
+            # A directory, and at the next look the link again.
+            link.rename(tmp_path / "before")
+            link.mkdir()
+        elif path == str(link):
+            link.rmdir()
+            (tmp_path / "before").rename(link)
+            return lstat(path, **kwargs)
+        return found
+
+    monkeypatch.setattr(os, "lstat", looked_at)
+    assert real(link / "location") == str(tmp_path / "real" / "location")
+
+
+def test_a_name_that_never_stays_the_same_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setattr(os, "readlink", os.listdir)  # it fails, and no step of Python lies between
+    with pytest.raises(ReplicaError, match=f"{tmp_path}/link/location cannot be used"):
+        real(tmp_path / "link" / "location")
 
 
 def test_links_that_lead_nowhere_end(tmp_path):

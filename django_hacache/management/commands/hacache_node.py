@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +44,11 @@ class Command(BaseCommand):
             config = node_config(options["addr"])
             location, caches = _what_to_serve(options["location"])
             ensure_fit_for_cluster(caches.values())
-            # What gRPC has to say of a broken connection it says each time, and we say it once.
-            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             # Imported here: this is the only command that may load gRPC.
+            from django_hacache.node import refusals  # noqa: PLC0415
+
+            # What gRPC has to say of a broken connection it says each time, and we say it once.
+            refusals.overhear() if config.tls else refusals.silence()
             from django_hacache.node.lifecycle import run  # noqa: PLC0415
 
             code = run(config, location, caches, lambda: node_config(options["addr"]))

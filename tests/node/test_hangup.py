@@ -1,0 +1,41 @@
+"""A connection is ended from the inside, known by the address of its other end."""
+
+from __future__ import annotations
+
+import socket
+import urllib.parse
+
+import pytest
+
+from django_hacache.node.hangup import hang_up
+
+
+@pytest.mark.parametrize(
+    ("listens", "connects", "shown"),
+    [
+        ("127.0.0.1", "127.0.0.1", "ipv4:{}:{}"),
+        ("::", "127.0.0.1", "ipv4:{}:{}"),
+        ("::1", "::1", "ipv6:[{}]:{}"),
+    ],
+)
+def test_the_connection_from_an_address_ends_and_no_other_one(listens, connects, shown):
+    family = socket.AF_INET6 if ":" in listens else socket.AF_INET
+    try:
+        listener = socket.create_server((listens, 0), family=family, dualstack_ipv6=listens == "::")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listener:
+        port = listener.getsockname()[1]
+        ends = [socket.create_connection((connects, port), timeout=20) for _ in range(3)]
+        accepted = [listener.accept()[0] for _ in ends]
+        host, own = ends[1].getsockname()[:2]
+        peer = shown.format(host, own)
+        assert hang_up(urllib.parse.quote(peer, safe=":."))
+        assert ends[1].recv(1) == b""
+        for one in (0, 2):
+            ends[one].sendall(b"x")
+            assert accepted[one].recv(1) == b"x"
+        accepted[1].close()
+        assert not hang_up(peer)
+        for one in (*ends, *accepted):
+            one.close()
