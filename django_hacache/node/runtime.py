@@ -170,6 +170,7 @@ class Node:
                 config.buf_client << 20,
             ),
             unread=lambda: (self._service.unread.bytes, self._service.unread.limit),
+            unfinished=lambda: (self._service.unfinished.bytes, self._service.unfinished.limit),
             transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
             lanes=self._routes.lanes_up,
             is_base=lambda addr: self._peers[addr].is_base,

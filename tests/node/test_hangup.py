@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import urllib.parse
 
 import pytest
 
-from django_hacache.node.hangup import hang_up
+from django_hacache.node.hangup import connection_from, hang_up
 
 
 @pytest.mark.parametrize(
@@ -30,12 +31,14 @@ def test_the_connection_from_an_address_ends_and_no_other_one(listens, connects,
         accepted = [listener.accept()[0] for _ in ends]
         host, own = ends[1].getsockname()[:2]
         peer = shown.format(host, own)
-        assert hang_up(urllib.parse.quote(peer, safe=":."))
+        with asyncio.run(connection_from(urllib.parse.quote(peer, safe=":."))) as found:
+            hang_up(found)
+            hang_up(found)
         assert ends[1].recv(1) == b""
         for one in (0, 2):
             ends[one].sendall(b"x")
             assert accepted[one].recv(1) == b"x"
         accepted[1].close()
-        assert not hang_up(peer)
+        assert asyncio.run(connection_from(peer)) is None
         for one in (*ends, *accepted):
             one.close()
