@@ -133,6 +133,8 @@ def wrong(directory, authority):
         "server only": authority.issue("server-only", purposes=[SERVER]),
         # No authority says it, so it is no name of a member; a common name least of all.
         "common name": authority.issue("common-name", NAME, common="127.0.0.1"),
+        # Of a resource and of a person, who may well be called like a host.
+        "other kind": authority.issue("other-kind", NAME, "uri:127.0.0.1", "email:127.0.0.1"),
     }
 
 
@@ -180,7 +182,7 @@ def test_a_client_whose_certificate_is_wrong_is_refused(which, ours, its, author
     )
 
 
-@pytest.mark.parametrize("which", ["name", "common name"])
+@pytest.mark.parametrize("which", ["name", "common name", "other kind"])
 def test_a_certificate_speaks_for_no_member_whose_address_it_does_not_carry(
     which, authority, good, wrong, caplog
 ):
