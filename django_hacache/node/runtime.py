@@ -48,7 +48,7 @@ from django_hacache.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import grpc
@@ -234,12 +234,12 @@ class Node:
         self.core.tick(now_ms())
         self._carry_out()
 
-    def renew(self, config: ClusterConfig) -> None:
-        """Go by the tokens and certificates of `config` from now on; connections that are there stay.
+    async def renew(self, read_again: Callable[[], ClusterConfig]) -> None:
+        """Go by the tokens and certificates that `read_again` finds from now on; connections that are there stay.
 
         Raises ConfigurationError where they are of no use, and goes on with those that it has.
         """
-        self._keyring.renew(config)
+        self._keyring.take(await asyncio.to_thread(lambda: self._keyring.prepared(read_again())))
 
     async def stop(self) -> None:
         """Hand the leadership over, answer what was asked, end the host's lease. One that failed just ends."""
