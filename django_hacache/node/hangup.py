@@ -26,13 +26,9 @@ async def connection_from(peer: str) -> socket.socket | None:
     for number, name in enumerate(os.listdir(DESCRIPTORS)):  # noqa: PTH208 - of the kernel's memory, at once
         if number % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
-        connection = _connection(int(name))
-        if connection is None:
-            continue
-        with contextlib.suppress(OSError):
-            if _address(*connection.getpeername()[:2]) == wanted:
-                return connection
-        connection.close()
+        if _is_from(wanted, int(name)):
+            with contextlib.suppress(OSError):  # it has just gone
+                return socket.socket(fileno=os.dup(int(name)))
     return None
 
 
@@ -42,21 +38,22 @@ def hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _connection(descriptor: int) -> socket.socket | None:
-    """The network socket that it is of, by another descriptor: this one may be closed and be another file's by now."""
+def _is_from(wanted: tuple[str, int], descriptor: int) -> bool:
+    """Whether it is of that connection.
+
+    Nothing is opened or closed for that: to close any descriptor of a file gives up all locks that this process has on
+    it, those of the replica among them.
+    """
     try:
-        own = os.dup(descriptor)
+        found = socket.socket(fileno=descriptor)
     except OSError:
-        return None
+        return False
     try:
-        found = socket.socket(fileno=own)
+        return found.family in FAMILIES and _address(*found.getpeername()[:2]) == wanted
     except OSError:
-        os.close(own)
-        return None
-    if found.family in FAMILIES:
-        return found
-    found.close()
-    return None
+        return False
+    finally:
+        found.detach()
 
 
 def _address(host: str, port: str | int) -> tuple[str, int]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import subprocess
+import sys
 import urllib.parse
 
 import pytest
@@ -42,3 +45,25 @@ def test_the_connection_from_an_address_ends_and_no_other_one(listens, connects,
         assert asyncio.run(connection_from(peer)) is None
         for one in (*ends, *accepted):
             one.close()
+
+
+LOCKED = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print("locked")
+"""
+
+
+def test_to_look_for_a_connection_gives_up_no_lock_of_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    with path.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        assert asyncio.run(connection_from("ipv4:127.0.0.1:1")) is None
+        told = subprocess.run(
+            [sys.executable, "-c", LOCKED, path], check=True, capture_output=True, text=True, timeout=60
+        )
+        assert told.stdout == "locked\n"
