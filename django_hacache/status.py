@@ -49,7 +49,8 @@ class Leader:
 class Bound:
     """Something that a host keeps within a limit: `log_bytes`, `uncommitted_entries`, `uncommitted_bytes`,
     `pending_changes`, `pending_bytes`, `recent_requests`, `recent_requests_bytes`, `outgoing_bytes` (of the peer to
-    which most waits to be sent), `unread_answers_bytes` (of clients over gRPC)."""
+    which most waits to be sent), `unread_answers_bytes` and `unfinished_messages_bytes` (of clients
+    over gRPC)."""
 
     name: str
     used: int

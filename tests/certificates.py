@@ -77,6 +77,10 @@ class Authority:
 
 
 def _alternative(name: str) -> x509.GeneralName:
+    if name.startswith("uri:"):
+        return x509.UniformResourceIdentifier(name.removeprefix("uri:"))
+    if name.startswith("email:"):
+        return x509.RFC822Name(name.removeprefix("email:"))
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

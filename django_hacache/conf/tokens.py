@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from environ import Env
 
+from django_hacache.conf.files import Unfit, content_of
 from django_hacache.conf.location import file_path
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.values import secret
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from django_hacache.conf.sources import Source
-
-
-class Unfit(Exception):
-    """A file that is none of tokens."""
 
 
 class Settings(NamedTuple):
@@ -101,19 +98,11 @@ def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tup
 
 def _content_of(path: Path) -> bytes:
     """What is in the file. Raises Unfit where somebody else could have written it, or it is no file of tokens."""
-    # A FIFO would keep the node until somebody writes into it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise Unfit("it is no regular file")
-        if state.st_uid not in (0, os.geteuid()):
-            raise Unfit(f"it belongs to user {state.st_uid}; expected root or the one who runs the node")
-        if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise Unfit(f"others may write to it, its mode is {state.st_mode & 0o7777:o}")
-        content = file.read(FILE_BYTES_MAX + 1)
-    if len(content) > FILE_BYTES_MAX:
-        raise Unfit(f"it has more than {FILE_BYTES_MAX} bytes")
+    content, state = content_of(path, FILE_BYTES_MAX)
+    if state.st_uid not in (0, os.geteuid()):
+        raise Unfit(f"it belongs to user {state.st_uid}; expected root or the one who runs the node")
+    if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Unfit(f"others may write to it, its mode is {state.st_mode & 0o7777:o}")
     return content
 
 

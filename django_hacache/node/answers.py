@@ -78,13 +78,18 @@ def ack_of(
     if method == "batch":
         return pb.Ack(batch_ack=pb.BatchAck(req_id=req_id, mod_res=outcome.mod_res, index=index, term=term))
     took_effect = bool(outcome.mod_res and outcome.mod_res[0])
-    told = req_id or None  # a Put that names none is answered without one
+    ack = pb.Ack()
     if method in {"del", "remove", "clear"}:
-        return pb.Ack(del_ack=pb.DelAck(req_id=told, mod_res=took_effect, index=index, term=term))
-    ack = pb.PutAck(req_id=told, mod_res=took_effect, reason=outcome.reason, index=index, term=term)
-    if outcome.HasField("value"):
-        ack.value = outcome.value
-    return pb.Ack(put_ack=ack)
+        answer: pb.PutAck | pb.DelAck = ack.del_ack
+    else:
+        answer = ack.put_ack
+        answer.reason = outcome.reason
+        if outcome.HasField("value"):
+            answer.value = outcome.value
+    answer.mod_res, answer.index, answer.term = took_effect, index, term
+    if req_id:  # a Put that names none is answered without one
+        answer.req_id = req_id
+    return ack
 
 
 def refusal_ack(req_id: str, refusal: core.Refusal, reason: str = "") -> pb.Ack:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from django_hacache.node.complaints import Complaints
 
-# Together with credentials.RECEIVE_BYTES: some 600 MiB that somebody with the token can take, and no more.
+# What their messages and answers may take is bounded elsewhere: see unfinished.py and unread.py.
 STREAMS_MAX = 32
 QUIET_S = 30.0
 

@@ -141,15 +141,24 @@ def entry_of(entry: pb.LogEntry, born: int = 0) -> core.Entry:
     return core.Entry(entry.index, entry.term, entry.effects, entry.req_id, entry.outcome, born)
 
 
-def _append_to_wire(message: core.Append) -> pb.Append:
-    return pb.Append(
-        term=message.term,
-        prev_index=message.prev_index,
-        prev_term=message.prev_term,
-        commit_index=message.commit_index,
-        entries=[entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages, strict=True)],
-        anew=message.anew,
-    )
+# Appends and their answers are written where they belong: each message that is put into another one is copied, and
+# the arguments of a message take longer than its fields.
+
+
+def _write_append(append: pb.Append, message: core.Append) -> None:
+    append.term = message.term
+    append.prev_index = message.prev_index
+    append.prev_term = message.prev_term
+    append.commit_index = message.commit_index
+    append.anew = message.anew
+    for entry, age in zip(message.entries, message.ages, strict=True):
+        written = append.entries.add()
+        written.index = entry.index
+        written.term = entry.term
+        written.effects = entry.effect
+        written.req_id = entry.req_id
+        written.outcome = entry.outcome
+        written.age_ms = age
 
 
 def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
@@ -157,39 +166,41 @@ def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
     for entry in message.entries:
         if len(entry.effect) >= LARGE_BYTES:
             return _encoded_large_append(message, sender)
-    request = pb.CacheRequest(append=_append_to_wire(message), sender=sender)
+    request = pb.CacheRequest()
+    _write_append(request.append, message)
+    request.sender.CopyFrom(sender)
     return request.SerializeToString()
 
 
 def _encoded_large_append(message: core.Append, sender: pb.Sender) -> bytes:
-    empty = replace(message, entries=(), ages=())
-    chunks = [_append_to_wire(empty).SerializeToString()]
+    empty = pb.Append()
+    _write_append(empty, replace(message, entries=(), ages=()))
+    chunks = [empty.SerializeToString()]
     for entry, age in zip(message.entries, message.ages, strict=True):
         chunks += with_length(ENTRIES, entry_chunks(entry, age))
     return b"".join([pb.CacheRequest(sender=sender).SerializeToString(), *with_length(APPEND, chunks)])
 
 
 def _append_of(message: pb.Append) -> core.Append:
+    wired = list(message.entries)
     return core.Append(
         message.term,
         message.prev_index,
         message.prev_term,
         message.commit_index,
-        tuple(entry_of(entry) for entry in message.entries),
-        tuple(min(entry.age_ms, AGE_MS_MAX) for entry in message.entries),
+        tuple([entry_of(entry) for entry in wired]),
+        tuple([min(entry.age_ms, AGE_MS_MAX) for entry in wired]),
         message.anew,
     )
 
 
-def _append_ack_to_wire(message: core.AppendAck) -> pb.AppendAck:
-    return pb.AppendAck(
-        term=message.term,
-        success=message.success,
-        match_index=message.match_index,
-        applied_index=message.applied_index,
-        prev_index=message.prev_index,
-        installing=message.installing,
-    )
+def _write_append_ack(ack: pb.AppendAck, message: core.AppendAck) -> None:
+    ack.term = message.term
+    ack.success = message.success
+    ack.match_index = message.match_index
+    ack.applied_index = message.applied_index
+    ack.prev_index = message.prev_index
+    ack.installing = message.installing
 
 
 def _append_ack_of(message: pb.AppendAck) -> core.AppendAck:
@@ -335,9 +346,13 @@ def to_request(message: core.Message, addr: str) -> pb.CacheRequest | None:
     """The message as a request; None for the answer to a change, which travels as an answer only."""
     match message:
         case core.Append():
-            return pb.CacheRequest(append=_append_to_wire(message))
+            request = pb.CacheRequest()
+            _write_append(request.append, message)
+            return request
         case core.AppendAck():
-            return pb.CacheRequest(append_ack=_append_ack_to_wire(message))
+            request = pb.CacheRequest()
+            _write_append_ack(request.append_ack, message)
+            return request
         case core.Forward():
             return _forward_to_wire(message)
         case core.ForwardReply():
@@ -352,7 +367,9 @@ def to_ack(message: core.Message, addr: str) -> pb.Ack | None:
     """The message as an answer; None for those that travel as requests only."""
     match message:
         case core.AppendAck():
-            return pb.Ack(append_ack=_append_ack_to_wire(message))
+            ack = pb.Ack()
+            _write_append_ack(ack.append_ack, message)
+            return ack
         case core.ForwardReply():
             return _reply_to_wire(message)
         case core.Append() | core.Forward():

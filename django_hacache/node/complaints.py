@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 AGAIN_S = 600.0
 REASONS_MAX = 64
+# The reason of all those that come when so many others were said lately.
+REST = ""
 
 
 @dataclass(slots=True)
@@ -38,16 +40,21 @@ class Complaints:
         self._logger = logger
         self._now = now
         self._said: OrderedDict[str, _Said] = OrderedDict()
+        self._rest: OrderedDict[str, _Said] = OrderedDict()
 
     def say(self, reason: str, message: str, *, level: int = logging.WARNING) -> None:
         """Log `message`, unless it was said for the same `reason` less than ten minutes ago.
 
-        A peer's reason names the peer; a stranger's names no stranger, for of those there is no end.
+        A peer's reason names the peer; a stranger's names no stranger, for of those there is no end. Of more than
+        REASONS_MAX within that time the rest counts as one.
         """
         # Half of it is what others call themselves, and they may be anybody.
         message = printable(message)
         now = self._now()
-        said = self._said.get(reason)
+        known = self._said
+        if reason not in known and self._is_full(now):
+            reason, known = REST, self._rest
+        said = known.get(reason)
         if said is not None and now - said.at < AGAIN_S:
             said.repeated += 1
             self._logger.debug("%s", message)
@@ -56,11 +63,16 @@ class Complaints:
             self._logger.log(level, "%s (%d times more since it was last said)", message, said.repeated)
         else:
             self._logger.log(level, "%s", message)
-        self._said[reason] = _Said(now)
-        self._said.move_to_end(reason)
-        if len(self._said) > REASONS_MAX:
-            self._said.popitem(last=False)
+        known[reason] = _Said(now)
+        known.move_to_end(reason)
+        if len(known) > REASONS_MAX:
+            known.popitem(last=False)
+
+    def _is_full(self, now: float) -> bool:
+        """Whether as many reasons as are known were said less than ten minutes ago, all of them."""
+        return len(self._said) >= REASONS_MAX and now - next(iter(self._said.values())).at < AGAIN_S
 
     def settled(self) -> None:
         """All is well again: what goes wrong from now on is new."""
         self._said.clear()
+        self._rest.clear()

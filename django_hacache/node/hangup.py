@@ -1,4 +1,4 @@
-"""Ends a connection of gRPC's server, known by the address of its other end: gRPC has no way to do that.
+"""Finds a connection of gRPC's server by the address of its other end, and ends it: gRPC has no way to do that.
 
 What is written to a stream stays in memory until it is read or its connection ends, and so does the end of the stream
 behind it. The connection is found among the descriptors of this process. Knows no streams.
@@ -6,50 +6,54 @@ behind it. The connection is found among the descriptors of this process. Knows 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 import urllib.parse
 from ipaddress import IPv6Address, ip_address
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Linux has it as a link to /proc/self/fd.
-DESCRIPTORS = Path("/dev/fd")
+DESCRIPTORS = "/dev/fd"
+# Of what a turn of the event loop looks at, where there may be tens of thousands.
+AT_ONCE = 100
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
-def hang_up(peer: str) -> bool:
-    """End the connection from `peer`, as gRPC writes it ("ipv4:127.0.0.1:40000"); False where there is none.
-
-    It looks at every descriptor: not to be called in an event loop.
-    """
+async def connection_from(peer: str) -> socket.socket | None:
+    """The connection from `peer`, as gRPC writes it ("ipv4:127.0.0.1:40000"); to be closed by who asked."""
     wanted = _address(*urllib.parse.unquote(peer).partition(":")[2].rpartition(":")[::2])
-    for connection in _connections():
-        with connection, contextlib.suppress(OSError):
-            if _address(*connection.getpeername()[:2]) == wanted:
-                connection.shutdown(socket.SHUT_RDWR)
-                return True
-    return False
+    for number, name in enumerate(os.listdir(DESCRIPTORS)):  # noqa: PTH208 - of the kernel's memory, at once
+        if number % AT_ONCE == AT_ONCE - 1:
+            await asyncio.sleep(0)
+        if _is_from(wanted, int(name)):
+            with contextlib.suppress(OSError):  # it has just gone
+                return socket.socket(fileno=os.dup(int(name)))
+    return None
 
 
-def _connections() -> Iterator[socket.socket]:
-    """Each socket of this process, by another descriptor: the first one may be closed and be another file's by now."""
-    for entry in DESCRIPTORS.iterdir():
-        with contextlib.suppress(OSError):
-            own = os.dup(int(entry.name))
-            try:
-                found = socket.socket(fileno=own)
-            except OSError:
-                os.close(own)
-                continue
-            if found.family in FAMILIES:
-                yield found
-            else:
-                found.close()
+def hang_up(connection: socket.socket) -> None:
+    """End it, whoever else in this process has it open."""
+    with contextlib.suppress(OSError):  # it has ended
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _is_from(wanted: tuple[str, int], descriptor: int) -> bool:
+    """Whether it is of that connection.
+
+    Nothing is opened or closed for that: to close any descriptor of a file gives up all locks that this process has on
+    it, those of the replica among them.
+    """
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError:
+        return False
+    try:
+        return found.family in FAMILIES and _address(*found.getpeername()[:2]) == wanted
+    except OSError:
+        return False
+    finally:
+        found.detach()
 
 
 def _address(host: str, port: str | int) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hmac
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
@@ -34,6 +34,14 @@ class Kind(enum.Enum):
     NODE = "node"
 
 
+class Prepared(NamedTuple):
+    """What a keyring may take."""
+
+    config: ClusterConfig
+    secured: Secured | None
+    flaw: str
+
+
 class Keyring:
     """Starts with what `config` says. Raises ConfigurationError naming the file that cannot be used."""
 
@@ -46,17 +54,21 @@ class Keyring:
         # What gRPC's server goes by; touched by its threads alone.
         self._told = None if secured is None else secured.server
 
-    def renew(self, config: ClusterConfig) -> None:
-        """Go by what `config` says from now on, for new connections.
+    def prepared(self, config: ClusterConfig) -> Prepared:
+        """What `config` says, to be taken; touches nothing of this, so that a thread may do it.
 
-        Raises ConfigurationError where its files are of no use, here or to the other nodes; then all stays as it was.
+        Raises ConfigurationError where its files are of no use, here or to the other nodes.
         """
         secured = None if config.tls is None else Secured(config.tls)
         flaw = "" if secured is None else handshakes.flaw_of_own(secured)
         if flaw and not self._flaw:
             raise ConfigurationError(f"{flaw}: the other nodes would refuse this one")
-        self._flaw = flaw
-        self._take(config, secured)
+        return Prepared(config, secured, flaw)
+
+    def take(self, prepared: Prepared) -> None:
+        """Go by it from now on, for new connections."""
+        self._flaw = prepared.flaw
+        self._take(prepared.config, prepared.secured)
 
     def _take(self, config: ClusterConfig, secured: Secured | None) -> None:
         self.secured = secured

@@ -93,7 +93,7 @@ async def _serve(
             caches,
             shutil.disk_usage(location).total,
         )
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, node, read_again)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _Renewal(node, read_again).ask)
         await node.start()
         _log_start(config, node, location, caches)
         _settle_garbage_collector()
@@ -114,17 +114,36 @@ async def _serve(
         replica.close()
 
 
-def _renew(node: Node, read_again: Callable[[], ClusterConfig]) -> None:
-    try:
-        node.renew(read_again())
-    except ConfigurationError as error:
-        logger.error(  # noqa: TRY400 - the operator's mistake, and no trace of ours mends it
-            "%s keeps its tokens and certificates, for those that are there now cannot be used: %s",
-            node.addr,
-            error,
-        )
-    else:
-        logger.info("%s has read its tokens and certificates again: they hold for new connections", node.addr)
+class _Renewal:
+    """Reads tokens and certificates again, beside the loop; once more, however often it is asked to meanwhile."""
+
+    def __init__(self, node: Node, read_again: Callable[[], ClusterConfig]) -> None:
+        self._node = node
+        self._read_again = read_again
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self) -> None:
+        self._asked = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._renew())
+
+    async def _renew(self) -> None:
+        while self._asked:
+            self._asked = False
+            try:
+                await self._node.renew(self._read_again)
+            except ConfigurationError as error:
+                logger.error(  # noqa: TRY400 - the operator's mistake, and no trace of ours mends it
+                    "%s keeps its tokens and certificates, for those that are there now cannot be used: %s",
+                    self._node.addr,
+                    error,
+                )
+            else:
+                logger.info(
+                    "%s has read its tokens and certificates again: they hold for new connections",
+                    self._node.addr,
+                )
 
 
 def _settle_garbage_collector() -> None:

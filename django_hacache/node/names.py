@@ -53,14 +53,13 @@ def of_peer(certificate: Mapping[str, Any]) -> Names:
 
 
 def of_context(shown: Mapping[str, Iterable[bytes]]) -> Names:
-    """From what gRPC tells of a client: it does not say which name is of which kind."""
-    alternative = [value.decode(errors="replace") for value in shown.get("x509_subject_alternative_name", ())]
-    common = [value.decode(errors="replace") for value in shown.get("x509_common_name", ())]
-    return Names(
-        tuple(value for value in alternative if _address(value) is None),
-        tuple(value for value in alternative if _address(value) is not None),
-        common[0] if common else "",
-    )
+    """From what gRPC tells of a client: names of hosts and addresses, and not what is for a person or a resource."""
+    common = _texts(shown, "x509_common_name")
+    return Names(_texts(shown, "peer_dns"), _texts(shown, "peer_ip"), common[0] if common else "")
+
+
+def _texts(shown: Mapping[str, Iterable[bytes]], kind: str) -> tuple[str, ...]:
+    return tuple(value.decode(errors="replace") for value in shown.get(kind, ()))
 
 
 def flaw_of_member(config: ClusterConfig, addr: str, shown: Names) -> str:

@@ -8,6 +8,7 @@ Whatever else is written there by a library goes on to it. Knows neither streams
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import logging
@@ -63,10 +64,16 @@ def overhear() -> None:
 
     def listen() -> None:
         while record := heard.recv(RECORD_BYTES_MAX):
-            take(record, complaints, lambda other: os.write(STDERR, other))
+            take(record, complaints, _pass_on)
             time.sleep(PAUSE_S)
 
     threading.Thread(target=listen, name="refusals", daemon=True).start()
+
+
+def _pass_on(words: bytes) -> None:
+    # There is no other place to say that standard error is gone, or full.
+    with contextlib.suppress(OSError):
+        os.write(STDERR, words)
 
 
 def silence() -> None:

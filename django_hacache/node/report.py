@@ -58,6 +58,7 @@ class Report:
         lease_left: Callable[[], int],
         outgoing: Callable[[], tuple[int, int]],
         unread: Callable[[], tuple[int, int]],
+        unfinished: Callable[[], tuple[int, int]],
         transfers: Callable[[], list[pb.Transfer]],
         lanes: Callable[[], list[str]],
         is_base: Callable[[str], bool],
@@ -80,6 +81,7 @@ class Report:
         self._lease_left = lease_left
         self._outgoing = outgoing
         self._unread = unread
+        self._unfinished = unfinished
         self._transfers = transfers
         self._lanes = lanes
         self._is_base = is_base
@@ -189,6 +191,7 @@ class Report:
         core, config = self._core, self._core.config
         queued, room = self._outgoing()
         unread, unread_room = self._unread()
+        unfinished, unfinished_room = self._unfinished()
         return [
             pb.Bound(name="log_bytes", used=core.state.log.bytes, limit=config.log_bytes),
             pb.Bound(name="uncommitted_entries", used=core.uncommitted, limit=config.uncommitted_entries),
@@ -199,6 +202,7 @@ class Report:
             pb.Bound(name="recent_requests_bytes", used=core.table.bytes, limit=config.request_table_bytes),
             pb.Bound(name="outgoing_bytes", used=queued, limit=room),
             pb.Bound(name="unread_answers_bytes", used=unread, limit=unread_room),
+            pb.Bound(name="unfinished_messages_bytes", used=unfinished, limit=unfinished_room),
         ]
 
     async def cluster(self) -> pb.StatusAck:

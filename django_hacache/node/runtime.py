@@ -48,7 +48,7 @@ from django_hacache.values.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import grpc
@@ -170,6 +170,7 @@ class Node:
                 config.buf_client << 20,
             ),
             unread=lambda: (self._service.unread.bytes, self._service.unread.limit),
+            unfinished=lambda: (self._service.unfinished.bytes, self._service.unfinished.limit),
             transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
             lanes=self._routes.lanes_up,
             is_base=lambda addr: self._peers[addr].is_base,
@@ -233,12 +234,12 @@ class Node:
         self.core.tick(now_ms())
         self._carry_out()
 
-    def renew(self, config: ClusterConfig) -> None:
-        """Go by the tokens and certificates of `config` from now on; connections that are there stay.
+    async def renew(self, read_again: Callable[[], ClusterConfig]) -> None:
+        """Go by the tokens and certificates that `read_again` finds from now on; connections that are there stay.
 
         Raises ConfigurationError where they are of no use, and goes on with those that it has.
         """
-        self._keyring.renew(config)
+        self._keyring.take(await asyncio.to_thread(lambda: self._keyring.prepared(read_again())))
 
     async def stop(self) -> None:
         """Hand the leadership over, answer what was asked, end the host's lease. One that failed just ends."""

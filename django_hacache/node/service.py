@@ -20,10 +20,11 @@ from django_hacache.node.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.clients import STREAMS_MAX, Clients
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.guesses import Guesses
-from django_hacache.node.hangup import hang_up
+from django_hacache.node.hangup import connection_from, hang_up
 from django_hacache.node.keyring import Keyring, Kind
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
+from django_hacache.node.unfinished import Unfinished
 from django_hacache.node.unread import Unread
 from django_hacache.wire import cache_pb2 as pb
 
@@ -73,6 +74,8 @@ class InboundStream:
     ) -> None:
         self.addr = addr
         self.host = host
+        # Of a client: the other end of its connection, as gRPC writes it.
+        self.peer = ""
         self.budget = budget
         self._unread = unread
         self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
@@ -166,6 +169,7 @@ class Service(grpc.GenericRpcHandler):
         self._complaints = Complaints(logger)
         self._clients = Clients(self._complaints)
         self.unread = Unread(max_request_bytes)
+        self.unfinished = Unfinished(max_request_bytes, self._complaints.say)
         self._being_told = 0
 
     def end_streams(self) -> None:
@@ -246,12 +250,16 @@ class Service(grpc.GenericRpcHandler):
         )
         await self._greet(stream, context)
         try:
+            if not addr:
+                await self.unfinished.enter(context.peer())
+                stream.peer = context.peer()
             failure = await self._serve(stream, requests, context)
             if failure is not None:
                 await self._say_why(stream, context, *failure)
         finally:
             # Not before it has ended: until then gRPC keeps what was written to it.
             self._clients.leave(stream)
+            self.unfinished.leave(stream.peer)
             stream.leave()
 
     async def _say_why(
@@ -265,8 +273,11 @@ class Service(grpc.GenericRpcHandler):
         saying = asyncio.ensure_future(context.abort(code, details))
         try:
             await asyncio.wait({saying}, timeout=None if stream.is_node else LAST_WRITE_S)
-            if not saying.done() and not await asyncio.to_thread(hang_up, context.peer()):
-                self._complaints.say("hangup", f"the connection of a client at {stream.host} cannot be ended")
+            if not saying.done():
+                connection = await connection_from(context.peer())
+                if connection is not None:
+                    with connection:
+                        hang_up(connection)
             # When the client goes, it cannot be told.
             with contextlib.suppress(grpc.aio.InternalError):
                 await saying
@@ -385,26 +396,32 @@ class Service(grpc.GenericRpcHandler):
     async def _read(self, stream: InboundStream, requests: AsyncIterator[bytes]) -> None:
         async for raw in requests:
             self._clients.heard(stream)
-            if stream.budget is not None and (pause_s := stream.budget.spend(len(raw))):
-                self._complaints.say(
-                    "floods",
-                    f"a client at {stream.host} has more than {REQUESTS_PER_S} requests a second, or large ones, or "
-                    "large answers: it is read more slowly",
-                )
-                await asyncio.sleep(pause_s)
-            await stream.room()
-            # From here on nothing is awaited: there is room for this answer and no other.
-            if not stream.is_node and len(raw) > self._max_request_bytes:
-                # Not even parsed: what is small on the wire can be many times as large in memory.
-                stream.reply(too_large(len(raw), self._max_request_bytes))
-                continue
-            request = pb.CacheRequest.FromString(raw)
-            if stream.is_node and request.bundle:
-                for one in request.bundle:
-                    self._events.stream_request(stream, one)
-            else:
-                self._events.stream_request(stream, request)
+            self.unfinished.whole(stream.peer, len(raw))
+            await self._take(stream, raw)
+            self.unfinished.goes_on(stream.peer)
         await stream.finish()
+
+    async def _take(self, stream: InboundStream, raw: bytes) -> None:
+        """Hand a request on, once it is this client's turn."""
+        if stream.budget is not None and (pause_s := stream.budget.spend(len(raw))):
+            self._complaints.say(
+                "floods",
+                f"a client at {stream.host} has more than {REQUESTS_PER_S} requests a second, or large ones, or "
+                "large answers: it is read more slowly",
+            )
+            await asyncio.sleep(pause_s)
+        await stream.room()
+        # From here on nothing is awaited: there is room for this answer and no other.
+        if not stream.is_node and len(raw) > self._max_request_bytes:
+            # Not even parsed: what is small on the wire can be many times as large in memory.
+            stream.reply(too_large(len(raw), self._max_request_bytes))
+            return
+        request = pb.CacheRequest.FromString(raw)
+        if stream.is_node and request.bundle:
+            for one in request.bundle:
+                self._events.stream_request(stream, one)
+        else:
+            self._events.stream_request(stream, request)
 
     async def _write(self, stream: InboundStream, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         while (ack := await stream.outbox.get()) is not None:
@@ -413,6 +430,7 @@ class Service(grpc.GenericRpcHandler):
             await context.write(encoded)
             if not stream.is_node:
                 stream.taken(len(encoded))
+                self.unfinished.answered(stream.peer, len(encoded))
 
 
 async def start_server(

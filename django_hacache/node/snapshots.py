@@ -46,9 +46,9 @@ LEAST_PART_BYTES = 24 << 10
 PROGRESS_EVERY_S = 2.0
 # How often a sender that waits looks whether something else is to be done.
 LOOK_S = 0.05
-# How much longer the loop is left to others than a transfer has taken it. Measured: it moves 100 MB/s and more all the
-# same, and beside it the slowest writes take about twice their time.
-RESTS = 4
+# How much longer the loop is left to others than reading the parts takes; to send them takes it, too. So a transfer
+# moves 100 MB/s and more, and beside it the slowest writes take about twice their time.
+RESTS = 5
 SHORTEST_REST_S = 0.002
 # Others must not wait for long because they had nothing to do before.
 LONGEST_CREDIT_S = 0.002

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
@@ -26,16 +26,34 @@ class Secured:
         self.expected_name = tls.sni_overwrite or tls.validate_domain
         # Whether everybody has to show a certificate, and a member one that is for its address.
         self.is_mutual = tls.ca_client is not None
+        files = _Files.of(tls)
         self.server_context = _server_context(tls)
         self.client_context = _client_context(tls)
+        if _Files.of(tls) != files:
+            raise ConfigurationError("the files of TLS were written to while they were read")
         self.server = grpc.ssl_server_certificate_configuration(
-            [(_read(tls.server_key), _read(tls.server_cert))],
-            _read(tls.ca_client) if tls.ca_client else None,
+            [(files.server_key, files.server_cert)], files.ca_client
         )
-        self.channel = grpc.ssl_channel_credentials(
-            root_certificates=_read(tls.ca_server) if tls.ca_server else None,
-            private_key=_read(tls.client_key) if tls.client_key else None,
-            certificate_chain=_read(tls.client_cert) if tls.client_cert else None,
+        self.channel = grpc.ssl_channel_credentials(files.ca_server, files.client_key, files.client_cert)
+
+
+class _Files(NamedTuple):
+    """What is in them."""
+
+    server_cert: bytes
+    server_key: bytes
+    client_cert: bytes | None
+    client_key: bytes | None
+    ca_server: bytes | None
+    ca_client: bytes | None
+
+    @classmethod
+    def of(cls, tls: TLS) -> _Files:
+        others = (tls.client_cert, tls.client_key, tls.ca_server, tls.ca_client)
+        return cls(
+            _read(tls.server_cert),
+            _read(tls.server_key),
+            *(None if path is None else _read(path) for path in others),
         )
 
 

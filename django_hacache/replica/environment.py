@@ -168,7 +168,12 @@ class Environment:
         except ReplicaBroken as error:
             ensure_own(error)
             self.prove(error)
-            raise ReplicaError(f"{error}; the file is whole, and stays") from error
+            raise self.whole(error) from error
+
+    @staticmethod
+    def whole(suspicion: ReplicaBroken) -> ReplicaError:
+        """The error where the file is not damaged: then `suspicion` has another cause."""
+        return ReplicaError(f"{suspicion}; the file is whole, and stays")
 
     def prove(self, suspicion: ReplicaBroken) -> None:
         """Raise `suspicion` where the file is damaged indeed; return where it is whole."""

@@ -172,13 +172,15 @@ class Replica:
         """
         environment = self._environment
         try:
-            with environment.proven():
-                raise reason
+            environment.prove(reason)
         except ReplicaBroken as damage:
+            ensure_own(damage)
             environment.close()
             assert self._membership is not None  # only a writer finds that a file is damaged, and moves it
             with open_private(self.directory) as directory:
                 set_aside(self._membership, directory, environment.identity, damage)
+        else:
+            raise environment.whole(reason) from reason
 
     def start_over(self, reason: ReplicaBroken) -> None:
         """Go on with an empty replica in place of one that was found broken."""
@@ -324,7 +326,6 @@ class Replica:
                 txn = begin()
             yield ReadTransaction(environment, txn, {name: found for name, found in known.items() if found})
         except lmdb.Error as error:  # an OSError is the caller's own
-            ensure_own(error)
             raise environment.error(error) from error
         finally:
             txn.abort()

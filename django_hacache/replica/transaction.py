@@ -220,7 +220,6 @@ class WriteTransaction(ReadTransaction):
             return
         self._txn.abort()
         if isinstance(error, lmdb.Error):
-            ensure_own(error)
             raise self.environment.error(error) from error
 
     def committed(self) -> None:

@@ -34,6 +34,8 @@ SCHEDSTAT = "/proc/{}/schedstat"
 ESCAPED = re.compile(r"\\([0-7]{3})")
 
 # Where Python's socket has no name for them: the level and the option of macOS, and the bytes of its struct xucred.
+# Of Linux's struct tcp_info: where tcpi_bytes_received is.
+RECEIVED_AT = 128
 SOL_LOCAL, LOCAL_PEERCRED, LOCAL_PEERPID, XUCRED_BYTES = 0, 1, 2, 76
 
 
@@ -179,6 +181,17 @@ def peer_uid(connection: Socket) -> int:
             "=II", connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_BYTES)
         )
     return int(uid)
+
+
+def received_bytes(connection: Socket) -> int | None:
+    """How many bytes have come over a TCP connection; None where the system does not say."""
+    if not hasattr(socket, "TCP_INFO") or sys.platform != "linux":
+        return None
+    told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RECEIVED_AT + 8)
+    if len(told) < RECEIVED_AT + 8:
+        return None  # a kernel before 4.1
+    (received,) = struct.unpack_from("=Q", told, RECEIVED_AT)
+    return int(received)
 
 
 def peer_pid(connection: Socket) -> int:

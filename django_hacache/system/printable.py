@@ -11,8 +11,3 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
-
-
-def printable_lines(text: str) -> str:
-    """The same for a text of several lines of our own."""
-    return "\n".join(printable(line) for line in text.split("\n"))

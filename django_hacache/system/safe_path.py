@@ -21,7 +21,6 @@ ROOT = 0
 LINKS_MAX = 40  # as the kernel has it
 # What the system says where something is a link no more, or one by now, or a file, that was looked at before.
 EXCHANGED = (errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
-REAL_TRIES = 10
 
 # Not there on every system on which this can be imported. A descriptor of O_PATH needs no right to read.
 HERE = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -100,16 +99,23 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
 def real(path: str | os.PathLike[str]) -> str:
     """Where the links on a way lead, whoever made them: it tells names of one directory apart, and opens nothing.
 
-    Raises ReplicaError where what is on it does not stay the same for long enough.
+    As os.path.realpath, which takes what a signal handler raises for the answer that there is no link.
     """
-    for left in reversed(range(REAL_TRIES)):
+    left, here, links = list(reversed(Path(path).absolute().parts)), Path("/"), 0
+    while left:
+        name = left.pop()
+        there = here.parent if name == ".." else here / name
         try:
-            return os.path.realpath(path)
+            target = there.readlink()
         except OSError as error:
-            ensure_own(error)
-            if not left:
-                raise cannot_be_used(Path(path), error) from error
-    raise AssertionError("the last try returns or raises")
+            ensure_own(error)  # else it is none, or is not there, or cannot be looked at
+            here = there
+            continue
+        links += 1
+        if links > LINKS_MAX:
+            return str(there.joinpath(*reversed(left)))
+        left += reversed(target.parts)
+    return str(here)
 
 
 def _make(name: str, parent: int) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from django_hacache.exceptions import OutcomeUnknown, ReplicaError
 from django_hacache.replica.opening import Membership
+from django_hacache.system.safe_path import real
 from django_hacache.worker import process
 from tests.cache.conftest import eventually
 from tests.conftest import swallowed
@@ -181,6 +182,21 @@ def test_what_a_cache_ignores_is_its_own_and_not_what_a_handler_met_in_another_o
             if not reaches(instant, error, use):
                 break
         except kind as arrived:
+            assert arrived is error
+        else:
+            pytest.fail(swallowed(error))
+    assert 10 < instant < INSTANTS_MAX - 1
+
+
+def test_an_exception_that_comes_while_links_are_followed_arrives(tmp_path):
+    (tmp_path / "link").symlink_to("real")
+
+    for instant in range(1, INSTANTS_MAX):
+        error = Disguised("the caller's own")
+        try:
+            if not reaches(instant, error, lambda: real(tmp_path / "link" / "location")):
+                break
+        except Disguised as arrived:
             assert arrived is error
         else:
             pytest.fail(swallowed(error))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -387,7 +388,25 @@ def test_a_node_refuses_a_tls_file_without_pem(cluster: Any, pem: Path) -> None:
 
 def test_a_node_refuses_a_directory_as_a_tls_file(cluster: Any, pem: Path) -> None:
     cluster(**{**tls_cluster(pem), "CACHE_TLS_SERVER_KEY": pem.parent})
-    assert "Is a directory" in error_of(node_config)
+    assert "it is a directory" in error_of(node_config)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_node_does_not_wait_for_what_is_no_file(name: str, cluster: Any, pem: Path) -> None:
+    optional = {"CACHE_TLS_CLIENT_CERT": pem, "CACHE_TLS_CLIENT_KEY": pem}
+    fifo = pem.with_name("fifo.pem")
+    os.mkfifo(fifo)
+    cluster(**{**tls_cluster(pem), **optional, name: fifo})
+    assert "it is no regular file" in error_of(node_config)
+    cluster(**{**tls_cluster(pem), **optional, name: Path("/dev/zero")})
+    assert "it is no regular file" in error_of(node_config)
+
+
+def test_a_node_reads_no_tls_file_without_end(cluster: Any, pem: Path) -> None:
+    with pem.open("ab") as file:
+        file.truncate(2 << 20)
+    cluster(**tls_cluster(pem))
+    assert "it has more than 1048576 bytes" in error_of(node_config)
 
 
 @pytest.mark.parametrize(

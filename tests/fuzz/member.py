@@ -15,6 +15,7 @@ KINDS = 10
 AS_ITSELF, NEAR, AT_LARGE = 2, 4, 8
 # Numbers below NEAR_MAX are counted from the node's own, from NEAR_MAX / 2 before it on.
 NEAR_MAX = 16
+LAST = 2**64 - 1
 TERMS = frozenset({"term", "prev_term", "last_term"})
 INDEXES = frozenset(
     {"index", "prev_index", "last_index", "match_index", "commit_index", "applied_index", "reached"}
@@ -110,7 +111,7 @@ def move_near(world, message):
 
 def line_up(append):
     for place, entry in enumerate(append.entries, append.prev_index + 1):
-        entry.index, entry.term = place, min(entry.term, append.term)
+        entry.index, entry.term = min(place, LAST), min(entry.term, append.term)
 
 
 def continue_transfer(world, chunk):

@@ -59,6 +59,12 @@ def test_what_is_large_counts_as_several(budget, clock):
     )
 
 
+def test_what_is_sent_on_to_two_peers_leaves_most_of_a_gigabit_to_others(budget, clock):
+    size = 1 << 20
+    served_in(budget, clock, 10, size=size)
+    assert 2 * 8 * size * served_in(budget, clock, 100, size=size) / 100 <= 0.3e9
+
+
 def test_patience_is_not_saved_up_without_end(budget, clock):
     clock.now += 3600
     assert served_in(budget, clock, 0.001) <= 1.1 * BURST_S * REQUESTS_PER_S

@@ -71,10 +71,27 @@ def test_the_level_is_kept_and_repetitions_are_for_debugging(complaints, caplog)
     assert [record.levelno for record in caplog.records] == [logging.INFO, logging.DEBUG]
 
 
-def test_no_number_of_reasons_fills_memory(complaints):
+def test_no_number_of_reasons_fills_memory_or_the_log(complaints, clock, caplog):
+    for _ in range(3):
+        caplog.clear()
+        for number in range(10 * REASONS_MAX):
+            complaints.say(str(number), f"whatever {number}")
+        assert len(complaints._said) == REASONS_MAX
+        assert len(caplog.messages) == REASONS_MAX + 1
+        clock.now += AGAIN_S
+    assert caplog.messages[-1].endswith(f"({9 * REASONS_MAX - 1} times more since it was last said)")
+
+
+def test_what_is_said_already_keeps_its_place_among_many_others(complaints, clock, caplog):
+    complaints.say("old", "old")
     for number in range(10 * REASONS_MAX):
-        complaints.say(str(number), "whatever")
-    assert len(complaints._said) == REASONS_MAX
+        complaints.say(str(number), "others")
+    complaints.say("old", "old")
+    assert caplog.messages.count("old") == 1
+    clock.now += AGAIN_S
+    complaints.say("old", "old")
+    complaints.say("new", "new")
+    assert caplog.messages[-2:] == ["old (1 times more since it was last said)", "new"]
 
 
 @pytest.mark.parametrize(

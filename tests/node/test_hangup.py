@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import socket
+import subprocess
+import sys
 import urllib.parse
 
 import pytest
 
-from django_hacache.node.hangup import hang_up
+from django_hacache.node.hangup import connection_from, hang_up
 
 
 @pytest.mark.parametrize(
@@ -30,12 +34,36 @@ def test_the_connection_from_an_address_ends_and_no_other_one(listens, connects,
         accepted = [listener.accept()[0] for _ in ends]
         host, own = ends[1].getsockname()[:2]
         peer = shown.format(host, own)
-        assert hang_up(urllib.parse.quote(peer, safe=":."))
+        with asyncio.run(connection_from(urllib.parse.quote(peer, safe=":."))) as found:
+            hang_up(found)
+            hang_up(found)
         assert ends[1].recv(1) == b""
         for one in (0, 2):
             ends[one].sendall(b"x")
             assert accepted[one].recv(1) == b"x"
         accepted[1].close()
-        assert not hang_up(peer)
+        assert asyncio.run(connection_from(peer)) is None
         for one in (*ends, *accepted):
             one.close()
+
+
+LOCKED = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print("locked")
+"""
+
+
+def test_to_look_for_a_connection_gives_up_no_lock_of_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    with path.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        assert asyncio.run(connection_from("ipv4:127.0.0.1:1")) is None
+        told = subprocess.run(
+            [sys.executable, "-c", LOCKED, path], check=True, capture_output=True, text=True, timeout=60
+        )
+        assert told.stdout == "locked\n"

@@ -501,7 +501,8 @@ class LaggingTarget(Target):
         super().__init__(replica)
         self.writer, self.rng = writer, rng
         config = CoreConfig("b:2", ("a:1", "c:3"))
-        self.core = Core(config, self.hard, Log(INDEX, 1), applied=INDEX, evaluator=None, now=0, rng=rng)
+        evaluator = Decider(replica)
+        self.core = Core(config, self.hard, Log(INDEX, 1), applied=INDEX, evaluator=evaluator, now=0, rng=rng)
 
     @property
     def installing(self):

@@ -19,6 +19,7 @@ from django_hacache.node.keyring import Keyring
 from django_hacache.node.lane import Lane
 from django_hacache.node.peers import PeerStream
 from django_hacache.node.service import Service, start_server
+from django_hacache.node.tls import _client_context
 from tests.certificates import CLIENT, HOUR, NAME, SERVER, Authority
 from tests.node.test_lane import Events as LaneEvents
 from tests.node.test_lane import config, until
@@ -133,6 +134,8 @@ def wrong(directory, authority):
         "server only": authority.issue("server-only", purposes=[SERVER]),
         # No authority says it, so it is no name of a member; a common name least of all.
         "common name": authority.issue("common-name", NAME, common="127.0.0.1"),
+        # Of a resource and of a person, who may well be called like a host.
+        "other kind": authority.issue("other-kind", NAME, "uri:127.0.0.1", "email:127.0.0.1"),
     }
 
 
@@ -180,7 +183,7 @@ def test_a_client_whose_certificate_is_wrong_is_refused(which, ours, its, author
     )
 
 
-@pytest.mark.parametrize("which", ["name", "common name"])
+@pytest.mark.parametrize("which", ["name", "common name", "other kind"])
 def test_a_certificate_speaks_for_no_member_whose_address_it_does_not_carry(
     which, authority, good, wrong, caplog
 ):
@@ -273,7 +276,7 @@ def test_what_is_renewed_holds_for_new_connections_and_drops_none(authority, cap
             keyring, ports = pair.server_keyring, (pair.acceptor.port, pair.lanes.port)
             assert {await shown_at(port, keyring) for port in ports} == {mine.certificate.serial_number}
             later.copy_to(mine)
-            keyring.renew(pair.server_config)
+            keyring.take(keyring.prepared(pair.server_config))
             assert {await shown_at(port, keyring) for port in ports} == {later.certificate.serial_number}
             assert pair.lane.up
             assert pair.stream.connected
@@ -290,7 +293,7 @@ def test_what_is_renewed_holds_for_new_connections_and_drops_none(authority, cap
         ("key", "expected a certificate and its key"),
         ("expired", "our server certificate has expired"),
         ("foreign", "our server certificate is of another authority"),
-        ("missing", "expected a certificate and its key"),
+        ("missing", "expected a readable PEM file"),
     ],
 )
 def test_what_cannot_be_used_is_not_taken(broken, says, authority, directory, wrong):
@@ -309,9 +312,23 @@ def test_what_cannot_be_used_is_not_taken(broken, says, authority, directory, wr
         case "missing":
             mine.cert.unlink()
     with pytest.raises(ConfigurationError, match=says):
-        keyring.renew(replace(config("another token, as long as the right one"), tls=tls_of(authority, mine)))
+        keyring.prepared(
+            replace(config("another token, as long as the right one"), tls=tls_of(authority, mine))
+        )
     assert keyring.secured is kept
     assert keyring.shown == TOKEN
+
+
+def test_files_that_are_written_to_while_they_are_read_are_not_taken(authority, monkeypatch):
+    mine, later = authority.issue("written"), authority.issue("written-later")
+
+    def written_meanwhile(settings):
+        later.copy_to(mine)
+        return _client_context(settings)
+
+    monkeypatch.setattr("django_hacache.node.tls._client_context", written_meanwhile)
+    with pytest.raises(ConfigurationError, match="written to while they were read"):
+        Keyring(replace(config(), tls=tls_of(authority, mine)))
 
 
 # What gRPC says of these on a stream; a lane says the same.

@@ -262,6 +262,7 @@ def test_a_real_node_tells_of_itself_and_of_what_is_cached(location: Path, setti
     assert 0 < bounds["log_bytes"]["used"] < bounds["log_bytes"]["limit"]
     assert 0 < bounds["recent_requests_bytes"]["used"] < bounds["recent_requests_bytes"]["limit"] == 16 << 20
     assert {"pending_changes", "pending_bytes", "outgoing_bytes", "unread_answers_bytes"} < set(bounds)
+    assert {"unfinished_messages_bytes"} < set(bounds)
     assert [(entry["name"], entry["entries"]) for entry in answer["caches"]] == [("default", 1)]
 
 

@@ -103,33 +103,27 @@ def test_a_step_that_is_exchanged_while_it_is_looked_at_is_refused_in_a_sentence
         open_and_close(tmp_path / "link" / "location")
 
 
-def test_a_name_is_found_again_while_links_on_the_way_are_exchanged(tmp_path, monkeypatch):
-    link = tmp_path / "link"
-    link.symlink_to("real")
-    left, lstat = [1], os.lstat
-
-    def looked_at(path, **kwargs):
-        found = lstat(path, **kwargs)
-        if path == str(link) and left[0]:
-            left[0] -= 1
-            # A directory, and at the next look the link again.
-            link.rename(tmp_path / "before")
-            link.mkdir()
-        elif path == str(link):
-            link.rmdir()
-            (tmp_path / "before").rename(link)
-            return lstat(path, **kwargs)
-        return found
-
-    monkeypatch.setattr(os, "lstat", looked_at)
-    assert real(link / "location") == str(tmp_path / "real" / "location")
-
-
-def test_a_name_that_never_stays_the_same_is_refused_in_a_sentence(tmp_path, monkeypatch):
-    (tmp_path / "link").symlink_to("real")
-    monkeypatch.setattr(os, "readlink", os.listdir)  # it fails, and no step of Python lies between
-    with pytest.raises(ReplicaError, match=f"{tmp_path}/link/location cannot be used"):
-        real(tmp_path / "link" / "location")
+def test_names_of_one_directory_are_found_to_be_the_same(tmp_path):
+    (tmp_path / "real" / "below").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    for link, target in {
+        "relative": "real",
+        "absolute": tmp_path / "real",
+        "up": "real/below/../..",
+        "chain": "up/relative",
+        "dangling": "nowhere/at/all",
+        "real/below/root": "/",
+    }.items():
+        (tmp_path / link).symlink_to(target)
+    for name in (
+        *("real", "relative/below", "absolute/../relative", "up/file", "chain/below", "missing/below"),
+        *("dangling/below", "relative/below/root/tmp", "file/below", "..", "../../../../.."),
+    ):
+        assert real(tmp_path / name) == os.path.realpath(tmp_path / name), name
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    assert real(tmp_path / "one" / "below").startswith(str(tmp_path))
+    assert real("a/../b") == os.path.realpath("b")
 
 
 def test_links_that_lead_nowhere_end(tmp_path):
