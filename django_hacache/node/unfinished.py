@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_hacache.node.hangup import connection_from, hang_up
-from django_hacache.system import received_bytes
+from django_hacache.system.platform import received_bytes
 
 if TYPE_CHECKING:
     import socket
