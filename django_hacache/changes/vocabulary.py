@@ -107,8 +107,5 @@ class Writer(Protocol):
 
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
 
-
-class AsyncWriter(Protocol):
-    """The same without blocking the event loop."""
-
-    async def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
+    async def aperform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
+        """The same without blocking the event loop."""

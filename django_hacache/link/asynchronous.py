@@ -10,22 +10,21 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
-from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
-from django_hacache.link.address import ensure_of_this_user, in_vain, reached, socket_address
-from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S
-from django_hacache.link.connection import RECEIVE_BYTES, Lost
+from django_hacache.exceptions import LinkError
+from django_hacache.link.address import ensure_of_this_user, reached, socket_address
+from django_hacache.link.connection import RECEIVE_BYTES
+from django_hacache.link.exchange import Exchange, ack_of, req_id_of_ack, unnamed_refusal
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
-from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
+from django_hacache.link.lost import Lost, lost
 from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import monotonic
-from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from django_hacache.wire import cache_pb2 as pb
 
 # Requests without an answer on one connection, given up ones included. More than that: the node is stuck.
 IN_FLIGHT_MAX = 4096
@@ -47,56 +46,35 @@ class AsyncNodeClient:
         self._connection: _Connection | None = None
 
     async def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
-        """Send a request and return the node's answer; as NodeClient.request, without blocking the loop.
+        """Send a request and return the node's answer, as NodeClient.request does, without blocking the loop.
 
-        deadline: when to give up, as system.monotonic() tells the time (seconds).
-        since: as NodeClient.request has it.
-        Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
-        answer came; LinkError where the request carries no req_id to match the answer by. Whatever else arrives
-        meanwhile, as a signal handler raises it, is raised as it is.
+        Raises LinkError where the request carries no req_id to match the answer by.
         """
-        req_id = req_id_of_request(request)
-        if not req_id:
+        exchange = Exchange(request, deadline=deadline, since=since)
+        if not exchange.req_id:
             method = request.WhichOneof("method")
             raise LinkError(f"A request needs a req_id to be matched with its answer; {method} has none.")
-        data = frame(request.SerializeToString())
-        sent = False
-        pause = PAUSE_MIN_S
-        cause: Exception | None = None
         while True:
-            again = sent
-            if again and not request.since_index:
-                request.since_index = since
-                data = frame(request.SerializeToString())
             limit = asyncio.timeout(deadline - monotonic())
             try:
                 async with limit:
-                    connection = self._connected()
-                    answer = await connection.send(req_id, data)
-                    sent = True
+                    answer = await self._connected().send(exchange.req_id, frame(exchange.payload))
+                    exchange.sent()
                     ack = await answer
-            except (Lost, TimeoutError) as lost:
-                if isinstance(lost, TimeoutError) and not _is_over(limit, lost):
+            except Lost as error:
+                pause = exchange.again(error.__cause__, self._path, self._gone)
+            except TimeoutError as error:
+                if not _is_over(limit, error):
                     raise
-                remaining = deadline - monotonic()
-                # That the time is over says less than what went wrong before.
-                error = lost.__cause__ if isinstance(lost, Lost) else lost
-                cause = (cause or error) if isinstance(error, TimeoutError) else error
-                useless = isinstance(error, Hung) or in_vain(error, self._gone)
-                if remaining <= 0 or useless:
-                    where = f"The node at {self._path}"
-                    if sent:
-                        raise OutcomeUnknown(f"{where} did not answer in time ({cause}).") from cause
-                    raise CacheUnavailable(f"{where} could not be reached in time ({cause}).") from cause
+                pause = exchange.again(error, self._path, self._gone)
             else:
-                return certain(ack) if again else ack
-            await asyncio.sleep(min(pause, remaining))
-            pause = min(2 * pause, PAUSE_MAX_S)
+                return exchange.conclusive(ack)
+            await asyncio.sleep(pause)
 
     def close(self) -> None:
         """Close the connection; requests in flight on it are sent again on a new one."""
         if self._connection is not None:
-            self._connection.lose(_lost("The connection was closed."))
+            self._connection.lose(lost("The connection was closed."))
             self._connection = None
 
     def abandon(self) -> None:
@@ -110,7 +88,7 @@ class AsyncNodeClient:
         if connection is None or connection.lost or connection.takes_no_more:
             connection = self._connection = _Connection(self._path, self._alive_at)
         elif len(connection.in_flight) >= IN_FLIGHT_MAX:
-            connection.lose(_lost(f"{IN_FLIGHT_MAX} requests have no answer."))
+            connection.lose(lost(f"{IN_FLIGHT_MAX} requests have no answer."))
             connection = self._connection = _Connection(self._path, self._alive_at)
         return connection
 
@@ -118,12 +96,6 @@ class AsyncNodeClient:
 def _is_over(limit: asyncio.Timeout, error: TimeoutError) -> bool:
     """Whether it is the end of `limit` that came, and no other TimeoutError."""
     return limit.expired() and isinstance(error.__cause__, asyncio.CancelledError)
-
-
-def _lost(reason: str | Hung) -> Lost:
-    lost = Lost()
-    lost.__cause__ = ConnectionResetError(reason) if isinstance(reason, str) else reason
-    return lost
 
 
 class _InFlight:
@@ -181,7 +153,7 @@ class _Connection:
         """Send a frame and return the future of its answer; waits while earlier frames are on their way."""
         async with self._sending:
             if self.lost:
-                raise _lost("The connection was lost.")
+                raise lost("The connection was lost.")
             answer: asyncio.Future[pb.Ack] = self._loop.create_future()
             self.in_flight[req_id] = _InFlight(answer, len(data))
             if self._look is None:
@@ -197,7 +169,7 @@ class _Connection:
                 # Half a frame may be out: nothing can follow it.
                 if not answer.cancel():
                     answer.exception()
-                self.lose(error if isinstance(error, Lost) else _lost("A send was cut off."))
+                self.lose(error if isinstance(error, Lost) else lost("A send was cut off."))
                 raise
             return answer
 
@@ -239,7 +211,7 @@ class _Connection:
             return
         try:
             if self._watch.hung():
-                self.lose(_lost(Hung()))
+                self.lose(lost(Hung()))
             else:
                 self._look = self._loop.call_later(LOOK_S, self._looks)
         except BaseException as error:  # noqa: BLE001 - it is handed on
@@ -265,8 +237,8 @@ class _Connection:
     def _readable(self) -> None:
         try:
             self._receive()
-        except Lost as lost:
-            self.lose(lost)
+        except Lost as error:
+            self.lose(error)
         except BaseException as error:  # noqa: BLE001 - it is handed on
             self._interrupted(error)
 
@@ -286,13 +258,13 @@ class _Connection:
                 return
             raise Lost from error
         if not data:
-            raise _lost("The node closed the connection.")
+            raise lost("The node closed the connection.")
         try:
             for payload in self._frames.feed(data):
                 assert isinstance(payload, bytes)
-                self._answer(pb.Ack.FromString(payload))
-        except (LinkError, DecodeError) as error:
-            raise _lost(f"The node's answer does not parse: {error}") from None
+                self._answer(ack_of(payload))
+        except LinkError as error:
+            raise Lost from error
 
     def _interrupted(self, error: BaseException) -> None:
         """A signal handler has raised `error` in a callback, where no caller is: a loop would log it and go on.
@@ -302,7 +274,7 @@ class _Connection:
         waiting = next((one.answer for one in self.in_flight.values() if not one.answer.done()), None)
         if waiting is not None and isinstance(error, Exception):
             waiting.set_exception(error)
-        self.lose(_lost("A signal handler has interrupted an answer."))
+        self.lose(lost("A signal handler has interrupted an answer."))
         if waiting is None or not isinstance(error, Exception):
             raise error
 

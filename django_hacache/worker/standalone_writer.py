@@ -24,7 +24,7 @@ from django_hacache.replica.eviction import standalone_write
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django_hacache.changes.vocabulary import Change, Writer
+    from django_hacache.changes.vocabulary import Change
     from django_hacache.conf import AckLevel
     from django_hacache.replica.eviction import Limits
     from django_hacache.replica.transaction import WriteTransaction
@@ -55,6 +55,10 @@ class StandaloneWriter:
         apply = self._applied_by[type(change)]
         return standalone_write(self._site.reader, self._cache, self._limits, apply, change)
 
+    async def aperform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
+        """The same for coroutines: a write takes microseconds, a thread would cost more."""
+        return self.perform(change, ack=ack, deadline=deadline)
+
     def _increment(self, txn: WriteTransaction, cache: str, change: Increment) -> Outcome:
         item = txn.item(cache, change.key)
         if item is None:
@@ -67,16 +71,6 @@ class StandaloneWriter:
         # Nothing can have changed since, so the time to live that was seen is the one to keep.
         txn.set(cache, change.key, data, version=txn.next_version(), expires_at=item.expires_at)
         return Outcome(effective=True, number=number)
-
-
-class AsyncStandaloneWriter:
-    """The same for coroutines: a write takes microseconds, a thread would cost more."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-
-    async def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
-        return self._writer.perform(change, ack=ack, deadline=deadline)
 
 
 def _insert(txn: WriteTransaction, cache: str, change: Insert) -> Outcome:

@@ -14,8 +14,7 @@ from functools import partial
 
 import pytest
 
-from django_hacache import cache as cache_module
-from django_hacache.worker import process
+from django_hacache.worker import process, setup
 from tests.cache.conftest import eventually
 
 
@@ -185,7 +184,7 @@ def test_killed_processes_leave_the_cache_usable(caches, start_worker):
 def test_a_child_that_is_forked_while_another_thread_reads_the_settings_can_read_them(caches, monkeypatch):
     """On Python 3.11 functools.cached_property has a lock that all objects of a class share."""
     begun, go_on, parent = threading.Event(), threading.Event(), os.getpid()
-    set_up = cache_module._set_up
+    set_up = setup.set_up
 
     def slow(*arguments):
         if os.getpid() == parent:
@@ -193,7 +192,7 @@ def test_a_child_that_is_forked_while_another_thread_reads_the_settings_can_read
             go_on.wait()
         return set_up(*arguments)
 
-    monkeypatch.setattr(cache_module, "_set_up", slow)
+    monkeypatch.setattr(setup, "set_up", slow)
     process.forget()
     thread = threading.Thread(target=lambda: caches["second"].set("key", 1))
     thread.start()
