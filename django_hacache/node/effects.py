@@ -1,4 +1,8 @@
-"""Carries the effects of a log entry out on the replica: the same on every host, whatever its clock says."""
+"""The effects of a log entry: how the leader writes them down, and how every host carries them out on its replica.
+
+They are changes without a condition: the same on every host, whatever its clock says. Knows nothing of what they come
+from.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
+from django_hacache.node.large import LARGE_BYTES, number_of, with_length
+from django_hacache.node.validation import ENTRY_BYTES_MAX, Refused
 from django_hacache.replica.clock import NEVER
 from django_hacache.replica.layout import MAX_KEY_BYTES
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django_hacache.consensus.messages import Entry
     from django_hacache.node.incomplete import Held
     from django_hacache.replica.transaction import WriteTransaction
@@ -22,6 +30,11 @@ MS = 1_000_000  # ns
 POSITION_BITS = 20
 EARLIEST = 1  # 0 is NEVER
 LATEST = (1 << 63) - 1  # ns of the boot-time clock; three centuries
+EFFECTS, SET, VALUE = (
+    number_of(pb.Effects, "effects"),
+    number_of(pb.Effect, "set"),
+    number_of(pb.SetEffect, "value"),
+)
 
 
 def version_of(index: int, position: int) -> int:
@@ -44,6 +57,87 @@ def expires_at(born_ms: int, ttl_ms: int | None) -> int:
 def left_ms(ends: int, born_ms: int) -> int:
     """The time to live from `born_ms` on of what ends at `ends`; rounded up, for nothing may end too early."""
     return max(0, -(-ends // MS) - born_ms)
+
+
+class Draft:
+    """The effects of the entry that is being made, and what they take."""
+
+    def __init__(self, bytes_max: int = ENTRY_BYTES_MAX) -> None:
+        """Take what an entry may have at most: what takes more raises Refused."""
+        self._bytes_max = bytes_max
+        self._effects: list[pb.Effect] = []
+        # Values that are not in their effects, by the positions of those.
+        self._large: dict[int, bytes] = {}
+        self._value_bytes = 0
+
+    def begin(self) -> None:
+        """Forget those of the entry before."""
+        self._effects = []
+        self._large.clear()
+        self._value_bytes = 0
+
+    def set(self, cache: str, entry: str, value: bytes, ttl_ms: int | None, *, keep_ttl: bool = False) -> int:
+        """Store a value; return the effect's position.
+
+        keep_ttl: hosts that have the entry keep until when it lives. `ttl_ms`, what the leader's has left, is for one
+        that was full and dropped it: there it comes back.
+        """
+        self._value_bytes += len(value)
+        self._ensure_fits(self._value_bytes)
+        effect = pb.SetEffect(cache_name=cache, entry=entry)
+        if len(value) < LARGE_BYTES:
+            effect.value = value
+        else:
+            self._large[len(self._effects)] = value
+        if keep_ttl:
+            effect.keep_ttl = True
+            effect.lasts = ttl_ms is None
+        if ttl_ms is not None:
+            effect.ttl_ms = ttl_ms
+        return self._add(pb.Effect(set=effect))
+
+    def touch(self, cache: str, entry: str, ttl_ms: int | None) -> int:
+        return self._add(pb.Effect(touch=pb.TouchEffect(cache_name=cache, entry=entry, ttl_ms=ttl_ms)))
+
+    def delete(self, cache: str, entry: str) -> None:
+        self._add(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
+
+    def remove_keys(self, cache: str, keys: Sequence[bytes]) -> None:
+        self._add(pb.Effect(remove_keys=pb.RemoveKeys(cache_name=cache, keys=keys)))
+
+    def clear(self, cache: str) -> None:
+        self._add(pb.Effect(clear=pb.ClearEffect(cache_name=cache)))
+
+    def _add(self, effect: pb.Effect) -> int:
+        self._effects.append(effect)
+        return len(self._effects) - 1
+
+    def serialized(self) -> bytes:
+        """What goes into the log."""
+        if not self._effects:
+            return b""
+        chunks = self._chunks() if self._large else [pb.Effects(effects=self._effects).SerializeToString()]
+        self._ensure_fits(sum(map(len, chunks)))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _ensure_fits(self, size: int) -> None:
+        if size > self._bytes_max:
+            raise Refused(
+                pb.ERROR_TOO_LARGE,
+                f"what the request does takes more than {self._bytes_max} bytes, all that one entry of the log may "
+                "have",
+            )
+
+    def _chunks(self) -> list[bytes]:
+        chunks: list[bytes] = []
+        for position, effect in enumerate(self._effects):
+            value = self._large.get(position)
+            if value is None:
+                chunks += with_length(EFFECTS, [effect.SerializeToString()])
+            else:
+                whole = [effect.set.SerializeToString(), *with_length(VALUE, [value])]
+                chunks += with_length(EFFECTS, with_length(SET, whole))
+        return chunks
 
 
 def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 A = TypeVar("A")
+W = TypeVar("W", bound=WriteTransaction)
 
 log = logging.getLogger(__name__)
 
@@ -337,7 +338,7 @@ class Replica:
             self.recheck()
         return WriteTransaction(self._environment)
 
-    def transact(self, work: Callable[[WriteTransaction, A], T], of: A) -> T:
+    def transact(self, kind: type[W], work: Callable[[W, A], T], of: A) -> T:
         """Commit what `work(transaction, of)` does in a write transaction of its own, and return what it returns.
 
         As write(), for a thread in which exceptions may arrive at any moment: time limits, Ctrl-C. None of them
@@ -349,23 +350,23 @@ class Replica:
         try:
             # LMDB's own context manager is C: between it and the transaction no exception can come.
             with environment.begin(None, None, True, True) as txn:
-                transaction = WriteTransaction(environment, txn)
+                transaction = kind(environment, txn)
                 result = work(transaction, of)
         except lmdb.Error as error:
             if transaction is not None:
                 raise environment.error(error) from error
             environment.recover(error)
-            transaction, result = self._transact_after(work, of)
+            transaction, result = self._transact_after(kind, work, of)
         if transaction.opened:
             transaction.committed()
         return result
 
-    def _transact_after(self, work: Callable[[WriteTransaction, A], T], of: A) -> tuple[WriteTransaction, T]:
+    def _transact_after(self, kind: type[W], work: Callable[[W, A], T], of: A) -> tuple[W, T]:
         """The one more try where none could be begun."""
         environment = self._environment
         try:
             with environment.begin_write() as txn:
-                transaction = WriteTransaction(environment, txn)
+                transaction = kind(environment, txn)
                 return transaction, work(transaction, of)
         except lmdb.Error as error:
             raise environment.error(error) from error

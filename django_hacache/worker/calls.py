@@ -19,7 +19,8 @@ from django_hacache.worker.operations import UNABLE, Ack, Operations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django_hacache.changes.vocabulary import Change, Steps, T
+    from django_hacache.changes.vocabulary import Change
+    from django_hacache.worker.writer import Steps, T
 
 R = TypeVar("R")
 

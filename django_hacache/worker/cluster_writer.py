@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_hacache.changes.vocabulary import DONE, Insert, Move, When
+from django_hacache.changes.codec import outcome_of, request_of
+from django_hacache.changes.outcome import DONE
+from django_hacache.changes.vocabulary import Insert, Move, When
 from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown
-from django_hacache.worker.codec import outcome_of, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from django_hacache.changes.vocabulary import Change, Outcome, Sent
+    from django_hacache.changes.outcome import Outcome
+    from django_hacache.changes.vocabulary import Change, Sent
     from django_hacache.conf import AckLevel
     from django_hacache.wire import cache_pb2 as pb
     from django_hacache.worker.process import ClusterSite

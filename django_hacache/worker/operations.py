@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from django.utils.functional import cached_property  # has no lock that a fork could inherit
 
-from django_hacache.changes.vocabulary import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
+from django_hacache.changes.outcome import Why
+from django_hacache.changes.vocabulary import Batch, Increment, Insert, Move, Remove, Touch, When
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.values.serializers import EncodingError, may_be_added
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from django_hacache.values.signing import Codec
     from django_hacache.worker.process import ClusterSite, StandaloneSite
     from django_hacache.worker.setup import Setup
+    from django_hacache.worker.writer import Steps
 
 logger = logging.getLogger("django_hacache.cache")
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django_hacache.conf import CacheOptions
-    from django_hacache.changes.vocabulary import Writer
     from django_hacache.values.signing import Codec
+    from django_hacache.worker.writer import Writer
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import pytest
 from django_hacache.consensus.messages import Entry
 from django_hacache.consensus.state import HardState, Ready
 from django_hacache.exceptions import ReplicaFull
-from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.full import RoomMaker
 from django_hacache.node.reserve import FILE_NAME as RESERVE_NAME
 from django_hacache.replica.clock import boottime_ns
@@ -120,11 +120,11 @@ def test_a_dropped_counter_is_there_again_with_the_next_increment_and_ends_when_
     hosts, tmp_path, ttl_ms
 ):
     leader, full = hosts(tmp_path / "leader"), hosts(tmp_path / "full")
-    decider = Decider(leader.replica)
+    evaluator = Evaluator(leader.replica)
     put = pb.Put(cache_name="c", entry="k", value=encode(1), ttl_ms=ttl_ms)
     increment = pb.Increment(cache_name="c", entry="k", delta=integer_to_bytes(1))
     for index, request in enumerate((pb.CacheRequest(put=put), pb.CacheRequest(increment=increment)), 1):
-        effects, _ = decider.evaluate(request, index, BORN)
+        effects, _ = evaluator.evaluate(request, index, BORN)
         one = Entry(index, 1, effects, born=BORN)
         leader.durable.write(Ready(entries=[one], apply=[one]), HARD, 0)
     # It has dropped the entry meanwhile: only the increment arrives.
@@ -145,5 +145,5 @@ def test_a_counter_that_was_logged_before_its_time_to_live_was_said_is_a_miss_un
 
 def test_a_leader_that_has_dropped_an_entry_still_deletes_it_on_the_others(replica):
     request = pb.CacheRequest(remove=pb.Remove(cache_name="c", entry="dropped"))
-    effect, _ = Decider(replica).evaluate(request, 1, 0)
+    effect, _ = Evaluator(replica).evaluate(request, 1, 0)
     assert [one.WhichOneof("effect") for one in pb.Effects.FromString(effect).effects] == ["delete"]

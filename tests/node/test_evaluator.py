@@ -7,10 +7,10 @@ import pytest
 from django_hacache.consensus.messages import Entry, NeverOrdered, Refusal
 from django_hacache.node.catalogue import Catalogue
 from django_hacache.node.credentials import RECEIVE_BYTES
-from django_hacache.node.decide import ENTRY_BYTES_MAX, Decider
 from django_hacache.node.effects import apply, version_of
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.upkeep import gate_of
-from django_hacache.node.validation import BATCH_BYTES_MAX, BATCH_CHANGES_MAX
+from django_hacache.node.validation import BATCH_BYTES_MAX, BATCH_CHANGES_MAX, ENTRY_BYTES_MAX
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.layout import MAX_CACHES
@@ -30,19 +30,23 @@ HOUR_MS = 3_600_000
 
 
 class Leader:
-    """A decider whose changes stand in the order until they are applied to its replica."""
+    """A evaluator whose changes stand in the order until they are applied to its replica."""
 
     def __init__(self, replica, **given):
         self.replica = replica
-        self.decider = Decider(replica, **given)
+        self.evaluator = Evaluator(replica, **given)
         self.waiting = []
         self.index = 0
+
+    def with_(self, **given):
+        """A leader of the same replica that is given something else."""
+        return Leader(self.replica, **given)
 
     def ask(self, **change):
         """Order a change; return its outcome."""
         self.index += 1
         now = boottime_ns() // 1_000_000
-        effect, outcome = self.decider.evaluate(pb.CacheRequest(**change), self.index, now)
+        effect, outcome = self.evaluator.evaluate(pb.CacheRequest(**change), self.index, now)
         self.waiting.append(Entry(self.index, 1, effect, born=now))
         return pb.Outcome.FromString(outcome)
 
@@ -54,7 +58,7 @@ class Leader:
     def remove_keys(self, *keys):
         """The effects of an eviction."""
         self.index += 1
-        return self.decider.removal("default", keys, self.index, 0)
+        return self.evaluator.removal("default", keys, self.index, 0)
 
     def latest(self):
         """The effects of the change that was ordered last."""
@@ -65,7 +69,7 @@ class Leader:
             for entry in self.waiting:
                 apply(transaction, entry)
         self.waiting.clear()
-        self.decider.applied(self.index)
+        self.evaluator.applied(self.index)
 
     def holds(self, entry="key"):
         """The value in the replica, or None."""
@@ -179,7 +183,7 @@ def test_a_second_clear_goes_on_hiding_when_the_first_is_applied(leader):
     leader.apply()
     leader.decide(clear=cleared())
     leader.decide(clear=cleared())
-    leader.decider.applied(leader.index - 1)
+    leader.evaluator.applied(leader.index - 1)
     assert leader.decide(insert=added("second")) == TAKEN
 
 
@@ -329,7 +333,7 @@ def test_what_is_being_evicted_is_absent_for_the_changes_after_it(leader):
 
 def test_abandon_forgets_what_may_never_be_applied(leader):
     leader.decide(insert=change_to("first"))
-    leader.decider.abandon()
+    leader.evaluator.abandon()
     assert leader.decide(insert=added("second")) == TAKEN
 
 
@@ -337,13 +341,13 @@ def test_abandon_forgets_a_clear(leader):
     leader.decide(insert=change_to("first"))
     leader.apply()
     leader.decide(clear=cleared())
-    leader.decider.abandon()
+    leader.evaluator.abandon()
     assert leader.decide(insert=added("second")) == (False, pb.REASON_PRESENT)
 
 
 def test_abandon_lets_an_eviction_have_the_key_again(leader):
     leader.decide(insert=change_to("first"))
-    leader.decider.abandon()
+    leader.evaluator.abandon()
     assert leader.remove_keys(b"key") != b""
 
 
@@ -358,20 +362,25 @@ def batch(*changes):
     return pb.Batch(changes=[pb.Change(**{kinds[type(one)]: one}) for one in changes])
 
 
-def overlay_of(decider):
-    return {cache: dict(sights) for cache, sights in decider._pending.items()}, dict(decider._cleared)
+def overlay_of(leader):
+    overlay = leader.evaluator.overlay
+    return (
+        {cache: dict(known) for cache, known in overlay.pending.items()},
+        dict(overlay.cleared),
+        list(overlay.order),
+    )
 
 
 def test_what_takes_more_than_an_entry_may_have_is_refused_and_leaves_nothing_behind(leader):
+    leader = leader.with_(entry_bytes_max=200)
     leader.decide(insert=change_to("first"))
     leader.decide(insert=change_to("other", "other"))
-    leader.decider._entry_bytes_max = 200
-    before = overlay_of(leader.decider), list(leader.decider._order)
+    before = overlay_of(leader)
     too_much = batch(change_to("second"), cleared(), change_to("third", "new"), change_to("x" * 200))
     with pytest.raises(NeverOrdered, match="more than 200 bytes") as caught:
         leader.decide(batch=too_much)
     assert caught.value.refusal is Refusal.TOO_LARGE
-    assert (overlay_of(leader.decider), list(leader.decider._order)) == before
+    assert overlay_of(leader) == before
     leader.index -= 1
     assert leader.decide(insert=added("second")) == (False, pb.REASON_PRESENT)
     assert leader.decide(insert=added("third", "new")) == TAKEN
@@ -406,8 +415,8 @@ def test_a_small_request_cannot_become_an_entry_that_no_connection_takes(leader)
     ],
 )
 def test_what_a_node_forwards_is_looked_at_as_what_a_client_asks_for(leader, change, refusal, named):
-    leader.decider._gate = gate_of(leader.replica, {"default": Limits(1 << 20, None, 3)})
-    assert leader.decider.has_room(pb.CacheRequest(**change), 10)
+    leader = leader.with_(gate=gate_of(leader.replica, {"default": Limits(1 << 20, None, 3)}))
+    assert leader.evaluator.has_room(pb.CacheRequest(**change), 10)
     with pytest.raises(NeverOrdered, match=named) as caught:
         leader.decide(**change)
     assert caught.value.refusal is refusal
@@ -416,18 +425,18 @@ def test_what_a_node_forwards_is_looked_at_as_what_a_client_asks_for(leader, cha
 def test_a_touch_counts_with_the_value_that_replicas_write_anew_for_it(leader):
     """A handful of them would fill a small file system otherwise: replicas then drop what they hold."""
     limit = 1 << 20
-    leader.decider._gate = gate_of(leader.replica, {"default": Limits(limit, None, 3)})
+    leader = leader.with_(gate=gate_of(leader.replica, {"default": Limits(limit, None, 3)}))
     for number in range(3):
         leader.decide(insert=change_to(bytes(limit // 4), f"key {number}"))
     leader.apply()
     request = pb.CacheRequest(touch=pb.Touch(cache_name="default", entry="key 0", ttl_ms=HOUR_MS))
     touched = 0
-    while leader.decider.has_room(request, request.ByteSize()):
+    while leader.evaluator.has_room(request, request.ByteSize()):
         assert leader.decide(touch=request.touch) == TAKEN
         touched += 1
     assert 1 <= touched <= 7
     leader.apply()
-    assert leader.decider.has_room(request, request.ByteSize())
+    assert leader.evaluator.has_room(request, request.ByteSize())
 
 
 def test_a_cache_that_no_replica_has_room_for_is_refused_and_the_others_go_on(leader):
@@ -438,7 +447,7 @@ def test_a_cache_that_no_replica_has_room_for_is_refused_and_the_others_go_on(le
             leader.decide(insert=pb.Insert(cache_name="one more", entry="key", value=encode(1)))
         assert caught.value.refusal is Refusal.UNKNOWN_CACHE
         leader.apply()
-        leader.decider.abandon()
+        leader.evaluator.abandon()
     assert leader.decide(insert=pb.Insert(cache_name="c1", entry="key", value=encode(2))) == TAKEN
 
 
@@ -446,23 +455,25 @@ def in_cache(name, value=1):
     return pb.Insert(cache_name=name, entry="key", value=encode(value))
 
 
-def full_of_names(leader, catalogue):
-    leader.decider._catalogue = catalogue
+def full_of_names(leader, catalogue, **more):
+    """A leader that has as many caches as there may be."""
+    leader = leader.with_(catalogue=catalogue, **more)
     for number in range(MAX_CACHES):
         leader.decide(insert=in_cache(f"c{number}"))
     leader.apply()
+    return leader
 
 
 def test_a_cache_that_no_host_serves_any_more_makes_room_for_one_that_is_new(leader):
     served = [f"c{number}" for number in range(MAX_CACHES) if number not in (7, 9)]
     catalogue = Catalogue([*served[:40], "new", "newer"], ["peer"])
     catalogue.says("peer", [*served[40:], "new"])
-    full_of_names(leader, catalogue)
+    leader = full_of_names(leader, catalogue)
     with leader.replica.write() as transaction:
         transaction.set("c9", "more", b"x", version=1, expires_at=0)
     assert leader.decide(insert=in_cache("new")) == TAKEN
     assert leader.latest() == ["clear", "set"]
-    assert leader.decider._look("c7", "key").value is None
+    assert leader.evaluator.overlay.find("c7", "key") is None
     assert leader.decide(insert=in_cache("newer")) == TAKEN
     with pytest.raises(NeverOrdered, match="the hosts serve 64 others"):
         leader.decide(insert=in_cache("one too many"))
@@ -473,7 +484,7 @@ def test_a_cache_that_no_host_serves_any_more_makes_room_for_one_that_is_new(lea
 
 
 def test_caches_that_make_room_for_each_other_again_and_again_are_told_of_once(leader, caplog):
-    full_of_names(leader, Catalogue(["new"], []))
+    leader = full_of_names(leader, Catalogue(["new"], []))
     for number in range(10):
         assert leader.decide(insert=in_cache(f"another{number}")) == TAKEN
         leader.apply()
@@ -481,25 +492,25 @@ def test_caches_that_make_room_for_each_other_again_and_again_are_told_of_once(l
 
 
 def test_while_a_host_has_not_said_what_it_serves_no_cache_makes_room(leader):
-    full_of_names(leader, Catalogue(["new"], ["10.0.0.12:7001"]))
+    catalogue = Catalogue(["new"], ["10.0.0.12:7001"])
+    leader = full_of_names(leader, catalogue)
     with pytest.raises(NeverOrdered, match=r"10\.0\.0\.12:7001 has not said"):
         leader.decide(insert=in_cache("new"))
-    leader.decider._catalogue.says("10.0.0.12:7001", ["default"])
+    catalogue.says("10.0.0.12:7001", ["default"])
     assert leader.decide(insert=in_cache("new")) == TAKEN
 
 
 def test_a_change_that_is_refused_after_it_made_room_has_made_none(leader):
-    full_of_names(leader, Catalogue(["new"], []))
-    leader.decider._entry_bytes_max = 100
+    leader = full_of_names(leader, Catalogue(["new"], []), entry_bytes_max=100)
     with pytest.raises(NeverOrdered, match="more than 100 bytes"):
         leader.decide(insert=in_cache("new", "x" * 100))
-    assert overlay_of(leader.decider) == ({}, {})
+    assert overlay_of(leader) == ({}, {}, [])
     assert leader.decide(insert=in_cache("c0", 2)) == TAKEN
     assert leader.latest() == ["set"]
 
 
 def test_an_empty_cache_needs_no_place(leader):
-    full_of_names(leader, Catalogue([], ["peer"]))
+    leader = full_of_names(leader, Catalogue([], ["peer"]))
     leader.decide(clear=pb.Clear(cache_name="c3"))
     assert leader.decide(insert=in_cache("new")) == TAKEN
     leader.apply()
@@ -582,10 +593,10 @@ def test_a_touch_of_a_large_value_counts_for_what_every_replica_does(leader, siz
 def test_touches_of_large_values_are_bounded_in_what_they_write(leader):
     leader.decide(insert=change_to(bytes(1 << 20)))
     leader.apply()
-    touch, before = pb.Touch(cache_name="default", entry="key"), overlay_of(leader.decider)
+    touch, before = pb.Touch(cache_name="default", entry="key"), overlay_of(leader)
     with pytest.raises(NeverOrdered, match=f"more than {ENTRY_BYTES_MAX} bytes"):
         leader.decide(batch=batch(*[touch] * 12))
-    assert overlay_of(leader.decider) == before
+    assert overlay_of(leader) == before
 
 
 @pytest.mark.parametrize("kind", [pb.Insert, pb.Remove, pb.Touch, pb.Increment])
