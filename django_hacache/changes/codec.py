@@ -194,16 +194,20 @@ def _clear_of(_message: pb.Clear) -> Clear:
     return Clear()
 
 
-def outcome_message(outcomes: Sequence[Outcome]) -> pb.Outcome:
+def outcome_bytes(outcomes: Sequence[Outcome]) -> bytes:
     """What the changes of one request came to, as it stands in the log."""
+    if len(outcomes) == 1 and outcomes[0] is DONE:
+        return _DONE  # as nearly all
     message = pb.Outcome(
         mod_res=[outcome.effective for outcome in outcomes], reason=_REASONS[outcomes[-1].why]
     )
     for outcome in outcomes:
         if outcome.number is not None:
             message.value = integer_to_bytes(outcome.number)
-    return message
+    return message.SerializeToString()
 
+
+_DONE = pb.Outcome(mod_res=[True]).SerializeToString()
 
 _READ_BY: dict[type[Any], Callable[[Any], Part]] = {
     pb.Insert: _insert_of,

@@ -65,68 +65,79 @@ class Draft:
     def __init__(self, bytes_max: int = ENTRY_BYTES_MAX) -> None:
         """Take what an entry may have at most: what takes more raises Refused."""
         self._bytes_max = bytes_max
-        self._effects: list[pb.Effect] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget those of the entry before."""
+        # Each is made where it stays: protobuf copies what is put into a message.
+        self._message = pb.Effects()
+        self._effects = self._message.effects
         # Values that are not in their effects, by the positions of those.
         self._large: dict[int, bytes] = {}
         self._value_bytes = 0
 
-    def begin(self) -> None:
-        """Forget those of the entry before."""
-        self._effects = []
-        self._large.clear()
-        self._value_bytes = 0
+    @property
+    def last(self) -> int:
+        """The position of the effect that was drafted last."""
+        return len(self._effects) - 1
 
-    def set(self, cache: str, entry: str, value: bytes, ttl_ms: int | None, *, keep_ttl: bool = False) -> int:
-        """Store a value; return the effect's position.
+    def set(
+        self, cache: str, entry: str, value: bytes, ttl_ms: int | None, *, keep_ttl: bool = False
+    ) -> None:
+        """Store a value.
 
         keep_ttl: hosts that have the entry keep until when it lives. `ttl_ms`, what the leader's has left, is for one
         that was full and dropped it: there it comes back.
         """
-        self._value_bytes += len(value)
-        self._ensure_fits(self._value_bytes)
-        effect = pb.SetEffect(cache_name=cache, entry=entry)
-        if len(value) < LARGE_BYTES:
+        size = len(value)
+        self._value_bytes += size
+        if self._value_bytes > self._bytes_max:
+            raise self._too_large()
+        effect = self._effects.add().set
+        effect.cache_name = cache
+        effect.entry = entry
+        if size < LARGE_BYTES:
             effect.value = value
         else:
-            self._large[len(self._effects)] = value
+            self._large[self.last] = value
         if keep_ttl:
             effect.keep_ttl = True
             effect.lasts = ttl_ms is None
         if ttl_ms is not None:
             effect.ttl_ms = ttl_ms
-        return self._add(pb.Effect(set=effect))
 
-    def touch(self, cache: str, entry: str, ttl_ms: int | None) -> int:
-        return self._add(pb.Effect(touch=pb.TouchEffect(cache_name=cache, entry=entry, ttl_ms=ttl_ms)))
+    def touch(self, cache: str, entry: str, ttl_ms: int | None) -> None:
+        effect = self._effects.add().touch
+        effect.cache_name = cache
+        effect.entry = entry
+        if ttl_ms is not None:
+            effect.ttl_ms = ttl_ms
 
     def delete(self, cache: str, entry: str) -> None:
-        self._add(pb.Effect(delete=pb.DeleteEffect(cache_name=cache, entry=entry)))
+        effect = self._effects.add().delete
+        effect.cache_name = cache
+        effect.entry = entry
 
     def remove_keys(self, cache: str, keys: Sequence[bytes]) -> None:
-        self._add(pb.Effect(remove_keys=pb.RemoveKeys(cache_name=cache, keys=keys)))
+        effect = self._effects.add().remove_keys
+        effect.cache_name = cache
+        effect.keys.extend(keys)
 
     def clear(self, cache: str) -> None:
-        self._add(pb.Effect(clear=pb.ClearEffect(cache_name=cache)))
-
-    def _add(self, effect: pb.Effect) -> int:
-        self._effects.append(effect)
-        return len(self._effects) - 1
+        self._effects.add().clear.cache_name = cache
 
     def serialized(self) -> bytes:
         """What goes into the log."""
-        if not self._effects:
-            return b""
-        chunks = self._chunks() if self._large else [pb.Effects(effects=self._effects).SerializeToString()]
-        self._ensure_fits(sum(map(len, chunks)))
+        chunks = self._chunks() if self._large else [self._message.SerializeToString()]
+        if sum(map(len, chunks)) > self._bytes_max:
+            raise self._too_large()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _ensure_fits(self, size: int) -> None:
-        if size > self._bytes_max:
-            raise Refused(
-                pb.ERROR_TOO_LARGE,
-                f"what the request does takes more than {self._bytes_max} bytes, all that one entry of the log may "
-                "have",
-            )
+    def _too_large(self) -> Refused:
+        return Refused(
+            pb.ERROR_TOO_LARGE,
+            f"what the request does takes more than {self._bytes_max} bytes, all that one entry of the log may have",
+        )
 
     def _chunks(self) -> list[bytes]:
         chunks: list[bytes] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from django_hacache.changes.codec import change_from, outcome_message
+from django_hacache.changes.codec import change_from, outcome_bytes
 from django_hacache.consensus.messages import NeverOrdered
 from django_hacache.node.answers import CODES, change_of
 from django_hacache.node.complaints import Complaints
@@ -94,7 +94,7 @@ class Evaluator:
             raise NeverOrdered(CODES[refused.code], str(refused)) from None
         if self._gate is not None and effects:
             self._gate.ordered(index, parts[0].cache_name, len(effects) + store.rewritten)
-        return effects, outcome_message(outcomes).SerializeToString()
+        return effects, outcome_bytes(outcomes)
 
     def abandon(self) -> None:
         """Forget what may never be applied."""

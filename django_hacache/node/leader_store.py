@@ -58,8 +58,8 @@ class LeaderStore:
         return self.overlay.find(cache, key)
 
     def put(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> None:
-        position = self._draft.set(cache, key, value, ttl_ms)
-        self._note(cache, key, value, position, expires_at(self._now_ms, ttl_ms))
+        self._draft.set(cache, key, value, ttl_ms)
+        self._note(cache, key, value, expires_at(self._now_ms, ttl_ms))
 
     def put_if_absent(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> bool:
         if self.overlay.find(cache, key) is not None:
@@ -70,14 +70,14 @@ class LeaderStore:
     def replace(self, cache: str, key: str, value: bytes, found: Sight) -> None:
         ends = found.expires_at
         left = None if ends == NEVER else left_ms(ends, self._now_ms)
-        position = self._draft.set(cache, key, value, left, keep_ttl=True)
-        self._note(cache, key, value, position, ends)
+        self._draft.set(cache, key, value, left, keep_ttl=True)
+        self._note(cache, key, value, ends)
 
     def renew(self, cache: str, key: str, found: Sight, ttl_ms: int | None) -> bool:
         if max(found.length, len(found.value)) > TOUCHED_BYTES:
             return self._renew_large(cache, key, found, ttl_ms)
-        position = self._draft.touch(cache, key, ttl_ms)
-        self._note(cache, key, bytes(found.value), position, expires_at(self._now_ms, ttl_ms))
+        self._draft.touch(cache, key, ttl_ms)
+        self._note(cache, key, bytes(found.value), expires_at(self._now_ms, ttl_ms))
         # The time to live stands before the value, and a page that was committed is not changed in place.
         self.rewritten += len(found.value)
         return True
@@ -115,8 +115,10 @@ class LeaderStore:
     def codec_of(self, cache: str) -> Codec:
         return self._codecs.get(cache, PLAIN)
 
-    def _note(self, cache: str, key: str, value: bytes, position: int, ends: int) -> None:
+    def _note(self, cache: str, key: str, value: bytes, ends: int) -> None:
         index = self._index
         self.overlay.note(
-            cache, replica_key(key), Sight(value, version_of(index, position), ends, index, len(value))
+            cache,
+            replica_key(key),
+            Sight(value, version_of(index, self._draft.last), ends, index, len(value)),
         )
