@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django_hacache.node.gate import Gate, Look
 from django_hacache.replica import eviction
 from django_hacache.replica.eviction import MAX_SURPLUS_KEYS, Limits
-from django_hacache.replica.transaction import Usage
+from django_hacache.replica.room import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,7 +5,6 @@ Knows nothing of keys, values or expiry: replica.py gives them their meaning.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import mmap
 import os
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import lmdb
 
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
+from django_hacache.replica import fork
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, allocate_locks, ensure_pair, pair_at, pair_in
 from django_hacache.replica.soundness import damage
@@ -37,7 +37,6 @@ OPEN_ALREADY = "already open in this process"  # what py-lmdb says
 LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
 """A line of the processor's cache for each reader, and LMDB's own header."""
 
-_IMPORTED_BY = os.getpid()
 _FULL = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 )  # LMDB reports a short write to a full tmpfs as EIO
@@ -127,7 +126,7 @@ class Environment:
         return opened
 
     def _open_at(self, path: str, map_size: int) -> lmdb.Environment:
-        with _inherited_environments_forgotten():
+        with fork.inherited_environments_forgotten():
             try:
                 return lmdb.open(
                     path,
@@ -199,11 +198,8 @@ class Environment:
                 return FixedDatabases(*(self.lmdb.open_db(name, txn=txn) for name in FIXED))
 
     def leak(self) -> None:
-        """In a forked child: make sure that the environment is never closed, not even when Python exits.
-
-        Python's last clean-up would close it there and free the reader slot that the parent is using.
-        """
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.lmdb))
+        """In a forked child: make sure that the environment is never closed."""
+        fork.leak(self.lmdb)
 
     def close(self) -> None:
         """Close the file; transactions that are still open become invalid."""
@@ -383,22 +379,3 @@ class Environment:
         """The database of a cache, created where missing; valid after `txn`, a write, only if it commits."""
         with self.errors():
             return self.lmdb.open_db(ENTRIES + cache_name_bytes(cache), txn=txn)
-
-
-@contextmanager
-def _inherited_environments_forgotten() -> Iterator[None]:
-    """Let a forked child open what its parent has open.
-
-    py-lmdb 3 refuses a file that the process has open, and counts what a child inherited, which must be
-    neither used nor closed there. Its registry holds what `_envid.env_keys` returns: the child's get a mark.
-    """
-    envid = getattr(lmdb, "_envid", None)
-    if envid is None or os.getpid() == _IMPORTED_BY:
-        yield
-        return
-    original, mark = envid.env_keys, os.getpid()
-    envid.env_keys = lambda path, subdir: tuple((mark, *key) for key in original(path, subdir))
-    try:
-        yield
-    finally:
-        envid.env_keys = original

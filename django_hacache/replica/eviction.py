@@ -18,7 +18,7 @@ from django_hacache.replica.clock import boottime_ns
 
 if TYPE_CHECKING:
     from django_hacache.replica.hand import Hand, Sight
-    from django_hacache.replica.transaction import Usage
+    from django_hacache.replica.room import Usage
 
 MAX_SURPLUS_KEYS = 4096
 EXPIRED_LOOKS_A_STEP = 32

@@ -8,18 +8,18 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from struct import error as StructError  # noqa: N812 - it is a class
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import lmdb
 
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.environment import Environment
-from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, header_of, replica_key
+from django_hacache.replica.layout import FORMAT, HEADER_BYTES, header_of, replica_key
 from django_hacache.replica.opening import Membership, ensure_same_namespace
 from django_hacache.replica.pair import FILE_NAME, set_aside
-from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
+from django_hacache.replica.reading import live_value
+from django_hacache.replica.transaction import Item, ReadTransaction, WriteTransaction, caches, item_of
 from django_hacache.system.directory import ensure_private, open_private
 from django_hacache.system.interruption import ensure_own
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from django_hacache.replica.room import Usage
     from django_hacache.system.directory import Directory
 
 T = TypeVar("T")
@@ -37,33 +38,8 @@ log = logging.getLogger(__name__)
 
 MAINTENANCE_NS = 1_000_000_000
 READER_CHECK_EVERY = 5  # maintenances
-VIEW_BYTES = 64 * 1024
-"""Values from this size on are handed out as a memoryview of the bytes read, to save a second copy."""
-
 _OF = b"boot_id"
 """The mark that says of which layout and boot the replica is."""
-
-_header = HEADER.unpack_from
-
-
-def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
-    """The value of what is stored as `raw`, None where it has expired at `now_ns`: an instant after it was read."""
-    try:
-        if 0 < _header(raw)[0] <= now_ns:
-            return None
-    except StructError:
-        return None  # too short to be an entry
-    return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
-
-
-class Reader(Protocol):
-    """What cache code reads through: a Replica, or a LeasedReader in a cluster."""
-
-    def get(self, cache: str, key: str) -> bytes | memoryview | None: ...
-    def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]: ...
-    def has(self, cache: str, key: str) -> bool: ...
-    def item(self, cache: str, key: str) -> Item | None: ...
-    def usage(self, cache: str) -> Usage: ...
 
 
 class Replica:

@@ -32,7 +32,7 @@ from django_hacache.replica.layout import (
     header_of,
     replica_key,
 )
-from django_hacache.replica.room import Room
+from django_hacache.replica.room import Room, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,13 +56,6 @@ class Item(NamedTuple):
     value: bytes
     version: int
     expires_at: int
-
-
-class Usage(NamedTuple):
-    """What a cache takes: entries that are present (expired ones included), and bytes of LMDB's pages."""
-
-    entries: int
-    bytes: int
 
 
 class ReadTransaction:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from django_hacache.conf import CacheOptions
-    from django_hacache.replica.replica import Reader
+    from django_hacache.replica.reading import Reader
     from django_hacache.values.signing import Codec
     from django_hacache.worker.process import ClusterSite, StandaloneSite
     from django_hacache.worker.setup import Setup

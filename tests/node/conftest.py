@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from django_hacache.replica.replica import Replica
+from tests.node.leading import Leader
 from tests.node.streams import Stream
 from tests.node_process import NodeProcess
 
@@ -68,6 +69,11 @@ def open_replica():
 @pytest.fixture
 def replica(open_replica):
     return open_replica()
+
+
+@pytest.fixture
+def leader(replica):
+    return Leader(replica)
 
 
 @pytest.fixture
