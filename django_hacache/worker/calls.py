@@ -53,12 +53,14 @@ class Calls(Operations):
 
     def _decide(self, change: Change, ack: Ack) -> bool:
         """Carry out one change whose answer is a decision, and return that: no failure is ignored."""
-        setup, level = self._setup, self._deciding(ack)
+        setup = self._setup
+        level = setup.deciding_level if ack is None else self._deciding(ack)
         deadline = monotonic() + setup.options.write_timeout_s
         return setup.writer.perform(change, ack=level, deadline=deadline).effective
 
     async def _adecide(self, change: Change, ack: Ack) -> bool:
-        setup, level = self._setup, self._deciding(ack)
+        setup = self._setup
+        level = setup.deciding_level if ack is None else self._deciding(ack)
         deadline = monotonic() + setup.options.write_timeout_s
         return (await setup.writer.aperform(change, ack=level, deadline=deadline)).effective
 

@@ -261,7 +261,9 @@ class Operations(BaseCache):
 
     def _deciding(self, ack: Ack) -> AckLevel:
         """The level where the answer has to come from who orders the changes."""
-        level = self._options.ack_level if ack is None else AckLevel(ack)
+        if ack is None:
+            return self._setup.deciding_level
+        level = AckLevel(ack)
         return AckLevel.LEADER if level is AckLevel.DIRECT else level
 
     def _storing(self, key: str, data: bytes, ttl_ms: int | None) -> Insert | Remove:

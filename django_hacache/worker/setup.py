@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.functional import cached_property  # has no lock that a fork could inherit
 
+from django_hacache.conf import AckLevel
 from django_hacache.conf.cluster import cluster_config
 from django_hacache.conf.options import cache_options, ensure_fit_for_cluster, node_caches
 from django_hacache.replica.eviction import Limits, map_size_for
@@ -34,6 +35,12 @@ class Setup:
 
     options: CacheOptions
     site: process.StandaloneSite | process.ClusterSite
+
+    @cached_property
+    def deciding_level(self) -> AckLevel:
+        """The level where the answer has to come from who orders the changes."""
+        level = self.options.ack_level
+        return AckLevel.LEADER if level is AckLevel.DIRECT else level
 
     @cached_property
     def codec(self) -> Codec:
