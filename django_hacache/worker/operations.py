@@ -1,7 +1,7 @@
 """What each operation of the cache API does, written once and free of how it waits.
 
 Reads are plain methods. A write that is one change is a method that returns it. One that takes several is a
-generator that yields changes and is sent their outcomes (see changes/vocabulary.py). calls.py carries both out,
+generator that yields changes and is sent their outcomes (see writer.py). calls.py carries both out,
 blocking or not. Knows neither replica files nor sockets.
 """
 
