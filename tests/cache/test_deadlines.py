@@ -9,7 +9,7 @@ from django.core.cache import caches
 
 from django_hacache.exceptions import CacheUnavailable
 from django_hacache.worker import calls
-from tests.cache.conftest import eventually
+from tests.waiting import eventually
 
 LONGER_THAN_HASTY_S = 0.15
 

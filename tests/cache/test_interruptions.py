@@ -11,8 +11,8 @@ import pytest
 
 from django_hacache.exceptions import ReplicaError
 from django_hacache.worker import process
-from tests.cache.conftest import eventually
-from tests.conftest import swallowed
+from tests.swallowed import swallowed
+from tests.waiting import eventually
 
 ROUNDS = 150
 # Signal handlers that interrupt each other.

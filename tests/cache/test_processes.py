@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
 from django_hacache.worker import process, setup
-from tests.cache.conftest import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def start_worker(served, caches):
 
 
 # As servers do that are no Python programs: none of Python's hooks are run.
-FORKS = [os.fork, ctypes.CDLL(None).fork]
+FORKS: list[Callable[[], int]] = [os.fork, ctypes.CDLL(None).fork]
 
 
 def in_child(work, fork=os.fork) -> int:

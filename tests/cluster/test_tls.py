@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.certificates import NAME, Authority
-from tests.cluster.conftest import eventually
+from tests.waiting import eventually
 
 
 def shown(issued):

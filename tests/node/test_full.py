@@ -15,7 +15,6 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.replica import Replica
 from django_hacache.values.serializers import encode, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
-from tests.replica.conftest import small_tmpfs  # noqa: F401 - a fixture
 
 HARD = HardState("identity", 1, fresh=False)
 MIB = 1 << 20
@@ -69,7 +68,7 @@ def hosts():
 
 
 @pytest.mark.parametrize("size", [100, 3000, 200_000])
-def test_what_is_committed_is_applied_on_a_file_system_that_is_full(hosts, small_tmpfs, size):  # noqa: F811
+def test_what_is_committed_is_applied_on_a_file_system_that_is_full(hosts, small_tmpfs, size):
     host = hosts(small_tmpfs)
     for number in range(8 * MIB // (size + 100)):
         host.apply(f"k{number}", bytes(size))
@@ -77,7 +76,7 @@ def test_what_is_committed_is_applied_on_a_file_system_that_is_full(hosts, small
     assert not host.has("k0")
 
 
-def test_a_node_comes_up_with_a_replica_that_fills_its_file_system(hosts, small_tmpfs, rng):  # noqa: F811
+def test_a_node_comes_up_with_a_replica_that_fills_its_file_system(hosts, small_tmpfs, rng):
     host = hosts(small_tmpfs)
     for number in range(30):
         host.apply(f"k{number}", bytes(100_000))
@@ -104,7 +103,7 @@ def test_a_map_that_is_full_grows_where_the_file_system_has_room(hosts, tmp_path
     assert all(host.has(f"k{number}") for number in range(30))
 
 
-def test_what_does_not_fit_into_an_empty_cache_is_an_error(hosts, small_tmpfs):  # noqa: F811
+def test_what_does_not_fit_into_an_empty_cache_is_an_error(hosts, small_tmpfs):
     host = hosts(small_tmpfs)
     host.apply("small", b"1")
     with pytest.raises(ReplicaFull, match="is full"):

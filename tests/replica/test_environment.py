@@ -18,8 +18,7 @@ from django_hacache.replica.environment import Environment
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME
 from django_hacache.replica.replica import Replica
-from tests.replica.conftest import MAP_SIZE
-from tests.replica.writing import put, store
+from tests.replica.writing import MAP_SIZE, put, store
 from tests.system_call import failing
 
 MEBIBYTE = 1024 * 1024

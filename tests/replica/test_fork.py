@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import lmdb
 import pytest
 
-from tests.replica.conftest import PROJECT
+PROJECT = Path(__file__).parents[2]
 
 LEAKED = """
 import os, sys

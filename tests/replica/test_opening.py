@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,7 @@ from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.opening import Membership
 from django_hacache.replica.replica import Replica
 from django_hacache.system.directory import open_private
-from tests.replica.conftest import MAP_SIZE, PROJECT
-from tests.replica.writing import put
+from tests.replica.writing import MAP_SIZE, put
 
 LONG_S = 20
 
@@ -122,7 +122,7 @@ def opened(writable=True):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                cwd=PROJECT,
+                cwd=Path(__file__).parents[2],
             )
         )
         return started[-1]

@@ -13,8 +13,7 @@ from django_hacache.replica.layout import MAX_CACHES, MAX_KEY_BYTES, replica_key
 from django_hacache.replica.reading import VIEW_BYTES
 from django_hacache.replica.replica import Replica
 from django_hacache.replica.room import Usage
-from tests.replica.conftest import MAP_SIZE
-from tests.replica.writing import digest, put
+from tests.replica.writing import MAP_SIZE, digest, put
 
 PAST = 1
 HOUR = 3600 * 10**9

@@ -1,4 +1,4 @@
-"""One-line changes for the tests of this room."""
+"""A replica to write to, and one-line changes to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from django_hacache.conf import AckLevel
 from django_hacache.replica.clock import NEVER
 from django_hacache.values.signing import PLAIN
 from django_hacache.worker.standalone_writer import StandaloneWriter
+
+MAP_SIZE = 64 * 1024 * 1024
 
 
 def put(replica, key, value=b"value", *, cache="default", expires_at=NEVER, keep_ttl=False, version=None):
