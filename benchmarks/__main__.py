@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import report
 from benchmarks.crew import WorkerFailed
@@ -22,6 +23,9 @@ from benchmarks.measurements import MEASUREMENTS
 from benchmarks.scale import FULL, QUICK
 from benchmarks.stage import Stage
 from benchmarks.subprocesses import Unable
+
+if TYPE_CHECKING:
+    from benchmarks.page import Results
 
 PUBLISHED = Path(__file__).parent.parent / "docs" / "performance"
 # Where files are memory, as the caches under test expect it.
@@ -60,10 +64,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(names: list[str], *, quick: bool) -> report.Results:
+def run(names: list[str], *, quick: bool) -> Results:
     """Measure, with everything started for it and ended after it."""
     scale = QUICK if quick else FULL
-    results: report.Results = {
+    results: Results = {
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "command": f"python -m benchmarks {'--quick' if quick else ''}".strip(),
         "quick": quick,

@@ -77,7 +77,8 @@ class Host:
         """What `hacache_status` tells on this host."""
         command = [*DJANGO, "hacache_status", "--json"]
         ran = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, check=True)
-        return json.loads(ran.stdout)
+        found: dict[str, Any] = json.loads(ran.stdout)
+        return found
 
 
 class Cluster:

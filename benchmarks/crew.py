@@ -42,11 +42,13 @@ class Crew:
     def ask(self, do: str, **arguments: Any) -> list[Any]:
         """Tell all workers at once to do something; return what each of them answers."""
         for process in self._processes:
+            assert process.stdin is not None
             process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             process.stdin.flush()
         return [answer for process in self._processes for answer in self._answers(process)]
 
     def _answers(self, process: subprocess.Popen[str]) -> list[Any]:
+        assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
             raise WorkerFailed(f"worker {process.pid} ended with exit code {process.wait()}")
@@ -59,6 +61,7 @@ class Crew:
     def stop(self) -> None:
         """End the workers: their input ends."""
         for process in self._processes:
+            assert process.stdin is not None
             process.stdin.close()
         for process in self._processes:
             try:
@@ -66,4 +69,5 @@ class Crew:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            assert process.stdout is not None
             process.stdout.close()

@@ -25,9 +25,10 @@ class AcknowledgedClient(RedisCacheClient):
         # Django makes a new one for each call, which takes longer than the server.
         return self.get_client(write=True)
 
-    def set(self, key: str, value: Any, timeout: int | None) -> None:
+    def set(self, key: Any, value: Any, timeout: Any) -> None:
         with self._primary.pipeline(transaction=False) as pipeline:
-            pipeline.set(key, self._serializer.dumps(value), ex=timeout)
+            stored = self._serializer.dumps(value)  # type: ignore[attr-defined] # Django's stubs lack it
+            pipeline.set(key, stored, ex=timeout)
             pipeline.wait(1, WAIT_TIMEOUT_MS)
             replicas = pipeline.execute()[-1]
         if replicas < 1:

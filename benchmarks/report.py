@@ -57,7 +57,7 @@ def write(directory: Path, results: Results) -> None:
     """Write results.json, README.md and the charts; whatever else is in the directory stays."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / RESULTS).write_text(json.dumps(results, indent=1) + "\n")
-    drawn = {}
+    drawn: dict[str, list[tuple[str, str]]] = {}
     for chart in CHARTS:
         if chart.measurement in results["measurements"]:
             (directory / chart.file).write_text(draw(chart, results["measurements"][chart.measurement]))
@@ -68,7 +68,8 @@ def write(directory: Path, results: Results) -> None:
 
 def read(directory: Path) -> Results:
     """The results that are in a directory."""
-    return json.loads((directory / RESULTS).read_text())
+    found: Results = json.loads((directory / RESULTS).read_text())
+    return found
 
 
 def draw(chart: Chart, seen: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from benchmarks import learners
 from benchmarks.cluster import Cluster
@@ -58,7 +59,7 @@ class Counted(SimulatedCluster):
         self.bytes.clear()
 
 
-def encoded_size(message: object, source: str) -> int:
+def encoded_size(message: Any, source: str) -> int:
     """Bytes on the lane, with the frame's header and the sender's signature."""
     if isinstance(message, Forward | ForwardReply):
         message = replace(message, command=as_a_worker_sends_it())

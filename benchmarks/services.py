@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from benchmarks.cluster import Cluster, Host
 from benchmarks.servers import REPLICAS, Server, memcached, redis_server, replicated
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class _Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
+_Started = TypeVar("_Started", bound=_Stoppable)
 
 SIZE_LIMIT = 256 << 20
 
@@ -31,7 +38,7 @@ class Services:
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
-    def _keep(self, started: Any) -> Any:
+    def _keep(self, started: _Started) -> _Started:
         self._running.callback(started.stop)
         return started
 

@@ -1,87 +1,26 @@
 """HACache: Django's cache API over the replica of this host. The one class that users name.
 
-Writes are steps (see worker/operations.py) that are run here against the writer that fits: the worker itself on a
-single machine, the host's node in a cluster. worker/coroutines.py has the same for event loops.
+The signatures and their promises. What each operation does is in worker/operations.py, how it is carried out in
+worker/calls.py, and the same for event loops in worker/coroutines.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.core.signals import setting_changed
-from django.dispatch import receiver
 from django.utils.functional import cached_property  # has no lock that a fork could inherit
 
 from django_hacache.changes.vocabulary import Clear
-from django_hacache.conf import AckLevel, CacheOptions
-from django_hacache.conf.cluster import cluster_config
-from django_hacache.conf.options import cache_options, ensure_fit_for_cluster, node_caches
-from django_hacache.exceptions import HACacheError
-from django_hacache.replica.eviction import Limits, map_size_for
-from django_hacache.system.platform import monotonic
-from django_hacache.values.signing import codec_of
-from django_hacache.worker import process
 from django_hacache.worker.alias import alias_of, candidates
 from django_hacache.worker.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
-from django_hacache.worker.operations import MISSING, UNABLE, Ack, Timeout, given, time_is_up
-from django_hacache.worker.standalone_writer import AsyncStandaloneWriter, StandaloneWriter
+from django_hacache.worker.operations import MISSING, UNABLE, Ack, Timeout, given
+from django_hacache.worker.setup import setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from django_hacache.changes.vocabulary import AsyncWriter, Change, Steps, T, Writer
-    from django_hacache.replica.replica import Reader
-    from django_hacache.values.signing import Codec
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What the settings of an alias come to, shared by all its cache objects in this process."""
-
-    options: CacheOptions
-    site: process.StandaloneSite | process.ClusterSite
-
-    @cached_property
-    def codec(self) -> Codec:
-        return codec_of(self.options.name, self.options.signing_keys)
-
-    @cached_property
-    def writer(self) -> Writer:
-        options = self.options
-        if isinstance(self.site, process.StandaloneSite):
-            limits = Limits(options.size_limit, options.max_entries, options.cull_frequency)
-            return StandaloneWriter(options.name, limits, self.site, self.codec)
-        from django_hacache.worker.cluster_writer import ClusterWriter  # noqa: PLC0415 - with it comes protobuf, see worker/process.py
-
-        return ClusterWriter(options.name, self.site)
-
-    @cached_property
-    def async_writer(self) -> AsyncWriter:
-        if isinstance(self.site, process.StandaloneSite):
-            return AsyncStandaloneWriter(self.writer)
-        from django_hacache.worker.cluster_writer import AsyncClusterWriter  # noqa: PLC0415 - as above
-
-        return AsyncClusterWriter(self.options.name, self.site)
-
-
-def _set_up(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
-    options = cache_options(alias, location, params)
-    # The caches of one LOCATION share its file.
-    caches = {options.name: options} | node_caches(options.location)
-    map_size = map_size_for(sum(one.size_limit for one in caches.values()))
-    clustered = cluster_config().ha_mode
-    if clustered:
-        ensure_fit_for_cluster([options])
-    site_of = process.cluster_site if clustered else process.standalone_site
-    return Setup(options, site_of(options.location, map_size))
-
-
-@receiver(setting_changed)
-def _follow_settings(*, setting: str, **_: object) -> None:
-    if setting in ("CACHES", "HACACHE", "SECRET_KEY", "SECRET_KEY_FALLBACKS"):
-        process.forget()
+    from django_hacache.worker.setup import Setup
 
 
 class HACache(Coroutines):
@@ -124,28 +63,7 @@ class HACache(Coroutines):
     @cached_property
     def _setup(self) -> Setup:
         alias = self._aliases[0] if len(self._aliases) == 1 else alias_of(self, self._aliases)
-        described = f"{alias}\0{self._location}\0{self._params!r}"
-        return process.remembered(described, lambda: _set_up(alias, self._location, self._params))
-
-    @cached_property
-    def _cache_name(self) -> str:
-        return self._setup.options.name
-
-    @cached_property
-    def _options(self) -> CacheOptions:  # type: ignore[override]
-        return self._setup.options
-
-    @cached_property
-    def _site(self) -> process.StandaloneSite | process.ClusterSite:  # type: ignore[override]
-        return self._setup.site
-
-    @cached_property
-    def _codec(self) -> Codec:  # type: ignore[override]
-        return self._setup.codec
-
-    @property
-    def _reader(self) -> Reader:
-        return self._site.reader
+        return setup_of(alias, self._location, self._params)
 
     def set(
         self,
@@ -170,11 +88,7 @@ class HACache(Coroutines):
     ) -> bool:
         """Store a value unless the key is there; return whether it was stored."""
         change = self._add(key, value, timeout, version)
-        if isinstance(change, bool):
-            return change
-        setup, level = self._setup, self._deciding(ack)
-        deadline = monotonic() + setup.options.write_timeout_s
-        return setup.writer.perform(change, ack=level, deadline=deadline).effective
+        return change if isinstance(change, bool) else self._decide(change, ack)
 
     def get_or_set(
         self,
@@ -269,41 +183,6 @@ class HACache(Coroutines):
     def clear(self, *, ack: Ack = None) -> None:
         """Remove everything from this cache, whatever alias or version it was stored under; other caches stay."""
         self._perform("clear", Clear(), ack)
-
-    def _perform(self, operation: str, change: Change, ack: Ack) -> bool:
-        """Carry out one change; return whether it took effect: False where a failure is ignored."""
-        setup = self._setup
-        options = setup.options
-        level = options.ack_level if ack is None else AckLevel(ack)
-        deadline = monotonic() + options.write_timeout_s
-        try:
-            return setup.writer.perform(change, ack=level, deadline=deadline).effective
-        except UNABLE as error:
-            self._log_or_raise(operation, error)
-            return False
-
-    def _run(self, steps: Steps[T], ack: AckLevel) -> T:
-        """Run the steps of one call and return what they return.
-
-        They share one WRITE_TIMEOUT, of which writing alone takes: what they do in between is the caller's time.
-        """
-        setup = self._setup
-        perform = setup.writer.perform
-        left = setup.options.write_timeout_s
-        try:
-            change = next(steps)
-            while True:
-                begun = monotonic()
-                try:
-                    outcome = perform(change, ack=ack, deadline=begun + left) if left > 0 else time_is_up()
-                except HACacheError as error:
-                    change = steps.throw(error)
-                else:
-                    left -= monotonic() - begun
-                    change = steps.send(outcome)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 # What the coroutines find here, and nothing else, may be passed by.

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import signal
+import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.hang_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: F401 - hooks
+from tests.swallowed import swallowed
 
 SetTimer = Callable[..., None]
 Interrupted = Callable[[type[BaseException], Callable[[], object]], BaseException]
@@ -32,10 +35,6 @@ def timer() -> Iterator[SetTimer]:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
     signal.setitimer(signal.ITIMER_REAL, *left)
-
-
-def swallowed(error: BaseException) -> str:
-    return "what a signal handler raised never arrived:\n" + "".join(traceback.format_exception(error))
 
 
 @pytest.fixture
@@ -79,3 +78,20 @@ def interrupted(timer: SetTimer, dropped: list[BaseException | None]) -> Interru
         pytest.fail("the signal handler was not called")
 
     return call
+
+
+@pytest.fixture
+def small_tmpfs(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a tmpfs of 4 MB."""
+    mount = tmp_path / "tmpfs"
+    mount.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "t", mount], check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        reason = f"a tmpfs cannot be mounted here: {done.stderr.strip()}"
+        if os.environ.get("HACACHE_REQUIRE_ALL_TESTS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield mount / "location"
+    subprocess.run(["umount", "-l", mount], check=True)

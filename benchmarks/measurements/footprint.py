@@ -75,7 +75,8 @@ def start_up(stage: Stage) -> Measured:
         environment = BACKENDS[name].environments(new)[0] | {"BENCHMARK_BARE": "1"}
         command = [sys.executable, "-m", "benchmarks.start_up"]
         ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-        return json.loads(ran.stdout)
+        found: dict[str, float] = json.loads(ran.stdout)
+        return found
 
     with stage.another("start-up", entries=0) as new:
         rounds = in_turns(STARTING, stage.scale.fresh_processes, block)

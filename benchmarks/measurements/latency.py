@@ -52,6 +52,7 @@ def time_block(stage: Stage, name: str, call: str) -> list[int]:
     if call == "set_many":
         # Each of them stores a thousand entries.
         count, warm_up = count // 20, 1
+    taken: list[int]
     [taken] = stage.crew(name).ask(
         "time_awaited_calls" if call == "aget" else "time_calls",
         call=call,

@@ -11,7 +11,7 @@ from benchmarks.backends import ACKNOWLEDGED, OURS, REFERENCE
 from benchmarks.rounds import in_turns, summary_of_rates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from benchmarks.cluster import Host
     from benchmarks.crew import Crew
@@ -93,7 +93,7 @@ def _rounds(stage: Stage) -> int:
     return max(2, stage.scale.rounds // ROUNDS_PER_BLOCK)
 
 
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Callable[[Stage], dict[str, Any]]] = {
     "mixed_1": partial(mixed, MIXED_ALONE, 1),
     **{f"mixed_{size}": partial(mixed, MIXED_TOGETHER, size) for size in SIZES},
     **{f"quorum_writes_{size}": partial(quorum_writes, size) for size in SIZES},

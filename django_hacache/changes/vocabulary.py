@@ -1,19 +1,18 @@
-"""What a cache can be asked to change, and the answer: the words between HACache and its writers.
+"""The changes: what a cache can be asked to do, and what each does to a store. Nobody else says that.
 
-Knows neither how a change is carried out nor Django. They are tuples: of all that cannot be changed, these are made
-fastest.
+Whoever asks makes one of them; it travels to the store that it is for, and is carried out there in one go. They are
+tuples: of all that cannot be changed, these are made fastest. Knows neither stores nor how a change travels.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Generator
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from django_hacache.changes.outcome import ABSENT, CHANGED, DONE, NOT_AN_INTEGER, PRESENT, Outcome
 
 if TYPE_CHECKING:
-    from django_hacache.conf import AckLevel
-
-T = TypeVar("T")
+    from django_hacache.changes.store import F, Store
 
 
 class When(enum.Enum):
@@ -21,18 +20,16 @@ class When(enum.Enum):
 
     ALWAYS = enum.auto()
     ABSENT = enum.auto()
+    PRESENT = enum.auto()
     UNCHANGED = enum.auto()
 
 
-class Why(enum.Enum):
-    """Why an Increment, a Move or an Insert when UNCHANGED did not take effect, where that is known."""
-
-    ABSENT = enum.auto()
-    NOT_AN_INTEGER = enum.auto()
-
-
 class Insert(NamedTuple):
-    """Store a value. `ttl_ms` None: it does not expire. `version` is for When.UNCHANGED."""
+    """Store a value. `ttl_ms` None: it does not expire.
+
+    version: for When.UNCHANGED, the one that must be found.
+    keep_ttl: what is found keeps its time to live, and `ttl_ms` is for where nothing is.
+    """
 
     key: str
     value: bytes
@@ -41,9 +38,34 @@ class Insert(NamedTuple):
     version: int = 0
     keep_ttl: bool = False
 
+    def carry_out(self, store: Store[F], cache: str) -> Outcome:
+        key, value, ttl_ms, when, version, keep_ttl = self
+        if not keep_ttl:
+            if when is When.ALWAYS:
+                store.put(cache, key, value, ttl_ms)
+                return DONE
+            if when is When.ABSENT:
+                return DONE if store.put_if_absent(cache, key, value, ttl_ms) else PRESENT
+        found = store.find(cache, key)
+        if found is None:
+            if when is When.PRESENT or when is When.UNCHANGED:
+                return ABSENT
+        elif when is When.ABSENT:
+            return PRESENT
+        elif when is When.UNCHANGED and found.version != version:
+            return CHANGED
+        elif keep_ttl:
+            store.replace(cache, key, value, found)
+            return DONE
+        store.put(cache, key, value, ttl_ms)
+        return DONE
+
 
 class Remove(NamedTuple):
     key: str
+
+    def carry_out(self, store: Store[F], cache: str) -> Outcome:
+        return DONE if store.remove(cache, self.key) else ABSENT
 
 
 class Touch(NamedTuple):
@@ -52,21 +74,51 @@ class Touch(NamedTuple):
     key: str
     ttl_ms: int | None
 
+    def carry_out(self, store: Store[F], cache: str) -> Outcome:
+        found = store.find(cache, self.key)
+        renewed = found is not None and store.renew(cache, self.key, found, self.ttl_ms)
+        return DONE if renewed else ABSENT
+
 
 class Increment(NamedTuple):
+    """Add to an integer, however large; its time to live stays."""
+
     key: str
     delta: int
+
+    def carry_out(self, store: Store[F], cache: str) -> Outcome:
+        key, delta = self
+        found = store.find(cache, key)
+        if found is None:
+            return ABSENT
+        codec = store.codec_of(cache)
+        number = codec.integer(key, found.value)
+        if number is None:
+            return NOT_AN_INTEGER
+        number += delta
+        store.replace(cache, key, codec.encode(key, number), found)
+        return Outcome(True, number)
 
 
 class Move(NamedTuple):
     """Remove `source` if it still has `version`, and only then make the change `then`.
 
-    One transaction on a single machine. In a cluster the second is sent when the first is acknowledged.
+    The wire has none: in a cluster it is two changes, and the second is sent when the first is acknowledged.
     """
 
     source: str
     version: int
     then: Insert | Remove
+
+    def carry_out(self, store: Store[F], cache: str) -> Outcome:
+        found = store.find(cache, self.source)
+        if found is None:
+            return ABSENT
+        if found.version != self.version:
+            return CHANGED
+        store.remove(cache, self.source)
+        self.then.carry_out(store, cache)
+        return DONE
 
 
 class Clear:
@@ -74,41 +126,20 @@ class Clear:
 
     __slots__ = ()
 
+    def carry_out(self, store: Store[F], cache: str) -> Outcome:
+        store.clear(cache)
+        return DONE
+
 
 class Batch(NamedTuple):
-    """Changes that take effect together."""
+    """Changes that take effect together, each seeing what those before it did."""
 
     changes: tuple[Insert | Remove, ...]
+
+    def carry_out(self, store: Store[F], cache: str) -> Outcome:
+        each = tuple(part.carry_out(store, cache).effective for part in self.changes)
+        return Outcome(effective=True, each=each)
 
 
 Change = Insert | Remove | Touch | Increment | Move | Clear | Batch
 Sent = Insert | Remove | Touch | Increment | Clear | Batch  # what is one request
-
-
-class Outcome(NamedTuple):
-    """Whether a change took effect; for an Increment the new number or why not, for a Batch one flag each."""
-
-    effective: bool
-    number: int | None = None
-    why: Why | None = None
-    each: tuple[bool, ...] = ()
-
-
-DONE = Outcome(effective=True)
-NOT_DONE = Outcome(effective=False)
-
-# An operation of the cache API, free of how it waits: it yields changes, is sent their outcomes and returns
-# what the caller gets. So each operation is written once, for get() and aget() styles alike.
-Steps = Generator[Change, Outcome, T]
-
-
-class Writer(Protocol):
-    """Carries changes out, one at a time. `deadline` is in seconds, as system.monotonic() tells the time."""
-
-    def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
-
-
-class AsyncWriter(Protocol):
-    """The same without blocking the event loop."""
-
-    async def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...

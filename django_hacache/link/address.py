@@ -13,15 +13,12 @@ from django_hacache.system.platform import SOCKET_PATH_BYTES_MAX, peer_uid
 from django_hacache.system.safe_path import Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from django_hacache.system.platform import Socket
 
 SOCKET_NAME = "node.sock"
-
-# What the system says where nobody listens on a Unix socket.
-NOBODY = (ConnectionRefusedError, FileNotFoundError)
 
 
 def socket_address(path: Path) -> str:
@@ -50,8 +47,3 @@ def ensure_of_this_user(connection: Socket, path: Path) -> None:
     uid = peer_uid(connection)
     if uid != os.geteuid():
         raise Unfit(f"a process of user {uid} listens on {path}; one of user {os.geteuid()} is expected")
-
-
-def in_vain(error: Exception, gone: Callable[[], bool]) -> bool:
-    """Whether to connect again would be: nobody is to be expected until the deadline, or it is none of ours."""
-    return isinstance(error, Unfit) or (isinstance(error, NOBODY) and gone())

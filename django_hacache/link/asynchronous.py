@@ -1,32 +1,23 @@
-"""The client of an event loop: many requests in flight on one connection, answers matched by req_id.
-
-It works on the socket itself rather than through a transport: a loop that ends without warning (each
-async_to_sync call may bring one of its own) then leaves nothing behind that needs the loop to be closed.
-"""
+"""The client of an event loop: one connection for all its requests. Knows nothing of what requests mean."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from functools import partial
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import DecodeError
-
-from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
-from django_hacache.link.address import ensure_of_this_user, in_vain, reached, socket_address
-from django_hacache.link.blocking import PAUSE_MAX_S, PAUSE_MIN_S
-from django_hacache.link.connection import RECEIVE_BYTES, Lost
-from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
-from django_hacache.link.matching import certain, req_id_of_ack, req_id_of_request, unnamed_refusal
-from django_hacache.link.watch import LOOK_S, Hung, Watch
-from django_hacache.system.interruption import ensure_own
-from django_hacache.system.platform import monotonic, peer_pid, ran_ns
-from django_hacache.wire import cache_pb2 as pb
+from django_hacache.exceptions import LinkError
+from django_hacache.link.address import socket_address
+from django_hacache.link.exchange import Exchange
+from django_hacache.link.framing import frame
+from django_hacache.link.lost import Lost, lost
+from django_hacache.link.multiplexed import Connection
+from django_hacache.system.platform import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from django_hacache.wire import cache_pb2 as pb
 
 # Requests without an answer on one connection, given up ones included. More than that: the node is stuck.
 IN_FLIGHT_MAX = 4096
@@ -45,59 +36,38 @@ class AsyncNodeClient:
         self._path = path
         self._gone = gone
         self._alive_at = alive_at
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
 
     async def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
-        """Send a request and return the node's answer; as NodeClient.request, without blocking the loop.
+        """Send a request and return the node's answer, as NodeClient.request does, without blocking the loop.
 
-        deadline: when to give up, as system.monotonic() tells the time (seconds).
-        since: as NodeClient.request has it.
-        Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was and no
-        answer came; LinkError where the request carries no req_id to match the answer by. Whatever else arrives
-        meanwhile, as a signal handler raises it, is raised as it is.
+        Raises LinkError where the request carries no req_id to match the answer by.
         """
-        req_id = req_id_of_request(request)
-        if not req_id:
+        exchange = Exchange(request, deadline=deadline, since=since)
+        if not exchange.req_id:
             method = request.WhichOneof("method")
             raise LinkError(f"A request needs a req_id to be matched with its answer; {method} has none.")
-        data = frame(request.SerializeToString())
-        sent = False
-        pause = PAUSE_MIN_S
-        cause: Exception | None = None
         while True:
-            again = sent
-            if again and not request.since_index:
-                request.since_index = since
-                data = frame(request.SerializeToString())
             limit = asyncio.timeout(deadline - monotonic())
             try:
                 async with limit:
-                    connection = self._connected()
-                    answer = await connection.send(req_id, data)
-                    sent = True
+                    answer = await self._connected().send(exchange.req_id, frame(exchange.payload))
+                    exchange.sent()
                     ack = await answer
-            except (Lost, TimeoutError) as lost:
-                if isinstance(lost, TimeoutError) and not _is_over(limit, lost):
+            except Lost as error:
+                pause = exchange.again(error.__cause__, self._path, self._gone)
+            except TimeoutError as error:
+                if not _is_over(limit, error):
                     raise
-                remaining = deadline - monotonic()
-                # That the time is over says less than what went wrong before.
-                error = lost.__cause__ if isinstance(lost, Lost) else lost
-                cause = (cause or error) if isinstance(error, TimeoutError) else error
-                useless = isinstance(error, Hung) or in_vain(error, self._gone)
-                if remaining <= 0 or useless:
-                    where = f"The node at {self._path}"
-                    if sent:
-                        raise OutcomeUnknown(f"{where} did not answer in time ({cause}).") from cause
-                    raise CacheUnavailable(f"{where} could not be reached in time ({cause}).") from cause
+                pause = exchange.again(error, self._path, self._gone)
             else:
-                return certain(ack) if again else ack
-            await asyncio.sleep(min(pause, remaining))
-            pause = min(2 * pause, PAUSE_MAX_S)
+                return exchange.conclusive(ack)
+            await asyncio.sleep(pause)
 
     def close(self) -> None:
         """Close the connection; requests in flight on it are sent again on a new one."""
         if self._connection is not None:
-            self._connection.lose(_lost("The connection was closed."))
+            self._connection.lose(lost("The connection was closed."))
             self._connection = None
 
     def abandon(self) -> None:
@@ -106,215 +76,16 @@ class AsyncNodeClient:
             self._connection.socket.close()
             self._connection = None
 
-    def _connected(self) -> _Connection:
+    def _connected(self) -> Connection:
         connection = self._connection
         if connection is None or connection.lost or connection.takes_no_more:
-            connection = self._connection = _Connection(self._path, self._alive_at)
+            connection = self._connection = Connection(self._path, self._alive_at)
         elif len(connection.in_flight) >= IN_FLIGHT_MAX:
-            connection.lose(_lost(f"{IN_FLIGHT_MAX} requests have no answer."))
-            connection = self._connection = _Connection(self._path, self._alive_at)
+            connection.lose(lost(f"{IN_FLIGHT_MAX} requests have no answer."))
+            connection = self._connection = Connection(self._path, self._alive_at)
         return connection
 
 
 def _is_over(limit: asyncio.Timeout, error: TimeoutError) -> bool:
     """Whether it is the end of `limit` that came, and no other TimeoutError."""
     return limit.expired() and isinstance(error.__cause__, asyncio.CancelledError)
-
-
-def _lost(reason: str | Hung) -> Lost:
-    lost = Lost()
-    lost.__cause__ = ConnectionResetError(reason) if isinstance(reason, str) else reason
-    return lost
-
-
-class _InFlight:
-    __slots__ = ("answer", "size")
-
-    def __init__(self, answer: asyncio.Future[pb.Ack], size: int) -> None:
-        self.answer = answer
-        self.size = size
-
-
-class _Connection:
-    __slots__ = (
-        "_frames",
-        "_look",
-        "_loop",
-        "_room_comes",
-        "_sending",
-        "_watch",
-        "in_flight",
-        "lost",
-        "socket",
-        "takes_no_more",
-    )
-
-    def __init__(self, path: Path, alive_at: Callable[[], int]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._frames = FrameReader(FRAME_BYTES_MAX)
-        self._sending = asyncio.Lock()
-        self._look: asyncio.TimerHandle | None = None
-        # While a frame is sent that the socket does not take at once.
-        self._room_comes: asyncio.Future[None] | None = None
-        # A request that was given up stays here until its answer comes: see _answer().
-        self.in_flight: dict[str, _InFlight] = {}
-        self.lost = False
-        # The node stops: it answers what it has, and nothing that would come now.
-        self.takes_no_more = False
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.setblocking(False)
-        try:
-            # A Unix socket connects at once or not at all; EAGAIN means that the node's backlog is full.
-            with reached(path) as address:
-                self.socket.connect(address)
-            ensure_of_this_user(self.socket, path)
-            self._watch = Watch(alive_at, partial(ran_ns, peer_pid(self.socket)))
-            self._loop.add_reader(self.socket, self._readable)
-        except BaseException as error:
-            self._loop.remove_reader(self.socket)
-            self.socket.close()
-            if isinstance(error, OSError):
-                ensure_own(error)
-                raise Lost from error
-            raise
-
-    async def send(self, req_id: str, data: bytes) -> asyncio.Future[pb.Ack]:
-        """Send a frame and return the future of its answer; waits while earlier frames are on their way."""
-        async with self._sending:
-            if self.lost:
-                raise _lost("The connection was lost.")
-            answer: asyncio.Future[pb.Ack] = self._loop.create_future()
-            self.in_flight[req_id] = _InFlight(answer, len(data))
-            if self._look is None:
-                self._look = self._loop.call_later(LOOK_S, self._looks)
-            try:
-                await self._send_all(data)
-            except BaseException as error:
-                # The connection may be lost already, and the request be gone with it.
-                self.in_flight.pop(req_id, None)
-                if isinstance(error, Lost) and isinstance(error.__cause__, BrokenPipeError):
-                    self.takes_no_more = True
-                    raise
-                # Half a frame may be out: nothing can follow it.
-                if not answer.cancel():
-                    answer.exception()
-                self.lose(error if isinstance(error, Lost) else _lost("A send was cut off."))
-                raise
-            return answer
-
-    async def _send_all(self, data: bytes) -> None:
-        try:
-            count = self._send_some(data)
-            left = memoryview(data)
-            while count < len(left):
-                left = left[count:]
-                await self._room()
-                count = self._send_some(left)
-        except OSError as error:
-            ensure_own(error)
-            raise Lost from error
-
-    async def _room(self) -> None:
-        """Wait until the socket takes more. Raises Lost where the connection is lost meanwhile, see lose()."""
-        self._room_comes = room = self._loop.create_future()
-        self._loop.add_writer(self.socket, self._writable, room)
-        try:
-            await room
-        finally:
-            self._room_comes = None
-            if not self.lost:
-                self._loop.remove_writer(self.socket)
-
-    def _send_some(self, data: bytes | memoryview) -> int:
-        """Return how many bytes the socket takes now."""
-        try:
-            return self.socket.send(data)
-        except BlockingIOError as error:
-            ensure_own(error)
-            return 0
-
-    def _looks(self) -> None:
-        """While answers are due, and for one look beyond."""
-        self._look = None
-        if not self.in_flight:
-            return
-        try:
-            if self._watch.hung():
-                self.lose(_lost(Hung()))
-            else:
-                self._look = self._loop.call_later(LOOK_S, self._looks)
-        except BaseException as error:  # noqa: BLE001 - it is handed on
-            self._interrupted(error)
-
-    def lose(self, error: Lost) -> None:
-        if self.lost:
-            return
-        self.lost = True
-        if self._look is not None:
-            self._look.cancel()
-        self._loop.remove_reader(self.socket)
-        self._loop.remove_writer(self.socket)
-        self.socket.close()
-        if self._room_comes is not None and not self._room_comes.done():
-            # Who is in the middle of a frame waits for the socket, and for no answer yet.
-            self._room_comes.set_exception(error)
-        waiting, self.in_flight = self.in_flight, {}
-        for request in waiting.values():
-            if not request.answer.done():
-                request.answer.set_exception(error)
-
-    def _readable(self) -> None:
-        try:
-            self._receive()
-        except Lost as lost:
-            self.lose(lost)
-        except BaseException as error:  # noqa: BLE001 - it is handed on
-            self._interrupted(error)
-
-    def _writable(self, room: asyncio.Future[None]) -> None:
-        try:
-            if not room.done():
-                room.set_result(None)
-        except BaseException as error:  # noqa: BLE001 - it is handed on
-            self._interrupted(error)
-
-    def _receive(self) -> None:
-        try:
-            data = self.socket.recv(RECEIVE_BYTES)
-        except OSError as error:
-            ensure_own(error)
-            if isinstance(error, BlockingIOError):
-                return
-            raise Lost from error
-        if not data:
-            raise _lost("The node closed the connection.")
-        try:
-            for payload in self._frames.feed(data):
-                assert isinstance(payload, bytes)
-                self._answer(pb.Ack.FromString(payload))
-        except (LinkError, DecodeError) as error:
-            ensure_own(error)
-            raise _lost(f"The node's answer does not parse: {error}") from None
-
-    def _interrupted(self, error: BaseException) -> None:
-        """A signal handler has raised `error` in a callback, where no caller is: a loop would log it and go on.
-
-        The one who has waited longest gets it. An answer may be gone with it: the others send again.
-        """
-        waiting = next((one.answer for one in self.in_flight.values() if not one.answer.done()), None)
-        if waiting is not None and isinstance(error, Exception):
-            waiting.set_exception(error)
-        self.lose(_lost("A signal handler has interrupted an answer."))
-        if waiting is None or not isinstance(error, Exception):
-            raise error
-
-    def _answer(self, ack: pb.Ack) -> None:
-        req_id = req_id_of_ack(ack)
-        if unnamed_refusal(ack) and self.in_flight:
-            # At least one in flight is over the limit, hence the largest one is.
-            req_id = max(self.in_flight, key=lambda name: self.in_flight[name].size)
-        request = self.in_flight.get(req_id)
-        if request is not None:
-            if not request.answer.done():
-                request.answer.set_result(ack)
-            del self.in_flight[req_id]  # last: see _interrupted

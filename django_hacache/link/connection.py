@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from django_hacache.exceptions import LinkError
 from django_hacache.link.address import ensure_of_this_user, reached
 from django_hacache.link.framing import HEADER, HEADER_BYTES, frame, payload_length
+from django_hacache.link.lost import Lost
 from django_hacache.link.watch import LOOK_S, Hung, Watch
 from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import monotonic, peer_pid, ran_ns
@@ -29,12 +30,6 @@ RECEIVE_BYTES = 64 * 1024
 
 # Up to here one copy is cheaper than a second system call.
 COPY_BYTES_MAX = 64 * 1024
-
-
-class Lost(Exception):
-    """The connection is of no use any more, or the time was over; the cause says why."""
-
-    __cause__: Exception
 
 
 class Connection:

@@ -1,4 +1,8 @@
-"""Carries the effects of a log entry out on the replica: the same on every host, whatever its clock says."""
+"""The effects of a log entry: how the leader writes them down, and how every host carries them out on its replica.
+
+They are changes without a condition: the same on every host, whatever its clock says. Knows nothing of what they come
+from.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
-from django_hacache.node.large import LARGE_BYTES, fields, number_of, without
+from django_hacache.node.large import LARGE_BYTES, fields, number_of, with_length, without
+from django_hacache.node.validation import ENTRY_BYTES_MAX, Refused
 from django_hacache.replica.clock import NEVER
 from django_hacache.replica.layout import MAX_KEY_BYTES
 from django_hacache.wire import cache_pb2 as pb
@@ -54,6 +59,103 @@ def expires_at(born_ms: int, ttl_ms: int | None) -> int:
 def left_ms(ends: int, born_ms: int) -> int:
     """The time to live from `born_ms` on of what ends at `ends`; rounded up, for nothing may end too early."""
     return max(0, -(-ends // MS) - born_ms)
+
+
+class Draft:
+    """The effects of the entry that is being made, and what they take."""
+
+    def __init__(self, bytes_max: int = ENTRY_BYTES_MAX) -> None:
+        """Take what an entry may have at most: what takes more raises Refused."""
+        self._bytes_max = bytes_max
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget those of the entry before."""
+        # Each is made where it stays: protobuf copies what is put into a message.
+        self._message = pb.Effects()
+        self._effects = self._message.effects
+        # Values that are not in their effects, by the positions of those.
+        self._large: dict[int, bytes] = {}
+        self._value_bytes = 0
+
+    @property
+    def last(self) -> int:
+        """The position of the effect that was drafted last."""
+        return len(self._effects) - 1
+
+    def set(
+        self, cache: str, entry: str, value: bytes, ttl_ms: int | None, *, keep_ttl: bool = False
+    ) -> None:
+        """Store a value.
+
+        keep_ttl: hosts that have the entry keep until when it lives. `ttl_ms`, what the leader's has left, is for one
+        that was full and dropped it: there it comes back.
+        """
+        size = len(value)
+        self._value_bytes += size
+        if self._value_bytes > self._bytes_max:
+            raise self._too_large()
+        effect = self._effects.add().set
+        effect.cache_name = cache
+        effect.entry = entry
+        if size < LARGE_BYTES:
+            effect.value = value
+        else:
+            self._large[self.last] = value
+        if keep_ttl:
+            effect.keep_ttl = True
+            effect.lasts = ttl_ms is None
+        if ttl_ms is not None:
+            effect.ttl_ms = ttl_ms
+
+    def touch(self, cache: str, entry: str, ttl_ms: int | None) -> None:
+        effect = self._effects.add().touch
+        effect.cache_name = cache
+        effect.entry = entry
+        if ttl_ms is not None:
+            effect.ttl_ms = ttl_ms
+
+    def delete(self, cache: str, entry: str) -> None:
+        effect = self._effects.add().delete
+        effect.cache_name = cache
+        effect.entry = entry
+
+    def remove_keys(self, cache: str, keys: Sequence[bytes]) -> None:
+        effect = self._effects.add().remove_keys
+        effect.cache_name = cache
+        effect.keys.extend(keys)
+
+    def clear(self, cache: str) -> None:
+        self._effects.add().clear.cache_name = cache
+
+    def serialized(self) -> bytes:
+        """What goes into the log."""
+        if not self._large:
+            encoded = self._message.SerializeToString()
+            if len(encoded) > self._bytes_max:
+                raise self._too_large()
+            return encoded
+        chunks = self._chunks()
+        if sum(map(len, chunks)) > self._bytes_max:
+            raise self._too_large()
+        return b"".join(chunks)
+
+    def _too_large(self) -> Refused:
+        return Refused(
+            pb.ERROR_TOO_LARGE,
+            f"what the request does takes more than {self._bytes_max} bytes, all that one entry of the log may have",
+        )
+
+    def _chunks(self) -> list[bytes]:
+        chunks: list[bytes] = []
+        for position, effect in enumerate(self._effects):
+            value = self._large.get(position)
+            if value is None:
+                chunks += with_length(EFFECTS, [effect.SerializeToString()])
+            else:
+                whole = [effect.set.SerializeToString(), *with_length(VALUE, [value])]
+                chunks += with_length(EFFECTS, with_length(SET, whole))
+        return chunks
 
 
 def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:

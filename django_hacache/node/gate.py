@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from django_hacache.replica.eviction import Limits
-    from django_hacache.replica.room import Room
-    from django_hacache.replica.transaction import Usage
+    from django_hacache.replica.room import Room, Usage
 
 # A cache may be beyond its SIZE_LIMIT by a share of it and this many bytes; then its writers wait.
 MARGIN_SHARE = 4

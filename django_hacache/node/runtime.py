@@ -24,9 +24,9 @@ from django_hacache.node.acceptor import InboundLane, LaneServer
 from django_hacache.node.answers import size_of
 from django_hacache.node.catalogue import Catalogue, limits_to_wire, sentence_about
 from django_hacache.node.complaints import Complaints
-from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.full import RoomMaker
 from django_hacache.node.guesses import Guesses
 from django_hacache.node.intake import Intake, Reply, Token
@@ -120,7 +120,7 @@ class Node:
         caches = values_within(caches, capacity)
         gate = gate_of(replica, limits)
         codecs = {name: codec_of(name, options.signing_keys) for name, options in caches.items()}
-        self._decider = Decider(replica, gate, self._catalogue, codecs)
+        self._evaluator = Evaluator(replica, gate, self._catalogue, codecs)
         self._room = RoomMaker(replica)
         self._durable = Durable(replica, self._room.store)
         now = now_ms()
@@ -138,7 +138,7 @@ class Node:
             found.hard,
             found.log,
             applied=found.applied,
-            evaluator=self._decider,
+            evaluator=self._evaluator,
             now=now,
             rng=rng,
             requests=found.requests,
@@ -204,7 +204,7 @@ class Node:
             replica, self._routes.send_request, self._transfer_ended, self.core.table
         )
         self._receiver = SnapshotReceiver(self)
-        self._upkeep = Upkeep(self.core, replica, self._decider, limits, gate, self._catalogue)
+        self._upkeep = Upkeep(self.core, replica, self._evaluator, limits, gate, self._catalogue)
         self._turns = Turns()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -297,7 +297,7 @@ class Node:
             self._fail(error)
             return
         if ready.apply:
-            self._decider.applied(core.state.applied)
+            self._evaluator.applied(core.state.applied)
             if self._upkeep.applied(ready.apply) and self._upkeep.step(now_ms()):
                 self._kick()
         self._page.note_applied(core.state.applied)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django_hacache.node.gate import Gate, Look
 from django_hacache.replica import eviction
 from django_hacache.replica.eviction import Limits
-from django_hacache.replica.transaction import Usage
+from django_hacache.replica.room import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django_hacache.consensus.core import Core
     from django_hacache.consensus.messages import Entry, Generation
     from django_hacache.node.catalogue import Catalogue
-    from django_hacache.node.decide import Decider
+    from django_hacache.node.evaluator import Evaluator
     from django_hacache.replica.replica import Replica
     from django_hacache.replica.transaction import ReadTransaction
 
@@ -103,14 +103,14 @@ class Upkeep:
         self,
         core: Core,
         replica: Replica,
-        decider: Decider,
+        evaluator: Evaluator,
         limits: Mapping[str, Limits],
         gate: Gate,
         catalogue: Catalogue | None = None,
     ) -> None:
         self._core = core
         self._replica = replica
-        self._decider = decider
+        self._evaluator = evaluator
         self._limits = limits
         self._unknown = _unknown(limits)
         self._gate = gate
@@ -171,7 +171,7 @@ class Upkeep:
             if now - began >= UNUSED_MS and self._core.may_propose:
                 logger.info("cache %r has been in the settings of no host for long: it is emptied", cache)
                 self._unused_since[cache] = now
-                effect = self._decider.clearing(cache, self._core.state.log.last_index + 1, now)
+                effect = self._evaluator.clearing(cache, self._core.state.log.last_index + 1, now)
                 self._core.propose(effect, now)
 
     def _leadership(self) -> tuple[Generation | None, int]:
@@ -230,7 +230,7 @@ class Upkeep:
             if not self._core.may_propose:
                 break
             index = self._core.state.log.last_index + 1
-            effect = self._decider.removal(cache, piece, index, now)
+            effect = self._evaluator.removal(cache, piece, index, now)
             if effect and self._core.propose(effect, now):
                 self._removing[cache] = (self._leadership(), index)
                 proposed = True

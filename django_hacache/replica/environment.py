@@ -5,7 +5,6 @@ Knows nothing of keys, values or expiry: replica.py gives them their meaning.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import mmap
 import os
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import lmdb
 
 from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
+from django_hacache.replica import fork
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, allocate_locks, ensure_pair, pair_at, pair_in
-from django_hacache.replica.registry import OPEN_ALREADY, OpenAlready, inherited_forgotten, when_closed
+from django_hacache.replica.registry import OPEN_ALREADY, OpenAlready, when_closed
 from django_hacache.replica.soundness import damage
 from django_hacache.system.directory import PRIVATE_FILE, identity, open_private
 from django_hacache.system.interruption import ensure_own
@@ -126,7 +126,7 @@ class Environment:
         return opened
 
     def _open_at(self, path: str, map_size: int) -> lmdb.Environment:
-        with inherited_forgotten():
+        with fork.inherited_environments_forgotten():
             try:
                 return lmdb.open(
                     path,
@@ -205,11 +205,8 @@ class Environment:
                 return FixedDatabases(*(self.lmdb.open_db(name, txn=txn) for name in FIXED))
 
     def leak(self) -> None:
-        """In a forked child: make sure that the environment is never closed, not even when Python exits.
-
-        Python's last clean-up would close it there and free the reader slot that the parent is using.
-        """
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.lmdb))
+        """In a forked child: make sure that the environment is never closed."""
+        fork.leak(self.lmdb)
 
     def close(self) -> None:
         """Close the file; transactions that are still open become invalid."""

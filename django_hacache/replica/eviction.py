@@ -5,25 +5,20 @@ writes. So a round takes a quarter as many writes as there are entries, and what
 at most. A second one goes round where a cache is beyond its limits, and takes the oldest: of a small cache exactly, of
 a large one those that were among the oldest eighth when it came by the last time.
 
-Only chooses keys and, standalone, removes them; in a cluster the leader chooses and every replica removes
-the same ones.
+Only chooses keys. On one machine each writer removes them with its own writes; in a cluster the leader chooses, and
+every replica removes the same ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from django_hacache.exceptions import ReplicaFull
 from django_hacache.replica.clock import boottime_ns
-from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django_hacache.replica.hand import Hand, Sight
-    from django_hacache.replica.replica import Replica
-    from django_hacache.replica.transaction import Usage, WriteTransaction
+    from django_hacache.replica.room import Usage
 
 MAX_SURPLUS_KEYS = 4096
 EXPIRED_LOOKS_A_STEP = 32
@@ -31,7 +26,6 @@ WRITES_A_STEP = 8
 LOOKS_A_KEY = 8
 MIN_LOOKS = 512
 LOOKS_A_STEP = 64
-LARGE_SHARE = 2048  # of the size limit: then a step follows at once, so that bulk loads do not outrun it
 NODE_BYTES = 10
 """What LMDB adds to a key and a value."""
 
@@ -39,12 +33,6 @@ HEADROOM_BYTES = 1024 * 1024
 """What is kept free in the file on a file system that is full: removing takes pages before it frees any."""
 
 MAP_HEADROOM_BYTES = 64 * 1024 * 1024
-
-SHARES_TO_FREE = (0, 64, 8, 2, 1)
-"""What a write that finds no room frees before it is tried again: at first nothing, then one in so many entries."""
-
-_Change = TypeVar("_Change")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,81 +147,3 @@ class _Going:
     def take(self, one: Sight) -> None:
         self.keys.append(one.key)
         self._bytes_left -= one.size + NODE_BYTES
-
-
-def standalone_write(
-    replica: Replica,
-    cache: str,
-    limits: Limits,
-    apply: Callable[[WriteTransaction, str, _Change], _Result],
-    change: _Change,
-) -> _Result:
-    """Apply `change` in a write transaction and keep the cache within its limits.
-
-    Each eighth write of all processes reclaims, and each one that is large or has a count to keep: looking
-    costs as much as writing.
-
-    Where the map or the file system is full, old entries make room and `change` is applied again, in a new
-    transaction: it must not act outside it. Raises ReplicaFull where even an empty cache leaves no room.
-    """
-    for share in SHARES_TO_FREE:
-        if share:
-            _make_room(replica, cache, share)
-        try:
-            return replica.transact(_within_limits, (cache, limits, apply, change))
-        except ReplicaFull as full:
-            ensure_own(full)
-            if share == 1:
-                raise
-    raise AssertionError("the last share is 1")
-
-
-def _within_limits(
-    transaction: WriteTransaction,
-    of: tuple[str, Limits, Callable[[WriteTransaction, str, _Change], _Result], _Change],
-) -> _Result:
-    cache, limits, apply, change = of
-    result = apply(transaction, cache, change)
-    if (
-        transaction.id % WRITES_A_STEP == 0
-        or transaction.inserted * LARGE_SHARE > limits.size_limit
-        or limits.max_entries is not None
-    ):
-        reclaim(transaction, cache, limits)
-    return result
-
-
-def reclaim(transaction: WriteTransaction, cache: str, limits: Limits) -> None:
-    """One bounded step: remove what has expired, then what is above the limits."""
-    gone = transaction.expired(cache, boottime_ns(), EXPIRED_LOOKS_A_STEP)
-    if gone:
-        transaction.remove_keys(cache, (one.key for one in gone))
-    surplus_keys = transaction.surplus(cache, limits)
-    if surplus_keys:
-        transaction.remove_keys(cache, surplus_keys)
-
-
-def _make_room(replica: Replica, cache: str, share: int) -> None:
-    """Remove the oldest one in `share` entries, in small steps: a removal takes pages before it frees any."""
-    if share == 1:
-        replica.transact(_clear, cache)
-        return
-    step, left = 64, max(replica.usage(cache).entries // share, 1)
-    while left > 0:
-        count = min(step, left)
-        try:
-            left -= max(replica.transact(_remove_oldest, (cache, count)), 1)
-        except ReplicaFull as full:
-            ensure_own(full)
-            if step == 1:
-                return
-            step //= 8
-
-
-def _remove_oldest(transaction: WriteTransaction, of: tuple[str, int]) -> int:
-    cache, count = of
-    return transaction.remove_keys(cache, transaction.oldest(cache, some_of(transaction.usage(cache), count)))
-
-
-def _clear(transaction: WriteTransaction, cache: str) -> None:
-    transaction.clear(cache)

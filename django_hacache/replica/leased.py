@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.replica import Replica, live_value
-from django_hacache.replica.transaction import Item, Usage
+from django_hacache.replica.reading import live_value
+from django_hacache.replica.replica import Replica
+from django_hacache.replica.room import Usage
 from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from django_hacache.replica.transaction import Item
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ price they are lost when the process closes the file, however often it has it op
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError, ReplicaError
+from django_hacache.replica import fork
 from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import lock_byte, unlock_byte
 from django_hacache.system.safe_path import Unfit
@@ -123,4 +123,4 @@ class Membership:
 
     def leak(self) -> None:
         """In a forked child: make sure that it is never closed, which would end the child's own membership."""
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+        fork.leak(self)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from struct import error as StructError  # noqa: N812 - it is a class
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import lmdb
 
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.environment import Environment
-from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, header_of, replica_key
+from django_hacache.replica.layout import FORMAT, HEADER_BYTES, header_of, replica_key
 from django_hacache.replica.opening import Membership, ensure_same_namespace
 from django_hacache.replica.pair import FILE_NAME, set_aside
-from django_hacache.replica.transaction import Item, ReadTransaction, Usage, WriteTransaction, caches, item_of
+from django_hacache.replica.reading import live_value
+from django_hacache.replica.transaction import Item, ReadTransaction, WriteTransaction, caches, item_of
 from django_hacache.system.directory import ensure_private, open_private
 from django_hacache.system.interruption import ensure_own
 
@@ -27,42 +27,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from django_hacache.replica.room import Usage
     from django_hacache.system.directory import Directory
 
 T = TypeVar("T")
 A = TypeVar("A")
+W = TypeVar("W", bound=WriteTransaction)
 
 log = logging.getLogger(__name__)
 
 MAINTENANCE_NS = 1_000_000_000
 READER_CHECK_EVERY = 5  # maintenances
-VIEW_BYTES = 64 * 1024
-"""Values from this size on are handed out as a memoryview of the bytes read, to save a second copy."""
-
 _OF = b"boot_id"
 """The mark that says of which layout and boot the replica is."""
-
-_header = HEADER.unpack_from
-
-
-def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
-    """The value of what is stored as `raw`, None where it has expired at `now_ns`: an instant after it was read."""
-    try:
-        if 0 < _header(raw)[0] <= now_ns:
-            return None
-    except StructError:
-        return None  # too short to be an entry
-    return raw[HEADER_BYTES:] if len(raw) < VIEW_BYTES else memoryview(raw)[HEADER_BYTES:]
-
-
-class Reader(Protocol):
-    """What cache code reads through: a Replica, or a LeasedReader in a cluster."""
-
-    def get(self, cache: str, key: str) -> bytes | memoryview | None: ...
-    def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]: ...
-    def has(self, cache: str, key: str) -> bool: ...
-    def item(self, cache: str, key: str) -> Item | None: ...
-    def usage(self, cache: str) -> Usage: ...
 
 
 class Replica:
@@ -341,7 +318,7 @@ class Replica:
             self.recheck()
         return WriteTransaction(self._environment)
 
-    def transact(self, work: Callable[[WriteTransaction, A], T], of: A) -> T:
+    def transact(self, kind: type[W], work: Callable[[W, A], T], of: A) -> T:
         """Commit what `work(transaction, of)` does in a write transaction of its own, and return what it returns.
 
         As write(), for a thread in which exceptions may arrive at any moment: time limits, Ctrl-C. None of them
@@ -353,24 +330,24 @@ class Replica:
         try:
             # LMDB's own context manager is C: between it and the transaction no exception can come.
             with environment.begin(None, None, True, True) as txn:
-                transaction = WriteTransaction(environment, txn)
+                transaction = kind(environment, txn)
                 result = work(transaction, of)
         except lmdb.Error as error:
             ensure_own(error)
             if transaction is not None:
                 raise environment.error(error) from error
             environment.recover(error)
-            transaction, result = self._transact_after(work, of)
+            transaction, result = self._transact_after(kind, work, of)
         if transaction.opened:
             transaction.committed()
         return result
 
-    def _transact_after(self, work: Callable[[WriteTransaction, A], T], of: A) -> tuple[WriteTransaction, T]:
+    def _transact_after(self, kind: type[W], work: Callable[[W, A], T], of: A) -> tuple[W, T]:
         """The one more try where none could be begun."""
         environment = self._environment
         try:
             with environment.begin_write() as txn:
-                transaction = WriteTransaction(environment, txn)
+                transaction = kind(environment, txn)
                 return transaction, work(transaction, of)
         except lmdb.Error as error:
             ensure_own(error)

@@ -1,11 +1,19 @@
-"""How much a replica's file can still take, and how much of that has to stay free. Numbers only: opens nothing."""
+"""What caches take, how much a replica's file can still take, and how much of that has to stay free. Opens nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 HEADROOM_SHARE = 8
 HEADROOM_MIN, HEADROOM_MAX = 1 << 20, 16 << 20
+
+
+class Usage(NamedTuple):
+    """What a cache takes: entries that are present (expired ones included), and bytes of LMDB's pages."""
+
+    entries: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

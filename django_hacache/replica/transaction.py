@@ -32,7 +32,7 @@ from django_hacache.replica.layout import (
     header_of,
     replica_key,
 )
-from django_hacache.replica.room import Room
+from django_hacache.replica.room import Room, Usage
 from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
@@ -58,13 +58,6 @@ class Item(NamedTuple):
     value: bytes
     version: int
     expires_at: int
-
-
-class Usage(NamedTuple):
-    """What a cache takes: entries that are present (expired ones included), and bytes of LMDB's pages."""
-
-    entries: int
-    bytes: int
 
 
 class ReadTransaction:

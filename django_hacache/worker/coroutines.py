@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC109 - the signatures are Django's
-"""Django's cache API for event loops. Knows the steps of each operation, not who carries them out.
+"""Django's cache API for event loops: the signatures. Knows the steps of each operation, not who carries them out.
 
 Reads happen in the coroutine: they take microseconds. Django's own coroutines call their plain counterpart in a thread:
 whoever puts another method in place of it, in a subclass or on one cache object as debugging tools do, sees every
@@ -8,25 +8,16 @@ call. That holds here as well. Where the counterpart is HACache's own, there is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
-from django.core.exceptions import SynchronousOnlyOperation
 
-from django_hacache.changes.vocabulary import Change, Clear
-from django_hacache.conf import AckLevel
-from django_hacache.exceptions import HACacheError
-from django_hacache.system.platform import monotonic
-from django_hacache.worker.operations import MISSING, UNABLE, Ack, Operations, Timeout, given, time_is_up
+from django_hacache.changes.vocabulary import Clear
+from django_hacache.worker.calls import Calls, in_thread, prepared
+from django_hacache.worker.operations import MISSING, UNABLE, Ack, Timeout, given
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from django_hacache.cache import Setup
-    from django_hacache.changes.vocabulary import Steps, T
-
-R = TypeVar("R")
+    from collections.abc import Iterable, Mapping
 
 COUNTERPARTS = (
     "get",
@@ -47,15 +38,11 @@ COUNTERPARTS = (
 OVERRIDABLE = (*COUNTERPARTS, "aget", "aset", "adelete")
 
 
-class Coroutines(Operations):
+class Coroutines(Calls):
     """The coroutines. cache.py has their counterparts."""
 
     _own: ClassVar[Mapping[str, object]]
     """HACache's methods by name."""
-
-    @property
-    def _setup(self) -> Setup:
-        raise NotImplementedError
 
     def _replaced(self, name: str) -> bool:
         """Whether something else is in place of HACache's method: in a subclass, on the class or on this object."""
@@ -64,19 +51,19 @@ class Coroutines(Operations):
     async def aget(self, key: str, default: Any = None, version: int | None = None) -> Any:
         # As _replaced tells, without a call: this is the way of every hit.
         if type(self).get is not self._own["get"] or "get" in self.__dict__:
-            return await _in_thread(self.get, key, default, version=version)
+            return await in_thread(self.get, key, default, version=version)
         return self.get(key, default, version)
 
     async def aget_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         if "aget" in self._overridden:
             return await super().aget_many(keys, version)
         if "get" in self._overridden or self._replaced("get_many"):
-            return await _in_thread(self.get_many, keys, version=version)
+            return await in_thread(self.get_many, keys, version=version)
         return self.get_many(keys, version)
 
     async def ahas_key(self, key: str, version: int | None = None) -> bool:
         if self._replaced("has_key"):
-            return await _in_thread(self.has_key, key, version=version)
+            return await in_thread(self.has_key, key, version=version)
         return self.has_key(key, version)
 
     async def aset(
@@ -89,13 +76,9 @@ class Coroutines(Operations):
         ack: Ack = None,
     ) -> None:
         if self._replaced("set"):
-            await _in_thread(self.set, key, value, timeout=timeout, version=version, **given(ack))
+            await in_thread(self.set, key, value, timeout=timeout, version=version, **given(ack))
             return
-        try:
-            change = self._set(key, value, timeout, version)
-        except SynchronousOnlyOperation:
-            # A value that asks the database as it is pickled, a QuerySet or a deferred model: not in a coroutine.
-            change = await _in_thread(self._set, key, value, timeout, version)
+        change = await prepared(self._set, key, value, timeout, version)
         await self._aperform("set", change, ack)
 
     async def aadd(
@@ -108,16 +91,9 @@ class Coroutines(Operations):
         ack: Ack = None,
     ) -> bool:
         if self._replaced("add"):
-            return await _in_thread(self.add, key, value, timeout=timeout, version=version, **given(ack))
-        try:
-            change = self._add(key, value, timeout, version)
-        except SynchronousOnlyOperation:  # as in aset()
-            change = await _in_thread(self._add, key, value, timeout, version)
-        if isinstance(change, bool):
-            return change
-        setup, level = self._setup, self._deciding(ack)
-        deadline = monotonic() + setup.options.write_timeout_s
-        return (await setup.async_writer.perform(change, ack=level, deadline=deadline)).effective
+            return await in_thread(self.add, key, value, timeout=timeout, version=version, **given(ack))
+        change = await prepared(self._add, key, value, timeout, version)
+        return change if isinstance(change, bool) else await self._adecide(change, ack)
 
     async def aget_or_set(
         self,
@@ -138,10 +114,7 @@ class Coroutines(Operations):
                 value = await self.aget(key, MISSING, version=version)
                 if value is not MISSING:
                     return value
-                try:
-                    change = self._in_place_of_no_value(key, default, timeout, version)
-                except SynchronousOnlyOperation:  # as in aset()
-                    change = await _in_thread(self._in_place_of_no_value, key, default, timeout, version)
+                change = await prepared(self._in_place_of_no_value, key, default, timeout, version)
                 if change is not None:
                     await self._aperform("get_or_set", change, ack)
         except UNABLE as error:
@@ -158,36 +131,36 @@ class Coroutines(Operations):
         ack: Ack = None,
     ) -> bool:
         if self._replaced("touch"):
-            return await _in_thread(self.touch, key, timeout=timeout, version=version, **given(ack))
+            return await in_thread(self.touch, key, timeout=timeout, version=version, **given(ack))
         return await self._aperform("touch", self._touch(key, timeout, version), ack)
 
     async def adelete(self, key: str, version: int | None = None, *, ack: Ack = None) -> bool:
         if self._replaced("delete"):
-            return await _in_thread(self.delete, key, version=version, **given(ack))
+            return await in_thread(self.delete, key, version=version, **given(ack))
         return await self._aperform("delete", self._delete(key, version), ack)
 
     async def aincr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         if self._replaced("incr"):
-            return await _in_thread(self.incr, key, delta, version=version, **given(ack))
+            return await in_thread(self.incr, key, delta, version=version, **given(ack))
         return await self._arun(lambda: self._incr(key, delta, version), self._deciding(ack))
 
     async def adecr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         if self._replaced("decr"):
-            return await _in_thread(self.decr, key, delta, version=version, **given(ack))
+            return await in_thread(self.decr, key, delta, version=version, **given(ack))
         return await self.aincr(key, -delta, version=version, **given(ack))
 
     async def aincr_version(
         self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None
     ) -> int:
         if self._replaced("incr_version"):
-            return await _in_thread(self.incr_version, key, delta, version=version, **given(ack))
+            return await in_thread(self.incr_version, key, delta, version=version, **given(ack))
         return await self._arun(lambda: self._incr_version(key, delta, version), self._deciding(ack))
 
     async def adecr_version(
         self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None
     ) -> int:
         if self._replaced("decr_version"):
-            return await _in_thread(self.decr_version, key, delta, version=version, **given(ack))
+            return await in_thread(self.decr_version, key, delta, version=version, **given(ack))
         return await self.aincr_version(key, -delta, version=version, **given(ack))
 
     async def aset_many(
@@ -203,7 +176,7 @@ class Coroutines(Operations):
                 await self.aset(key, value, timeout=timeout, version=version, **given(ack))
             return []
         if "set" in self._overridden or self._replaced("set_many"):
-            return await _in_thread(self.set_many, data, timeout=timeout, version=version, **given(ack))
+            return await in_thread(self.set_many, data, timeout=timeout, version=version, **given(ack))
         return await self._arun(lambda: self._set_many(data, timeout, version), self._level(ack))
 
     async def adelete_many(self, keys: Iterable[str], version: int | None = None, *, ack: Ack = None) -> None:
@@ -211,65 +184,12 @@ class Coroutines(Operations):
             for key in keys:
                 await self.adelete(key, version=version, **given(ack))
         elif "delete" in self._overridden or self._replaced("delete_many"):
-            await _in_thread(self.delete_many, keys, version=version, **given(ack))
+            await in_thread(self.delete_many, keys, version=version, **given(ack))
         else:
             await self._arun(lambda: self._delete_many(keys, version), self._level(ack))
 
     async def aclear(self, *, ack: Ack = None) -> None:
         if self._replaced("clear"):
-            await _in_thread(self.clear, **given(ack))
+            await in_thread(self.clear, **given(ack))
             return
         await self._aperform("clear", Clear(), ack)
-
-    async def _aperform(self, operation: str, change: Change, ack: Ack) -> bool:
-        """Carry out one change; return whether it took effect, as HACache._perform does."""
-        setup = self._setup
-        options = setup.options
-        level = options.ack_level if ack is None else AckLevel(ack)
-        deadline = monotonic() + options.write_timeout_s
-        try:
-            return (await setup.async_writer.perform(change, ack=level, deadline=deadline)).effective
-        except UNABLE as error:
-            self._log_or_raise(operation, error)
-            return False
-
-    async def _arun(self, make: Callable[[], Steps[T]], ack: AckLevel) -> T:
-        """Run the steps that `make` returns, as HACache._run does."""
-        setup = self._setup
-        perform = setup.async_writer.perform
-        left = setup.options.write_timeout_s
-        try:
-            # As in aset().
-            steps, change, result = _first_step(make)
-        except SynchronousOnlyOperation:
-            steps, change, result = await _in_thread(_first_step, make)
-        if change is None:
-            return cast("T", result)
-        try:
-            while True:
-                begun = monotonic()
-                try:
-                    if left <= 0:
-                        time_is_up()
-                    outcome = await perform(change, ack=ack, deadline=begun + left)
-                except HACacheError as error:
-                    change = steps.throw(error)
-                else:
-                    left -= monotonic() - begun
-                    change = steps.send(outcome)
-        except StopIteration as end:
-            return cast("T", end.value)
-
-
-def _first_step(make: Callable[[], Steps[T]]) -> tuple[Steps[T], Change | None, T | None]:
-    """The steps with the first of them taken, and what they returned where there was none."""
-    steps = make()
-    try:
-        return steps, next(steps), None
-    except StopIteration as end:
-        # It cannot leave a thread for a coroutine as it is.
-        return steps, None, end.value
-
-
-async def _in_thread(method: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    return await sync_to_async(method, thread_sensitive=True)(*args, **kwargs)

@@ -1,7 +1,7 @@
 """What each operation of the cache API does, written once and free of how it waits.
 
 Reads are plain methods. A write that is one change is a method that returns it. One that takes several is a
-generator that yields changes and is sent their outcomes (see changes/vocabulary.py). cache.py carries both out,
+generator that yields changes and is sent their outcomes (see writer.py). calls.py carries both out,
 blocking or not. Knows neither replica files nor sockets.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
+from django.utils.functional import cached_property  # has no lock that a fork could inherit
 
-from django_hacache.changes.vocabulary import Batch, Increment, Insert, Move, Remove, Steps, Touch, When, Why
+from django_hacache.changes.outcome import Why
+from django_hacache.changes.vocabulary import Batch, Increment, Insert, Move, Remove, Touch, When
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.system.interruption import ensure_own
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from django_hacache.conf import CacheOptions
-    from django_hacache.replica.replica import Reader
+    from django_hacache.replica.reading import Reader
     from django_hacache.values.signing import Codec
+    from django_hacache.worker.process import ClusterSite, StandaloneSite
+    from django_hacache.worker.setup import Setup
+    from django_hacache.worker.writer import Steps
 
 logger = logging.getLogger("django_hacache.cache")
 
@@ -51,30 +56,35 @@ Ack = AckLevel | str | None
 Timeout = float | None  # seconds; None: for ever
 
 
-class Site(Protocol):
-    """Where a cache is read."""
-
-    @property
-    def reader(self) -> Reader: ...
-
-
 class Operations(BaseCache):
-    """The reads of a cache, and the steps of its writes. cache.py says where it reads and who writes."""
+    """The reads of a cache, and the steps of its writes."""
 
     _overridden: ClassVar[frozenset[str]] = frozenset()
     """The operations that a subclass has in a version of its own."""
 
-    _options: CacheOptions
-    _site: Site
-    _codec: Codec
-
-    @property
-    def _cache_name(self) -> str:
+    @cached_property
+    def _setup(self) -> Setup:
         raise NotImplementedError
+
+    @cached_property
+    def _cache_name(self) -> str:
+        return self._setup.options.name
+
+    @cached_property
+    def _options(self) -> CacheOptions:
+        return self._setup.options
+
+    @cached_property
+    def _site(self) -> StandaloneSite | ClusterSite:
+        return self._setup.site
+
+    @cached_property
+    def _codec(self) -> Codec:
+        return self._setup.codec
 
     @property
     def _reader(self) -> Reader:
-        raise NotImplementedError
+        return self._site.reader
 
     def validate_key(self, key: str) -> None:
         """Warn of keys that memcached would refuse, as Django does, which is asked about suspects only."""
@@ -252,7 +262,9 @@ class Operations(BaseCache):
 
     def _deciding(self, ack: Ack) -> AckLevel:
         """The level where the answer has to come from who orders the changes."""
-        level = self._options.ack_level if ack is None else AckLevel(ack)
+        if ack is None:
+            return self._setup.deciding_level
+        level = AckLevel(ack)
         return AckLevel.LEADER if level is AckLevel.DIRECT else level
 
     def _storing(self, key: str, data: bytes, ttl_ms: int | None) -> Insert | Remove:
@@ -309,12 +321,6 @@ class Operations(BaseCache):
 def given(ack: Ack) -> dict[str, Ack]:
     """The argument as a call passes it on: a method with Django's own signature does not take it."""
     return {} if ack is None else {"ack": ack}
-
-
-def time_is_up() -> NoReturn:
-    raise CacheUnavailable(
-        "The earlier parts of this call have taken the whole WRITE_TIMEOUT; this one was not sent."
-    )
 
 
 def _batches(changes: list[Insert | Remove]) -> Iterator[tuple[Insert | Remove, ...]]:

@@ -83,6 +83,9 @@ class StandaloneSite:
     def __init__(self, directory: Path, map_size: int) -> None:
         self._directory = directory
         self._map_size = map_size
+        self._open_nothing()
+
+    def _open_nothing(self) -> None:
         # Nobody has asked for it since the settings have changed.
         self.former = False
         self._lock = threading.Lock()
@@ -129,7 +132,7 @@ class StandaloneSite:
         """In a forked child: start anew."""
         if self._replica is not None:
             self._replica.abandon()
-        self.__init__(self._directory, self._map_size)  # type: ignore[misc]
+        self._open_nothing()
 
 
 class ClusterSite:
@@ -138,6 +141,9 @@ class ClusterSite:
     def __init__(self, directory: Path, map_size: int) -> None:
         self._directory = directory
         self._map_size = map_size
+        self._open_nothing()
+
+    def _open_nothing(self) -> None:
         # Nobody has asked for it since the settings have changed.
         self.former = False
         self._lock = threading.Lock()
@@ -266,7 +272,7 @@ class ClusterSite:
             self._client.close()  # the parent's descriptors stay open
         # Left open and unused: closing a connection could remove it from the parent's event loop.
         _inherited.append(self._of_loop)
-        self.__init__(self._directory, self._map_size)  # type: ignore[misc]
+        self._open_nothing()
 
 
 _AnySite = TypeVar("_AnySite", StandaloneSite, ClusterSite)

@@ -1,43 +1,71 @@
-"""Changes carried out by the worker itself, on a replica that only this machine uses. Knows no node."""
+"""Changes carried out by the worker itself, on a replica that only this machine uses. Knows no node.
+
+Each is one LMDB transaction: atomic across all processes of this machine. What has expired and what is beyond the
+limits goes with the writes, a few entries at a time (see replica/eviction.py); where there is no room, old entries
+make some.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django_hacache.changes.vocabulary import (
-    DONE,
-    NOT_DONE,
-    Batch,
-    Clear,
-    Increment,
-    Insert,
-    Move,
-    Outcome,
-    Remove,
-    Touch,
-    When,
-    Why,
-)
+from django_hacache.exceptions import ReplicaFull
 from django_hacache.replica.clock import NEVER, boottime_ns
-from django_hacache.replica.eviction import standalone_write
+from django_hacache.replica.eviction import EXPIRED_LOOKS_A_STEP, WRITES_A_STEP, some_of
+from django_hacache.replica.transaction import WriteTransaction
+from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django_hacache.changes.vocabulary import Change, Writer
+    from django_hacache.changes.outcome import Outcome
+    from django_hacache.changes.vocabulary import Change
     from django_hacache.conf import AckLevel
     from django_hacache.replica.eviction import Limits
-    from django_hacache.replica.transaction import WriteTransaction
+    from django_hacache.replica.replica import Replica
+    from django_hacache.replica.transaction import Item
     from django_hacache.values.signing import Codec
     from django_hacache.worker.process import StandaloneSite
 
-    Apply = Callable[[WriteTransaction, str, Any], Outcome]
+# Of the size limit: after so large a write a step follows at once, so that bulk loads do not outrun it.
+LARGE_SHARE = 2048
 
-NOT_FOUND = Outcome(effective=False, why=Why.ABSENT)
+# What a write that finds no room frees before it is tried again, one in so many entries; after the last one all are
+# gone. The steps are small: a removal takes pages before it frees any.
+SHARES_TO_FREE = (64, 8, 2, 1)
+STEP_KEYS, STEP_SHARE = 64, 8
+
+
+class StandaloneStore(WriteTransaction):
+    """A write transaction as a store of changes: it gives the versions, and time is that of this machine."""
+
+    codec: Codec
+
+    find = WriteTransaction.item
+
+    def put(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> None:
+        expires_at = NEVER if ttl_ms is None else boottime_ns() + ttl_ms * 1_000_000
+        self.set(cache, key, value, version=self.next_version(), expires_at=expires_at)
+
+    def put_if_absent(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> bool:
+        expires_at = NEVER if ttl_ms is None else boottime_ns() + ttl_ms * 1_000_000
+        return self.add(cache, key, value, version=self.next_version(), expires_at=expires_at)
+
+    def replace(self, cache: str, key: str, value: bytes, found: Item) -> None:
+        # Nothing can have changed since, so the time to live that was seen is the one to keep.
+        self.set(cache, key, value, version=self.next_version(), expires_at=found.expires_at)
+
+    def renew(self, cache: str, key: str, found: Item, ttl_ms: int | None) -> bool:
+        self.put(cache, key, found.value, ttl_ms)
+        return True
+
+    def remove(self, cache: str, key: str) -> bool:
+        return self.delete(cache, key)
+
+    def codec_of(self, cache: str) -> Codec:  # noqa: ARG002 - the writer is one cache's
+        return self.codec
 
 
 class StandaloneWriter:
-    """Each change is one LMDB transaction: atomic across all processes of this machine."""
+    """The writer of one cache."""
 
     def __init__(self, cache: str, limits: Limits, site: StandaloneSite, codec: Codec) -> None:
         """Take the cache's name and limits, what this process has open of its location, and how values are stored."""
@@ -45,97 +73,78 @@ class StandaloneWriter:
         self._limits = limits
         self._site = site
         self._codec = codec
-        self._applied_by: dict[type[Change], Apply] = {**_APPLIED_BY, Increment: self._increment}
 
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:  # noqa: ARG002
         """Carry out `change`; there is nobody to wait for, so `ack` and `deadline` do not matter.
 
-        Raises ReplicaError where the replica cannot be written.
+        Where the map or the file system is full, old entries make room and it is carried out again, in a new
+        transaction. Raises ReplicaFull where even an empty cache leaves no room, ReplicaError where the replica cannot
+        be written.
         """
-        apply = self._applied_by[type(change)]
-        return standalone_write(self._site.reader, self._cache, self._limits, apply, change)
+        replica = self._site.reader
+        try:
+            return replica.transact(StandaloneStore, self._carry_out, change)
+        except ReplicaFull as full:
+            ensure_own(full)
+        for share in SHARES_TO_FREE:
+            self._make_room(replica, share)
+            try:
+                return replica.transact(StandaloneStore, self._carry_out, change)
+            except ReplicaFull as full:
+                ensure_own(full)
+                if share == 1:
+                    raise
+        raise AssertionError("the last share is 1")
 
-    def _increment(self, txn: WriteTransaction, cache: str, change: Increment) -> Outcome:
-        item = txn.item(cache, change.key)
-        if item is None:
-            return NOT_FOUND
-        number = self._codec.integer(change.key, item.value)
-        if number is None:
-            return Outcome(effective=False, why=Why.NOT_AN_INTEGER)
-        number += change.delta
-        data = self._codec.encode(change.key, number)
-        # Nothing can have changed since, so the time to live that was seen is the one to keep.
-        txn.set(cache, change.key, data, version=txn.next_version(), expires_at=item.expires_at)
-        return Outcome(effective=True, number=number)
+    async def aperform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
+        """The same for coroutines: a write takes microseconds, a thread would cost more."""
+        return self.perform(change, ack=ack, deadline=deadline)
 
+    def _carry_out(self, store: StandaloneStore, change: Change) -> Outcome:
+        """Carry out `change` and keep the cache within its limits.
 
-class AsyncStandaloneWriter:
-    """The same for coroutines: a write takes microseconds, a thread would cost more."""
+        Each eighth write of all processes reclaims, and each one that is large or has a count to keep: looking costs
+        as much as writing.
+        """
+        store.codec = self._codec
+        outcome = change.carry_out(store, self._cache)
+        limits = self._limits
+        if (
+            store.id % WRITES_A_STEP == 0
+            or store.inserted * LARGE_SHARE > limits.size_limit
+            or limits.max_entries is not None
+        ):
+            self._reclaim(store)
+        return outcome
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def _reclaim(self, store: StandaloneStore) -> None:
+        """One bounded step: remove what has expired, then what is above the limits."""
+        cache = self._cache
+        gone = store.expired(cache, boottime_ns(), EXPIRED_LOOKS_A_STEP)
+        if gone:
+            store.remove_keys(cache, (one.key for one in gone))
+        surplus = store.surplus(cache, self._limits)
+        if surplus:
+            store.remove_keys(cache, surplus)
 
-    async def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
-        return self._writer.perform(change, ack=ack, deadline=deadline)
+    def _make_room(self, replica: Replica, share: int) -> None:
+        """Remove the oldest one in `share` entries, in small steps."""
+        if share == 1:
+            replica.transact(WriteTransaction, WriteTransaction.clear, self._cache)
+            return
+        step, left = STEP_KEYS, max(replica.usage(self._cache).entries // share, 1)
+        while left > 0:
+            count = min(step, left)
+            try:
+                left -= max(replica.transact(WriteTransaction, self._remove_oldest, count), 1)
+            except ReplicaFull as full:
+                ensure_own(full)
+                if step == 1:
+                    return
+                step //= STEP_SHARE
 
-
-def _insert(txn: WriteTransaction, cache: str, change: Insert) -> Outcome:
-    key, value, ttl_ms, when, seen, keep_ttl = change
-    expires_at, version = _expires_at(ttl_ms), txn.next_version()
-    if when is When.ABSENT:
-        added = txn.add(cache, key, value, version=version, expires_at=expires_at)
-        return DONE if added else NOT_DONE
-    if when is When.UNCHANGED:
-        item = txn.item(cache, key)
-        if item is None:
-            return NOT_FOUND
-        if item.version != seen:
-            return NOT_DONE
-    txn.set(cache, key, value, version=version, expires_at=expires_at, keep_ttl=keep_ttl)
-    return DONE
-
-
-def _touch(txn: WriteTransaction, cache: str, change: Touch) -> Outcome:
-    if txn.item(cache, change.key) is None:
-        return NOT_DONE
-    expires_at = _expires_at(change.ttl_ms)
-    return Outcome(txn.touch(cache, change.key, version=txn.next_version(), expires_at=expires_at))
-
-
-def _remove(txn: WriteTransaction, cache: str, change: Remove) -> Outcome:
-    return DONE if txn.delete(cache, change.key) else NOT_DONE
-
-
-def _move(txn: WriteTransaction, cache: str, change: Move) -> Outcome:
-    item = txn.item(cache, change.source)
-    if item is None:
-        return NOT_FOUND
-    if item.version != change.version:
-        return NOT_DONE
-    txn.delete(cache, change.source)
-    _APPLIED_BY[type(change.then)](txn, cache, change.then)
-    return DONE
-
-
-def _clear(txn: WriteTransaction, cache: str, _change: Clear) -> Outcome:
-    txn.clear(cache)
-    return DONE
-
-
-def _batch(txn: WriteTransaction, cache: str, change: Batch) -> Outcome:
-    each = tuple(_APPLIED_BY[type(part)](txn, cache, part).effective for part in change.changes)
-    return Outcome(effective=True, each=each)
-
-
-_APPLIED_BY: dict[type[Change], Apply] = {
-    Insert: _insert,
-    Remove: _remove,
-    Touch: _touch,
-    Move: _move,
-    Clear: _clear,
-    Batch: _batch,
-}
-
-
-def _expires_at(ttl_ms: int | None) -> int:
-    return NEVER if ttl_ms is None else boottime_ns() + ttl_ms * 1_000_000
+    def _remove_oldest(self, transaction: WriteTransaction, count: int) -> int:
+        cache = self._cache
+        return transaction.remove_keys(
+            cache, transaction.oldest(cache, some_of(transaction.usage(cache), count))
+        )

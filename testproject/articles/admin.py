@@ -8,7 +8,7 @@ from testproject.articles.models import Article
 
 
 @admin.register(Article)
-class ArticleAdmin(admin.ModelAdmin):
+class ArticleAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # takes none when it runs
     list_display = ("title", "topic", "published")
     list_filter = ("topic",)
     search_fields = ("title",)

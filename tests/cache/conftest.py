@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,18 +10,11 @@ from typing import Any
 import pytest
 from django.core.cache import caches as django_caches
 
-from django_hacache.exceptions import CacheUnavailable
 from django_hacache.worker import process
+from tests.cache.served import Served, SmallNodeProcess, empty
 from tests.cache.site import cache_settings
-from tests.node_process import NodeProcess, cluster_settings, serves
-
-
-@dataclass
-class Served:
-    """A location, and the settings of the cluster that serves it."""
-
-    location: Path
-    hacache: dict[str, str]
+from tests.cache.styles import Style, Styled
+from tests.node_process import NodeProcess, cluster_settings
 
 
 @pytest.fixture(scope="session", params=["standalone", "node"])
@@ -49,29 +38,9 @@ def caches(served: Served, settings: Any) -> Iterator[Any]:
     """django.core.cache.caches with the aliases of tests.cache.site, all empty."""
     settings.HACACHE = served.hacache
     settings.CACHES = cache_settings(str(served.location))
-    for alias in django_caches:
-        # The circuit breaker may still be open from the test before.
-        eventually(lambda alias=alias: _cleared(django_caches[alias]))
+    empty(django_caches)
     yield django_caches
     process.close()
-
-
-class Styled:
-    """A cache whose methods are called plainly, or as coroutines in an event loop."""
-
-    def __init__(self, cache: Any, runner: asyncio.Runner | None) -> None:
-        self._cache = cache
-        self._runner = runner
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if self._runner is None:
-            return getattr(self._cache, name)
-        runner = self._runner
-        coroutine = getattr(self._cache, f"a{name}")
-        return lambda *args, **kwargs: runner.run(coroutine(*args, **kwargs))
-
-
-Style = Callable[[Any], Styled]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -90,24 +59,6 @@ def cache(caches: Any, style: Style) -> Styled:
     return style(caches["default"])
 
 
-class SmallNodeProcess:
-    """tests.cache.small_node, started and stopped by a test."""
-
-    def __init__(self, location: Path) -> None:
-        self.location = location
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.cache.small_node", str(self.location)])
-        eventually(lambda: serves(self.location))
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture(scope="module")
 def started_small_node() -> Iterator[SmallNodeProcess]:
     with tempfile.TemporaryDirectory(prefix="cache-") as directory:
@@ -124,24 +75,6 @@ def small_node(started_small_node: SmallNodeProcess, settings: Any) -> Iterator[
         node.start()
     settings.HACACHE = cluster_settings("127.0.0.1:9")
     settings.CACHES = cache_settings(str(node.location))
-    for alias in django_caches:
-        # The circuit breaker may still be open from the test before.
-        eventually(lambda alias=alias: _cleared(django_caches[alias]))
+    empty(django_caches)
     yield node
     process.close()
-
-
-def _cleared(cache: Any) -> bool:
-    try:
-        cache.clear()
-    except CacheUnavailable:
-        return False
-    return True
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Wait until `condition()` is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.002)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -119,7 +120,7 @@ def test_a_tool_around_what_makes_caches_hides_no_alias(configure, monkeypatch):
     # It may have been there before this package was imported.
     monkeypatch.setattr("django_hacache.cache.candidates", importlib.reload(alias_module).candidates)
     configure(a={}, b={})
-    made = {alias: caches[alias] for alias in "ab"}
+    made: dict[str, Any] = {alias: caches[alias] for alias in "ab"}
     assert {alias: cache._aliases for alias, cache in made.items()} == {"a": ["a"], "b": ["b"]}
 
 

@@ -13,7 +13,7 @@ from django.core.cache.backends.base import CacheKeyWarning
 
 from django_hacache.exceptions import ValueTooLarge
 from django_hacache.values.serializers import INTEGER_BYTES_MAX
-from tests.cache.conftest import eventually
+from tests.waiting import eventually
 
 VALUES = [
     "text",

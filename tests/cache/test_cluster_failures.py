@@ -25,8 +25,8 @@ from django_hacache.replica.control import START_NS, ControlPage
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.system.platform import ran_ns
 from django_hacache.worker import process
-from tests.cache.conftest import eventually
 from tests.node_process import serves
+from tests.waiting import eventually
 
 HOUR_NS = 3600 * 10**9
 

@@ -46,6 +46,6 @@ def test_a_value_that_can_be_stored_in_the_coroutine_is(caches, monkeypatch):
     def refused(*args, **kwargs):
         raise AssertionError
 
-    monkeypatch.setattr("django_hacache.worker.coroutines.sync_to_async", refused)
+    monkeypatch.setattr("django_hacache.worker.calls.sync_to_async", refused)
     asyncio.run(caches["default"].aset("key", [1]))
     assert asyncio.run(caches["default"].aadd("other", [1]))

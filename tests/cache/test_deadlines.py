@@ -8,7 +8,8 @@ import pytest
 from django.core.cache import caches
 
 from django_hacache.exceptions import CacheUnavailable
-from tests.cache.conftest import eventually
+from django_hacache.worker import calls
+from tests.waiting import eventually
 
 LONGER_THAN_HASTY_S = 0.15
 
@@ -59,8 +60,7 @@ def test_a_call_whose_earlier_parts_took_all_its_time_leaves_the_breaker_closed(
 ):
     cache = style(caches["hasty"])
     instants = iter(range(1000))
-    for module in ("cache", "coroutines"):
-        monkeypatch.setattr(f"django_hacache.{module}.monotonic", lambda: time.monotonic() + next(instants))
+    monkeypatch.setattr(calls, "monotonic", lambda: time.monotonic() + next(instants))
     with pytest.raises(CacheUnavailable, match="WRITE_TIMEOUT"):
         cache.set_many({f"k{number}": number for number in range(2000)})
     monkeypatch.undo()

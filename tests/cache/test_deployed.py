@@ -14,8 +14,8 @@ from django.views.decorators.cache import cache_page
 
 from django_hacache.exceptions import CacheUnavailable
 from django_hacache.worker import process
-from tests.cache.conftest import eventually
 from tests.node_process import cluster_settings, serves
+from tests.waiting import eventually
 
 DEPLOY = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "deploy.md"
 LOCATION = "/run/mysite"
@@ -26,6 +26,7 @@ def documented(heading):
     block = re.search(
         rf"^## {heading}$.*?^ *```python\n(.*?)^ *```", DEPLOY.read_text(), re.MULTILINE | re.DOTALL
     )
+    assert block is not None
     names = {}
     exec(block[1], names)
     return names

@@ -15,8 +15,8 @@ from django_hacache.exceptions import OutcomeUnknown, ReplicaError
 from django_hacache.replica.opening import Membership
 from django_hacache.system.safe_path import real
 from django_hacache.worker import process
-from tests.cache.conftest import eventually
-from tests.conftest import swallowed
+from tests.swallowed import swallowed
+from tests.waiting import eventually
 
 ROUNDS = 150
 # Signal handlers that interrupt each other.

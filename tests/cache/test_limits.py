@@ -9,8 +9,8 @@ from django.core.cache import caches
 
 from django_hacache.exceptions import ReplicaError, ValueTooLarge
 from django_hacache.worker import process
-from tests.cache.conftest import eventually
 from tests.cache.site import BACKEND
+from tests.waiting import eventually
 
 
 @pytest.fixture

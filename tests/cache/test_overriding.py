@@ -185,7 +185,7 @@ def test_a_subclass_that_replaces_nothing_keeps_the_short_ways(made):
         raise AssertionError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django_hacache.worker.coroutines.sync_to_async", refused)
+        patch.setattr("django_hacache.worker.calls.sync_to_async", refused)
         in_loop(cache.aset("a", 1))
         assert in_loop(cache.aget("a")) == 1
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.cache.conftest import eventually
 from tests.node_process import free_port
+from tests.waiting import eventually
 
 WORKERS, REQUESTS = 3, 300
 

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
-from django_hacache import cache as cache_module
-from django_hacache.worker import process
-from tests.cache.conftest import eventually
+from django_hacache.worker import process, setup
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def start_worker(served, caches):
 
 
 # As servers do that are no Python programs: none of Python's hooks are run.
-FORKS = [os.fork, ctypes.CDLL(None).fork]
+FORKS: list[Callable[[], int]] = [os.fork, ctypes.CDLL(None).fork]
 
 
 def in_child(work, fork=os.fork) -> int:
@@ -185,7 +185,7 @@ def test_killed_processes_leave_the_cache_usable(caches, start_worker):
 def test_a_child_that_is_forked_while_another_thread_reads_the_settings_can_read_them(caches, monkeypatch):
     """On Python 3.11 functools.cached_property has a lock that all objects of a class share."""
     begun, go_on, parent = threading.Event(), threading.Event(), os.getpid()
-    set_up = cache_module._set_up
+    set_up = setup.set_up
 
     def slow(*arguments):
         if os.getpid() == parent:
@@ -193,7 +193,7 @@ def test_a_child_that_is_forked_while_another_thread_reads_the_settings_can_read
             go_on.wait()
         return set_up(*arguments)
 
-    monkeypatch.setattr(cache_module, "_set_up", slow)
+    monkeypatch.setattr(setup, "set_up", slow)
     process.forget()
     thread = threading.Thread(target=lambda: caches["second"].set("key", 1))
     thread.start()

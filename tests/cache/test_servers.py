@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cache.conftest import eventually
 from tests.node_process import free_port
+from tests.waiting import eventually
 
 REQUESTS, ROUNDS, CLIENTS, WORKERS = 60, 5, 6, 2
 

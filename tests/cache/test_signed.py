@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 
-from django_hacache.changes.vocabulary import Increment, Insert, Why
+from django_hacache.changes.outcome import Why
+from django_hacache.changes.vocabulary import Increment, Insert
 from django_hacache.conf import AckLevel
 from django_hacache.system.platform import monotonic
 from django_hacache.values.serializers import SIGNED, encode, marked_foreign
@@ -191,7 +192,7 @@ def test_a_forgery_is_logged_once_an_hour_for_each_kind(caches, caplog, monkeypa
         assert len(caplog.messages) == 2
         assert "not signed" in caplog.messages[0]
         assert "signature is wrong" in caplog.messages[1]
-        now += unreadable.AGAIN_S
+        now += unreadable.AGAIN_S + 1
         assert caches["signed"].get("key") is None
         assert len(caplog.messages) == 3
 

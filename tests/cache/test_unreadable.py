@@ -11,6 +11,7 @@ import zlib
 import pytest
 
 from django_hacache.changes.vocabulary import Insert
+from django_hacache.system.platform import monotonic
 from django_hacache.values.serializers import marked_foreign
 from django_hacache.worker import unreadable
 
@@ -157,7 +158,7 @@ def test_it_is_logged_once_for_each_alias_and_kind(caches, caplog):
 
 
 def test_it_is_logged_again_after_an_hour(caches, caplog, monkeypatch):
-    now = unreadable.monotonic()
+    now = monotonic()
     monkeypatch.setattr(unreadable, "monotonic", lambda: now)
     store(caches["default"], "key", gone_class())
     for said in (1, 2):
@@ -168,7 +169,7 @@ def test_it_is_logged_again_after_an_hour(caches, caplog, monkeypatch):
 
 
 def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypatch):
-    now = unreadable.monotonic()
+    now = monotonic()
     monkeypatch.setattr(unreadable, "monotonic", lambda: now)
     monkeypatch.setattr(unreadable, "KINDS_MAX", 1)
     store(caches["default"], "gone", gone_class())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 SECRET_KEY = "for tests"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django_hacache"]
@@ -12,7 +13,7 @@ _BACKEND = {
     "BACKEND": "django_hacache.cache.HACache",
     "LOCATION": os.environ["HACACHE_TEST_LOCATION"],
 }
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "default": _BACKEND,
     "other": {**_BACKEND, "KEY_PREFIX": "other"},
     "hasty": {**_BACKEND, "OPTIONS": {"WRITE_TIMEOUT": 0.5}},

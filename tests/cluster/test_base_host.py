@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import grpc
 
-from tests.cluster.conftest import eventually
 from tests.node.base_client.schema import base
 from tests.node.streams import METHOD
+from tests.waiting import eventually
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from tests.cluster.conftest import ROOT, Failed, Worker, eventually
+from tests.clusters import ROOT, Failed, Worker
 from tests.faults.network import why_impossible
+from tests.waiting import eventually
 
 without_namespaces = pytest.mark.skipif(
     why_impossible() is None, reason="tests/faults does the same and more, where namespaces are possible"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.cluster.conftest import eventually
 from tests.node_process import free_port
+from tests.waiting import eventually
 
 
 def test_a_node_with_another_list_of_hosts_takes_no_part_until_it_has_the_same_one(new_cluster):

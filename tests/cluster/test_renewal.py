@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 from tests.certificates import Authority
-from tests.cluster.conftest import eventually
 from tests.cluster.test_tls import mutual
 from tests.node_process import TOKEN
+from tests.waiting import eventually
 
 NEW = "another token for tests, long enough for no warning"
 
@@ -37,7 +37,8 @@ def test_a_token_and_a_certificate_take_the_place_of_others_without_an_outage(ne
     tokens.write_text(TOKEN)
     files = {"CACHE_AUTH_TOKEN": "", "CACHE_AUTH_TOKEN_FILE": str(tokens)}
     cluster = new_cluster(3, scheme="https", **mutual(authority, node), **files)
-    leader, follower, other = cluster.leader(), *cluster.others(cluster.leader())
+    leader = cluster.leader()
+    follower, other = cluster.others(leader)
     term = leader.status().term
 
     later.copy_to(node)

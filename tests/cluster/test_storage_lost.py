@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.cluster.conftest import eventually
+from tests.waiting import eventually
 
 
 def test_a_leader_that_lost_its_directory_does_not_linger(new_cluster):

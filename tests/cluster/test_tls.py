@@ -8,7 +8,7 @@ import ssl
 import warnings
 
 from tests.certificates import HOUR, NAME, SERVER, Authority
-from tests.cluster.conftest import eventually
+from tests.waiting import eventually
 
 
 def shown(issued):

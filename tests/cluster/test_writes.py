@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.cluster.conftest import ROOT, Failed, Worker, eventually
+from tests.clusters import ROOT, Failed, Worker
+from tests.waiting import eventually
 
 
 def test_what_one_host_writes_is_read_on_every_host(cluster):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -82,7 +84,13 @@ def differing(cache, prefix: str, count: int, size: int) -> int:
     return sum(cache.get(f"{prefix}{number}") != _value(number, size) for number in range(count))
 
 
-OWN = {"fill": fill, "count": count, "spin": spin, "store": store, "differing": differing}
+OWN: dict[str, Callable[..., Any]] = {
+    "fill": fill,
+    "count": count,
+    "spin": spin,
+    "store": store,
+    "differing": differing,
+}
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,8 @@ from django_hacache.consensus.election import Election
 from django_hacache.consensus.leases import Leases
 from django_hacache.consensus.member import Member
 from django_hacache.consensus.messages import AckLevel, Forward, Refusal
-from django_hacache.consensus.replication import Replication, reached_by
+from django_hacache.consensus.quorum import reached_by
+from django_hacache.consensus.replication import Replication
 from django_hacache.consensus.state import Role
 from tests.consensus import scripts
 from tests.simulation.host import Host

@@ -60,8 +60,9 @@ def measure(chosen, scale, directory, report, timeline) -> int:
         right = right and all(row.met for row in results[name])
         if directory is not None:
             report.write(directory, results)
-            if isinstance(results[name], Drawn):
-                (directory / report.picture_of(name)).write_text(results[name].picture)
+            drawn = results[name]
+            if isinstance(drawn, Drawn):
+                (directory / report.picture_of(name)).write_text(drawn.picture)
     return 0 if right else 1
 
 

@@ -17,9 +17,10 @@ from django_hacache import status
 from django_hacache.exceptions import HACacheError
 from django_hacache.replica.control import ControlPage
 from django_hacache.status import Status, Transfer
-from tests.cluster import conftest as plain
-from tests.cluster.conftest import PYTHON, ROOT, eventually
+from tests import clusters as plain
+from tests.clusters import PYTHON, ROOT
 from tests.faults.network import Machine, Network
+from tests.waiting import eventually
 
 PORT = 7001
 SITE = {"DJANGO_SETTINGS_MODULE": "tests.faults.site"}
@@ -86,7 +87,9 @@ class Host(plain.Host):
     def memory_bytes(self) -> int:
         """What the node holds of its own: anonymous memory, without the files of the replica."""
         text = Path(f"/proc/{self.node.pid}/status").read_text()
-        return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1]) * 1024
+        found = re.search(r"RssAnon:\s+(\d+) kB", text)
+        assert found is not None
+        return int(found[1]) * 1024
 
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.node.pid}/fd").iterdir()))
@@ -118,6 +121,8 @@ class Host(plain.Host):
 
 class Cluster(plain.Cluster):
     """Hosts on a network of their own, and the faults that the network and signals can do to them."""
+
+    hosts: list[Host]
 
     def __init__(self, directory: Path, network: Network, extra: dict[str, str] | None = None) -> None:
         self.network = network
@@ -160,4 +165,4 @@ class Cluster(plain.Cluster):
         return self.leader().addr
 
     def term(self) -> int:
-        return max(host.status().term for host in self.hosts if host.running)
+        return max(host.status().term or 0 for host in self.hosts if host.running)

@@ -7,11 +7,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.cluster.conftest import eventually
 from tests.faults.cluster import Cluster, Host, Leadership
 from tests.faults.consistency import lost, violations
 from tests.faults.history import History, Operation
 from tests.faults.recorder import PADDING
+from tests.waiting import eventually
 
 # A leader is logged a moment after it has begun to accept.
 LOGGED_WITHIN_NS = 100_000_000

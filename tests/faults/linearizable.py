@@ -138,6 +138,7 @@ def blind_register(state: State, operation: Operation) -> Iterable[State]:
 def counter(state: State, operation: Operation) -> Iterable[State]:
     """A number that is incremented by one, set by nobody."""
     if operation.kind == "incr" and operation.outcome in {"ok", "unknown"}:
-        after = int(state) + 1
+        assert isinstance(state, int)
+        after = state + 1
         return [after] if operation.outcome == "unknown" or operation.value == after else []
     return [state] if operation.value in {None, state} else []

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tests.cluster.conftest import PYTHON, ROOT
+from tests.clusters import PYTHON, ROOT
 from tests.faults.cluster import Cluster, Host
 from tests.faults.history import History, Operation
 

@@ -8,7 +8,10 @@ from tests.cluster.site import *  # noqa: F403
 from tests.cluster.site import CACHES
 
 if "HACACHE_TEST_SIZE_LIMIT" in os.environ:
-    CACHES["default"] = CACHES["default"] | {"OPTIONS": {"SIZE_LIMIT": os.environ["HACACHE_TEST_SIZE_LIMIT"]}}
+    CACHES["default"] = {
+        **CACHES["default"],
+        "OPTIONS": {"SIZE_LIMIT": os.environ["HACACHE_TEST_SIZE_LIMIT"]},
+    }
 
 LOGGING = {
     "version": 1,

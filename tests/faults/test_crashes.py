@@ -6,10 +6,10 @@ import signal
 import time
 from dataclasses import replace
 
-from tests.cluster.conftest import eventually
 from tests.faults.consistency import miscounted
 from tests.faults.judge import assert_consistent, assert_kept_its_promises, failed, lasting, writes
 from tests.faults.recording import COUNTING, READING, WRITING
+from tests.waiting import eventually
 
 WRITE_TIMEOUT_NS = 5_000_000_000
 

@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from tests.cluster.conftest import ROOT, eventually
+from tests.clusters import ROOT
 from tests.faults.network import Network, why_impossible
+from tests.waiting import eventually
 
 LISTEN = (
     "import socket, time\n"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.cluster.conftest import eventually
 from tests.faults.cluster import LANE_PORT
 from tests.faults.judge import LONG_ENOUGH_S, assert_kept_its_promises, failed, lasting, no_change_of_leader
+from tests.waiting import eventually
 
 
 def test_with_every_lane_cut_writes_take_the_stream(cluster, recorders):

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cluster.conftest import PYTHON, ROOT
+from tests.clusters import PYTHON, ROOT
 from tests.faults import laboratory, network
 
 # One that is killed with its cluster running, and with a file system mounted in one of its directories.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.cluster.conftest import eventually
 from tests.faults.judge import (
     acknowledged_within,
     assert_kept_its_promises,
@@ -12,6 +11,7 @@ from tests.faults.judge import (
     writes,
 )
 from tests.faults.recording import Plan
+from tests.waiting import eventually
 
 MIB = 1 << 20
 LARGE = 1 * MIB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.conftest import Failed, eventually
+from tests.clusters import Failed
 from tests.faults.judge import (
     LONG_ENOUGH_S,
     assert_kept_its_promises,
@@ -13,6 +13,7 @@ from tests.faults.judge import (
     no_change_of_leader,
     writes,
 )
+from tests.waiting import eventually
 
 FLAPS = 2
 FLAP_S = 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from tests.cluster.conftest import eventually
 from tests.faults.judge import (
     LONG_ENOUGH_S,
     assert_kept_its_promises,
@@ -15,6 +14,7 @@ from tests.faults.judge import (
     writes,
 )
 from tests.faults.recording import READING, WRITING
+from tests.waiting import eventually
 
 
 def test_a_frozen_leader_is_replaced_and_its_host_reads_nothing_overwritten(cluster, recorders):

@@ -7,11 +7,12 @@ import signal
 import subprocess
 from contextlib import contextmanager
 
-from tests.cluster.conftest import PYTHON, ROOT, eventually
+from tests.clusters import PYTHON, ROOT
 from tests.faults.cluster import LANE_PORT
 from tests.faults.consistency import miscounted
 from tests.faults.judge import assert_kept_its_promises, lasting
 from tests.faults.recording import COUNTING, READING, WRITING
+from tests.waiting import eventually
 
 PROXY_PORT = 7201
 
@@ -23,8 +24,9 @@ def replayers(cluster):
     for number, machine in enumerate(cluster.network.machines):
         arguments = [str(number), str(PROXY_PORT), machine.ip, str(LANE_PORT)]
         command = machine.inside(*PYTHON, "tests.faults.replayer", *arguments)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, cwd=ROOT, **pipes))
+        started.append(
+            subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
         assert started[-1].stdout.readline() == "listening\n"
         cluster.network.redirect(machine, LANE_PORT, PROXY_PORT)
     try:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from django_hacache.replica.pair import FILE_NAME
-from tests.cluster.conftest import eventually
 from tests.faults.judge import assert_kept_its_promises, failed, no_change_of_leader, writes
 from tests.faults.network import run
+from tests.waiting import eventually
 
 SMALL = "48m"
 PAGE_BYTES = 4096

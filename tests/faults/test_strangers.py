@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cluster.conftest import PYTHON, ROOT, Failed, eventually
+from tests.clusters import PYTHON, ROOT, Failed
 from tests.faults.judge import assert_kept_its_promises, failed, no_change_of_leader, writes
 from tests.faults.stranger import IDLE, KNOCKS
+from tests.waiting import eventually
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cluster.conftest import eventually
 from tests.faults.judge import LONG_ENOUGH_S, assert_kept_its_promises, failed, lasting, writes
+from tests.waiting import eventually
 
 VALUES, VALUE_BYTES = 800, 10_000
 # Written so often that the log, 64 MiB, no longer reaches back to the beginning.

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from tests.cluster.conftest import eventually
 from tests.faults import wall_clock
 from tests.faults.judge import assert_kept_its_promises, failed, no_change_of_leader
 from tests.faults.laboratory import laboratory
 from tests.faults.network import why_impossible
 from tests.faults.wall_clock import HOUR_S, OWN_CLOCKS, assert_off_by, jump
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

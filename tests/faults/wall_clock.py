@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cluster.conftest import PYTHON
+from tests.clusters import PYTHON
 from tests.faults.cluster import Host
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import contextmanager
+from typing import Any
 
 from django_hacache.replica import clock
 
@@ -41,7 +42,7 @@ class ToldLoop(asyncio.SelectorEventLoop):
 def told_clock():
     """In the block every module of the project asks one ToldClock for the time since boot."""
     told, real = ToldClock(), clock.boottime_ns
-    modules = [
+    modules: list[Any] = [
         module
         for name, module in list(sys.modules.items())
         if name.startswith("django_hacache.") and getattr(module, "boottime_ns", None) is real

@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from django_hacache.wire import cache_pb2 as pb
 
@@ -69,11 +69,11 @@ INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT64: (0, (1 << 64) - 1),
 }
 # Bytes that hold a message of their own.
-WITHIN = {"LogEntry.effects": pb.Effects, "LogEntry.outcome": pb.Outcome}
+WITHIN: dict[str, type[Message]] = {"LogEntry.effects": pb.Effects, "LogEntry.outcome": pb.Outcome}
 
 
 def mutate_steps(
-    data: bytes, rng: Random, kinds: int, payloads: Mapping[int, type], blindly: Callable
+    data: bytes, rng: Random, kinds: int, payloads: Mapping[int, type[Message]], blindly: Callable
 ) -> bytes:
     """Another list of steps. `payloads`: of which kinds the payload is a message, and of what type."""
     steps = steps_of(data)
@@ -98,7 +98,7 @@ def mutate_steps(
     return data_of(steps)
 
 
-def _new_step(rng: Random, kinds: int, payloads: Mapping[int, type]) -> Step:
+def _new_step(rng: Random, kinds: int, payloads: Mapping[int, type[Message]]) -> Step:
     kind = rng.randrange(kinds)
     payload = b""
     if kind in payloads:
@@ -108,7 +108,7 @@ def _new_step(rng: Random, kinds: int, payloads: Mapping[int, type]) -> Step:
     return Step(kind, rng.randrange(16), rng.choice(WAITS_MS), payload)
 
 
-def _mutated(step: Step, rng: Random, payloads: Mapping[int, type], blindly: Callable) -> bytes:
+def _mutated(step: Step, rng: Random, payloads: Mapping[int, type[Message]], blindly: Callable) -> bytes:
     if step.kind in payloads and rng.random() < 0.95:
         try:
             message = payloads[step.kind].FromString(step.payload)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 from django_hacache.conf import ClusterConfig, Host
 from django_hacache.conf.options import cache_options
 from django_hacache.consensus.formation import fresh_state
-from django_hacache.consensus.state import Role
+from django_hacache.consensus.messages import Generation
+from django_hacache.consensus.state import Installing, Ready, Role
 from django_hacache.node import durable, runtime
+from django_hacache.node.codec import entry_of
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.service import InboundStream
 from django_hacache.replica.control import ControlPage
@@ -112,7 +115,7 @@ class World:
     def _store(self, role):
         """A member of a cluster that has lived for a while, with a log and a little in its replica."""
         entries = [
-            durable.entry_of(
+            entry_of(
                 pb.LogEntry(
                     index=index,
                     term=3,
@@ -131,14 +134,14 @@ class World:
             for index in range(1, 9)
         ]
         hard = fresh_state(random.Random(2))
-        hard = durable.replace(
+        hard = replace(
             hard,
             term=3,
-            generation=durable.Generation(5, "g"),
+            generation=Generation(5, "g"),
             fresh=False,
-            installing=durable.Installing(b"default\0k4", 6) if role == "installing" else None,
+            installing=Installing(b"default\0k4", 6) if role == "installing" else None,
         )
-        ready = durable.Ready(entries=entries, apply=entries[:6], hard_state=hard)
+        ready = Ready(entries=entries, apply=entries[:6], hard_state=hard)
         durable.Durable(self.replica).write(ready, hard, 0)
 
     # what happens

@@ -7,18 +7,17 @@ from pathlib import Path
 import pytest
 
 from django_hacache.replica.replica import Replica
+from tests.node.leading import Leader
 from tests.node.streams import Stream
 from tests.node_process import NodeProcess
-
-SHARED = "/dev/shm" if Path("/dev/shm").is_dir() else None
-SITE = "tests.cache.site"
+from tests.shared_memory import SHARED
 
 
 @pytest.fixture(scope="module")
 def node():
     """A cluster of one, as a process."""
     with tempfile.TemporaryDirectory(prefix="node-", dir=SHARED) as directory:
-        node = NodeProcess.start(Path(directory), SITE)
+        node = NodeProcess.start(Path(directory), "tests.cache.site")
         yield node
         node.stop()
 
@@ -68,6 +67,11 @@ def open_replica():
 @pytest.fixture
 def replica(open_replica):
     return open_replica()
+
+
+@pytest.fixture
+def leader(replica):
+    return Leader(replica)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class Slow:
     """A node that answers when the test says so."""
 
     def __init__(self):
+        self.addr = ""
         self.asked = []
         self.open = 0
         self.changed = asyncio.Condition()

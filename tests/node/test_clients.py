@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import grpc
 import pytest
@@ -31,7 +32,7 @@ def clock():
 @pytest.fixture
 def full(clock):
     """All places are taken, by `streams` in the order in which they came."""
-    known = Clients(Complaints(logging.getLogger("test")), clock)
+    known: Any = Clients(Complaints(logging.getLogger("test")), clock)
     known.streams = [Stream() for _ in range(STREAMS_MAX)]
     for stream in known.streams:
         clock.now += 0.1
@@ -49,7 +50,7 @@ def test_a_client_more_than_there_are_places_is_refused_until_one_leaves(full):
 
 
 def test_who_does_not_take_the_greeting_keeps_its_place_and_gives_it_to_nobody(clock):
-    known = Clients(Complaints(logging.getLogger("test")), clock)
+    known: Any = Clients(Complaints(logging.getLogger("test")), clock)
     coming = [Stream() for _ in range(STREAMS_MAX)]
     assert all(map(known.enter, coming))
     clock.now += 2 * QUIET_S

@@ -7,15 +7,14 @@ import pytest
 from django_hacache.consensus.messages import Entry
 from django_hacache.consensus.state import HardState, Ready
 from django_hacache.exceptions import ReplicaFull
-from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.full import RoomMaker
 from django_hacache.node.reserve import FILE_NAME as RESERVE_NAME
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.replica import Replica
 from django_hacache.values.serializers import encode, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
-from tests.replica.conftest import small_tmpfs  # noqa: F401 - a fixture
 
 HARD = HardState("identity", 1, fresh=False)
 MIB = 1 << 20
@@ -69,7 +68,7 @@ def hosts():
 
 
 @pytest.mark.parametrize("size", [100, 3000, 200_000])
-def test_what_is_committed_is_applied_on_a_file_system_that_is_full(hosts, small_tmpfs, size):  # noqa: F811
+def test_what_is_committed_is_applied_on_a_file_system_that_is_full(hosts, small_tmpfs, size):
     host = hosts(small_tmpfs)
     for number in range(8 * MIB // (size + 100)):
         host.apply(f"k{number}", bytes(size))
@@ -77,7 +76,7 @@ def test_what_is_committed_is_applied_on_a_file_system_that_is_full(hosts, small
     assert not host.has("k0")
 
 
-def test_a_node_comes_up_with_a_replica_that_fills_its_file_system(hosts, small_tmpfs, rng):  # noqa: F811
+def test_a_node_comes_up_with_a_replica_that_fills_its_file_system(hosts, small_tmpfs, rng):
     host = hosts(small_tmpfs)
     for number in range(30):
         host.apply(f"k{number}", bytes(100_000))
@@ -104,7 +103,7 @@ def test_a_map_that_is_full_grows_where_the_file_system_has_room(hosts, tmp_path
     assert all(host.has(f"k{number}") for number in range(30))
 
 
-def test_what_does_not_fit_into_an_empty_cache_is_an_error(hosts, small_tmpfs):  # noqa: F811
+def test_what_does_not_fit_into_an_empty_cache_is_an_error(hosts, small_tmpfs):
     host = hosts(small_tmpfs)
     host.apply("small", b"1")
     with pytest.raises(ReplicaFull, match="is full"):
@@ -120,11 +119,11 @@ def test_a_dropped_counter_is_there_again_with_the_next_increment_and_ends_when_
     hosts, tmp_path, ttl_ms
 ):
     leader, full = hosts(tmp_path / "leader"), hosts(tmp_path / "full")
-    decider = Decider(leader.replica)
+    evaluator = Evaluator(leader.replica)
     put = pb.Put(cache_name="c", entry="k", value=encode(1), ttl_ms=ttl_ms)
     increment = pb.Increment(cache_name="c", entry="k", delta=integer_to_bytes(1))
     for index, request in enumerate((pb.CacheRequest(put=put), pb.CacheRequest(increment=increment)), 1):
-        effects, _ = decider.evaluate(request, index, BORN)
+        effects, _ = evaluator.evaluate(request, index, BORN)
         one = Entry(index, 1, effects, born=BORN)
         leader.durable.write(Ready(entries=[one], apply=[one]), HARD, 0)
     # It has dropped the entry meanwhile: only the increment arrives.
@@ -145,5 +144,5 @@ def test_a_counter_that_was_logged_before_its_time_to_live_was_said_is_a_miss_un
 
 def test_a_leader_that_has_dropped_an_entry_still_deletes_it_on_the_others(replica):
     request = pb.CacheRequest(remove=pb.Remove(cache_name="c", entry="dropped"))
-    effect, _ = Decider(replica).evaluate(request, 1, 0)
+    effect, _ = Evaluator(replica).evaluate(request, 1, 0)
     assert [one.WhichOneof("effect") for one in pb.Effects.FromString(effect).effects] == ["delete"]

@@ -8,8 +8,7 @@ import pytest
 
 from django_hacache.node.gate import Gate, Look, cost_of, most_of
 from django_hacache.replica.eviction import Limits
-from django_hacache.replica.room import Room
-from django_hacache.replica.transaction import Usage
+from django_hacache.replica.room import Room, Usage
 
 MIB = 1 << 20
 LIMIT = 8 * MIB

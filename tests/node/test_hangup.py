@@ -43,8 +43,8 @@ def test_the_connection_from_an_address_ends_and_no_other_one(listens, connects,
             assert accepted[one].recv(1) == b"x"
         accepted[1].close()
         assert asyncio.run(connection_from(peer)) is None
-        for one in (*ends, *accepted):
-            one.close()
+        for end in (*ends, *accepted):
+            end.close()
 
 
 LOCKED = """

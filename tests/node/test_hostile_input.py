@@ -77,7 +77,7 @@ def test_a_node_that_nobody_listed_is_refused(connect):
     with pytest.raises(grpc.RpcError) as refused:
         stream.receive()
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert "HA_HOSTS" in refused.value.details()
+    assert "HA_HOSTS" in str(refused.value.details())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from django_hacache.consensus.messages import Append, Entry
 from django_hacache.node import codec
 from django_hacache.node.answers import AROUND_BYTES, size_of
-from django_hacache.node.decide import Decider
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.large import LARGE_BYTES, with_length
 from django_hacache.wire import cache_pb2 as pb
 
@@ -30,17 +30,17 @@ def test_a_field_has_its_number_and_its_length(length):
 
 
 def test_the_effects_of_a_large_value_are_those_of_a_small_one(replica):
-    decider = Decider(replica)
-    effect, _ = decider.evaluate(pb.CacheRequest(insert=insert(LARGE, ttl_ms=70)), 1, 0)
+    evaluator = Evaluator(replica)
+    effect, _ = evaluator.evaluate(pb.CacheRequest(insert=insert(LARGE, ttl_ms=70)), 1, 0)
     (found,) = pb.Effects.FromString(effect).effects
     assert found.set == pb.SetEffect(cache_name="default", entry="k", value=LARGE, ttl_ms=70)
     # A batch of both kinds keeps their order, and what was large before is not in it.
     changes = [insert(SMALL, "a"), insert(LARGE, "b"), insert(SMALL, "c")]
     batch = pb.Batch(changes=[pb.Change(insert=one) for one in changes], req_id="r")
-    effect, _ = decider.evaluate(pb.CacheRequest(batch=batch), 2, 0)
+    effect, _ = evaluator.evaluate(pb.CacheRequest(batch=batch), 2, 0)
     found = [(one.set.entry, one.set.value) for one in pb.Effects.FromString(effect).effects]
     assert found == [("a", SMALL), ("b", LARGE), ("c", SMALL)]
-    effect, _ = decider.evaluate(pb.CacheRequest(insert=insert(SMALL)), 3, 0)
+    effect, _ = evaluator.evaluate(pb.CacheRequest(insert=insert(SMALL)), 3, 0)
     expected = pb.SetEffect(cache_name="default", entry="k", value=SMALL)
     assert effect == plain([pb.Effect(set=expected)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from django_hacache.conf.cluster import cluster_config
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.node.lifecycle import _Renewal
 
@@ -36,7 +37,7 @@ async def turns():
 def test_however_often_it_is_asked_meanwhile_it_reads_once_more():
     async def scenario():
         node = Node()
-        renewal = _Renewal(node, lambda: None)
+        renewal = _Renewal(node, cluster_config)
         for _ in range(100):
             renewal.ask()
             await turns()
@@ -57,7 +58,7 @@ def test_what_cannot_be_used_is_told_and_later_ones_are_read(caplog):
     async def scenario():
         node = Node()
         node.go_on.set()
-        for read_again in (unreadable, lambda: None):
+        for read_again in (unreadable, cluster_config):
             _Renewal(node, read_again).ask()
             await turns()
 

@@ -16,10 +16,10 @@ from django_hacache.node.runtime import Node
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
-from tests.node.conftest import SHARED
 from tests.node.test_lane import until
 from tests.node.test_service import config_of
 from tests.node_process import free_port
+from tests.shared_memory import SHARED
 
 
 def test_a_node_that_cannot_look_at_what_a_change_depends_on_ends(monkeypatch, caplog):

@@ -16,8 +16,8 @@ from django_hacache.consensus.requests import Recorded, RequestTable
 from django_hacache.consensus.state import HardState, Installing, Ready
 from django_hacache.consensus.transfer import Part
 from django_hacache.node import parts, snapshots
-from django_hacache.node.decide import Decider
 from django_hacache.node.durable import APPLIED, PLACE, Durable
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.incomplete import REQUESTS, is_place
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.parts import PART_BYTES, PART_ENTRIES
@@ -466,7 +466,7 @@ class Writer:
 
     def __init__(self, replica, rng):
         self.replica, self.rng = replica, rng
-        self.decider, self.durable = Decider(replica), Durable(replica)
+        self.evaluator, self.durable = Evaluator(replica), Durable(replica)
         self.hard = HardState("a", TERM)
         self.index, self.log = INDEX, []
 
@@ -487,11 +487,11 @@ class Writer:
         name = {pb.Insert: "insert", pb.Remove: "remove", pb.Touch: "touch", pb.Clear: "clear"}[type(change)]
         getattr(request, name).CopyFrom(change)
         self.index += 1
-        effect, outcome = self.decider.evaluate(request, self.index, 1000)
+        effect, outcome = self.evaluator.evaluate(request, self.index, 1000)
         entry = Entry(self.index, 1, effect, f"r{self.index}", outcome, born=1000)
         self.log.append(entry)
         self.durable.write(Ready(entries=[entry], apply=[entry]), self.hard, 0)
-        self.decider.applied(self.index)
+        self.evaluator.applied(self.index)
 
 
 class LaggingTarget(Target):
@@ -501,7 +501,7 @@ class LaggingTarget(Target):
         super().__init__(replica)
         self.writer, self.rng = writer, rng
         config = CoreConfig("b:2", ("a:1", "c:3"))
-        evaluator = Decider(replica)
+        evaluator = Evaluator(replica)
         self.core = Core(config, self.hard, Log(INDEX, 1), applied=INDEX, evaluator=evaluator, now=0, rng=rng)
 
     @property

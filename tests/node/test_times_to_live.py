@@ -6,7 +6,7 @@ import pytest
 
 from django_hacache.consensus.messages import Entry
 from django_hacache.node import effects
-from django_hacache.node.decide import Decider
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.layout import replica_key
 from django_hacache.wire import cache_pb2 as pb
@@ -19,7 +19,7 @@ class Order:
 
     def __init__(self, replica):
         self.replica = replica
-        self.decider = Decider(replica)
+        self.evaluator = Evaluator(replica)
         self.index = 0
         self.pending = []
 
@@ -27,21 +27,21 @@ class Order:
         """The outcome of a change that was taken `age_ms` ago."""
         now = boottime_ns() // effects.MS - age_ms
         self.index += 1
-        effect, outcome = self.decider.evaluate(pb.CacheRequest(**request), self.index, now)
+        effect, outcome = self.evaluator.evaluate(pb.CacheRequest(**request), self.index, now)
         self.pending.append(Entry(self.index, 1, effect, born=now))
         return pb.Outcome.FromString(outcome)
 
     def remove(self, key):
         now = boottime_ns() // effects.MS
         self.index += 1
-        effect = self.decider.removal("c", [replica_key(key)], self.index, now)
+        effect = self.evaluator.removal("c", [replica_key(key)], self.index, now)
         self.pending.append(Entry(self.index, 1, effect, born=now))
 
     def apply(self):
         with self.replica.write() as transaction:
             for entry in self.pending:
                 effects.apply(transaction, entry)
-        self.decider.applied(self.pending.pop().index)
+        self.evaluator.applied(self.pending.pop().index)
         self.pending.clear()
 
     def value(self, entry, cache="c"):
@@ -166,8 +166,8 @@ def test_what_is_remembered_goes_when_it_is_applied(order):
     order.clear()
     order.remove("0")
     order.apply()
-    decider = order.decider
-    assert (decider._pending, decider._cleared, list(decider._order)) == ({}, {}, [])
+    overlay = order.evaluator.overlay
+    assert (overlay.pending, overlay.cleared, list(overlay.order)) == ({}, {}, [])
 
 
 @pytest.mark.parametrize(("ttl_ms", "left"), [(1000, False), (None, True)])

@@ -8,9 +8,9 @@ from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
 from django_hacache.consensus.messages import AckLevel, Generation
 from django_hacache.node.catalogue import Catalogue
-from django_hacache.node.decide import Decider
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.effects import MS
+from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.gate import most_of
 from django_hacache.node.upkeep import (
     EVERY_IDLE_MS,
@@ -41,8 +41,8 @@ class Leader:
         self.replica = replica
         self.durable = Durable(replica)
         gate = gate_of(replica, limits)
-        decider = Decider(replica, gate)
-        self.decider = decider
+        evaluator = Evaluator(replica, gate)
+        self.evaluator = evaluator
         self.now = boottime_ns() // MS
         found = load(replica, rng)
         self.core = Core(
@@ -50,12 +50,12 @@ class Leader:
             found.hard,
             found.log,
             applied=found.applied,
-            evaluator=decider,
+            evaluator=evaluator,
             now=self.now,
             rng=rng,
             size_of=pb.CacheRequest.ByteSize,
         )
-        self.upkeep = Upkeep(self.core, replica, decider, limits, gate, catalogue)
+        self.upkeep = Upkeep(self.core, replica, evaluator, limits, gate, catalogue)
         self.changes = 0
 
     def pass_time(self, ms):
@@ -69,7 +69,7 @@ class Leader:
         ready = self.core.take_ready()
         self.durable.write(ready, self.core.hard, self.core.table.floor)
         if ready.apply:
-            self.decider.applied(self.core.state.applied)
+            self.evaluator.applied(self.core.state.applied)
             if self.upkeep.applied(ready.apply):
                 self.upkeep.step(self.now)
         if self.core.unfinished:

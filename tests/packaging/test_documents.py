@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
@@ -82,6 +83,22 @@ def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
 def test_every_test_that_a_document_names_exists(document: Path) -> None:
     for path in re.findall(r"\btests/[\w/]+\.py\b", document.read_text()):
         assert (ROOT / path).is_file(), path
+
+
+def named_on_the_ways() -> list[str]:
+    """The functions and classes in the tables of the ways of a read and of a write."""
+    lines = (ROOT / "docs/explanation/architecture.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    return sorted({name for row in rows for name in re.findall(r"`(\w+(?:\.\w+)+)`", row)})
+
+
+@pytest.mark.parametrize("named", named_on_the_ways())
+def test_every_function_on_the_way_of_a_read_or_a_write_exists(named: str) -> None:
+    assert callable(pkgutil.resolve_name(f"django_hacache.{named}"))
+
+
+def test_the_ways_of_a_read_and_of_both_writes_are_told() -> None:
+    assert len(named_on_the_ways()) > 20
 
 
 def test_every_measurement_covers_a_scenario_and_every_scenario_names_real_ones() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,17 +9,14 @@ from pathlib import Path
 import pytest
 
 from django_hacache.replica.replica import Replica
-
-MAP_SIZE = 64 * 1024 * 1024
-PROJECT = Path(__file__).parents[2]
+from tests.replica.writing import MAP_SIZE
+from tests.shared_memory import SHARED
 
 
 @pytest.fixture
 def directory():
     """A directory that does not exist yet, on tmpfs where there is one."""
-    parent = Path(
-        tempfile.mkdtemp(prefix="hacache-test-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-    )
+    parent = Path(tempfile.mkdtemp(prefix="hacache-test-", dir=SHARED))
     yield parent / "location"
     shutil.rmtree(parent)
 
@@ -58,7 +54,7 @@ def put(replica, cache, key, value, expires_at=0):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=PROJECT,
+            cwd=Path(__file__).parents[2],
         )
         started.append(child)
         return child
@@ -69,20 +65,3 @@ def put(replica, cache, key, value, expires_at=0):
         child.wait()
         child.stdin.close()
         child.stdout.close()
-
-
-@pytest.fixture
-def small_tmpfs(tmp_path):
-    """A directory on a tmpfs of 4 MB."""
-    mount = tmp_path / "tmpfs"
-    mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "t", mount], check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        reason = f"a tmpfs cannot be mounted here: {done.stderr.strip()}"
-        if os.environ.get("HACACHE_REQUIRE_ALL_TESTS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield mount / "location"
-    subprocess.run(["umount", "-l", mount], check=True)

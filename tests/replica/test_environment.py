@@ -15,11 +15,10 @@ import pytest
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.replica.clock import boot_id, boottime_ns
 from django_hacache.replica.environment import Environment
-from django_hacache.replica.eviction import Limits, standalone_write
+from django_hacache.replica.eviction import Limits
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME
 from django_hacache.replica.replica import Replica
-from tests.replica.conftest import MAP_SIZE
-from tests.replica.writing import put
+from tests.replica.writing import MAP_SIZE, put, store
 from tests.system_call import failing
 
 MEBIBYTE = 1024 * 1024
@@ -457,12 +456,8 @@ def test_a_full_file_system_is_an_error_and_not_a_crash(small_tmpfs):
 def test_a_standalone_set_never_fails_because_the_file_system_is_full(small_tmpfs, size):
     replica = open_replica(small_tmpfs)
     limits = Limits(size_limit=256 * MEBIBYTE, max_entries=None, cull_frequency=3)
-
-    def put_in(transaction, cache, key):
-        transaction.set(cache, key, bytes(size), version=transaction.next_version(), expires_at=0)
-
     for number in range(10 * MEBIBYTE // (size + 300)):
-        standalone_write(replica, "default", limits, put_in, f"k{number}")
+        store(replica, f"k{number}", bytes(size), limits)
         assert replica.get("default", f"k{number}") == bytes(size)
     replica.close()
 

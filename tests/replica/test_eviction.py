@@ -14,27 +14,17 @@ from django_hacache.replica.eviction import (
     WRITES_A_STEP,
     Limits,
     map_size_for,
-    standalone_write,
 )
 from django_hacache.replica.layout import MAX_KEY_BYTES
 from django_hacache.replica.replica import Replica
-from tests.replica.writing import put
+from tests.replica.writing import put, store
 
 MEBIBYTE = 1024 * 1024
 UNLIMITED = Limits(size_limit=2**40, max_entries=None, cull_frequency=3)
 
 
-def put_in(transaction, cache, entry):
-    key, value, expires_at = entry
-    transaction.set(cache, key, value, version=transaction.next_version(), expires_at=expires_at)
-
-
 def hash_of(number):
     return sha256(b"%d" % number).hexdigest()
-
-
-def store(replica, key, value, limits, expires_at=NEVER):
-    standalone_write(replica, "default", limits, put_in, (key, value, expires_at))
 
 
 def surplus(replica, limits):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from django_hacache.replica.replica import Replica
-from tests.replica.conftest import MAP_SIZE
+from tests.replica.writing import MAP_SIZE
 
 
 def test_meta_and_entries_survive_a_restart(replica, directory):

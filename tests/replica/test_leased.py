@@ -10,8 +10,7 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.replica import Replica
-from tests.replica.conftest import MAP_SIZE
-from tests.replica.writing import put
+from tests.replica.writing import MAP_SIZE, put
 
 HOUR = 3600 * 10**9
 

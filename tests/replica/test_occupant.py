@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_who_only_looks_keeps_no_node_from_starting(tmp_path, monkeypatch):
         pass
     looking = os.open(tmp_path / occupant.LOCK_NAME, os.O_RDONLY)
     fcntl.lockf(looking, fcntl.LOCK_SH, 1)
-    monkeypatch.setattr(occupant.time, "sleep", lambda seconds: os.close(looking))
+    monkeypatch.setattr(time, "sleep", lambda seconds: os.close(looking))
     with occupying(tmp_path):
         pass
 

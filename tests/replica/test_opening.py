@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +20,7 @@ from django_hacache.replica.leased import LeasedReader
 from django_hacache.replica.opening import Membership
 from django_hacache.replica.replica import Replica
 from django_hacache.system.directory import open_private
-from tests.replica.conftest import MAP_SIZE, PROJECT
-from tests.replica.writing import put
+from tests.replica.writing import MAP_SIZE, put
 
 LONG_S = 20
 
@@ -76,8 +77,8 @@ def test_a_thread_that_opens_what_another_one_is_about_to_close_waits_for_that(d
     """And is a member after it, although closing a file ends all locks that the process has on it."""
     first = [Replica.open(directory, writable=True, map_size=MAP_SIZE)]
     put(first[0], "k")
-    waits, second, sleep = threading.Event(), [], registry.time.sleep
-    monkeypatch.setattr(registry.time, "sleep", lambda seconds: (waits.set(), sleep(seconds)))
+    waits, second, sleep = threading.Event(), [], time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: (waits.set(), sleep(seconds)))
     monkeypatch.setattr(registry, "CLOSING_WAIT_S", LONG_S)
     thread = threading.Thread(
         target=lambda: second.append(Replica.open(directory, writable=True, map_size=MAP_SIZE))
@@ -159,7 +160,7 @@ def opened(writable=True):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                cwd=PROJECT,
+                cwd=Path(__file__).parents[2],
             )
         )
         return started[-1]

@@ -10,10 +10,10 @@ from django_hacache.exceptions import ReplicaError
 from django_hacache.replica import replica as module
 from django_hacache.replica.clock import NEVER, boottime_ns
 from django_hacache.replica.layout import MAX_CACHES, MAX_KEY_BYTES, replica_key
-from django_hacache.replica.replica import VIEW_BYTES, Replica
-from django_hacache.replica.transaction import Usage
-from tests.replica.conftest import MAP_SIZE
-from tests.replica.writing import digest, put
+from django_hacache.replica.reading import VIEW_BYTES
+from django_hacache.replica.replica import Replica
+from django_hacache.replica.room import Usage
+from tests.replica.writing import MAP_SIZE, digest, put
 
 PAST = 1
 HOUR = 3600 * 10**9

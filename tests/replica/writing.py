@@ -1,8 +1,16 @@
-"""One-line changes for the tests of this room."""
+"""A replica to write to, and one-line changes to it."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+from django_hacache.changes.vocabulary import Insert
+from django_hacache.conf import AckLevel
 from django_hacache.replica.clock import NEVER
+from django_hacache.values.signing import PLAIN
+from django_hacache.worker.standalone_writer import StandaloneWriter
+
+MAP_SIZE = 64 * 1024 * 1024
 
 
 def put(replica, key, value=b"value", *, cache="default", expires_at=NEVER, keep_ttl=False, version=None):
@@ -14,3 +22,9 @@ def put(replica, key, value=b"value", *, cache="default", expires_at=NEVER, keep
 def digest(replica):
     with replica.snapshot() as picture:
         return picture.digest()
+
+
+def store(replica, key, value, limits, cache="default"):
+    """Write as a worker does on a machine of its own: within the limits of the cache."""
+    writer = StandaloneWriter(cache, limits, SimpleNamespace(reader=replica), PLAIN)
+    assert writer.perform(Insert(key, value, None), ack=AckLevel.QUORUM, deadline=0).effective

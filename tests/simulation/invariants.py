@@ -264,6 +264,7 @@ class Invariants:
     def decided(self, host: Host, index: int, *, dropped: bool = False) -> None:
         """The leader has decided on what will stand at `index`; `dropped`: its host has dropped the key."""
         hard = host.core.hard
+        assert hard.generation is not None
         self._decided[hard.generation, hard.term, index] = (self._cluster.now, dropped)
 
     def _holders(self, generation: Generation | None, entry: Entry) -> int:

@@ -221,7 +221,7 @@ class Overlay:
                     effect = touch_effect(key, ttl)
                     self._ahead[key] = Ahead(index, found.value, now + ttl if ttl else 0)
             case _:
-                value = (found.value if found is not None else 0) + value
+                value = (found.value or 0 if found is not None else 0) + value
                 outcome = str(value).encode()
                 if found is None:
                     effect = self._set(index, key, value, now, ttl, padding)

@@ -12,7 +12,8 @@ from django_hacache.consensus.leases import Leases
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.member import Member
 from django_hacache.consensus.progress import Progress
-from django_hacache.consensus.replication import Replication, reached_by
+from django_hacache.consensus.quorum import reached_by
+from django_hacache.consensus.replication import Replication
 from django_hacache.consensus.requests import RequestTable
 from django_hacache.consensus.state import NEVER
 from django_hacache.consensus.submissions import Submissions

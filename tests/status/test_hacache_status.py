@@ -11,6 +11,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.core.management import CommandError, call_command
 
+from django_hacache.changes.codec import outcome_of
 from django_hacache.exceptions import RequestRefused
 from django_hacache.replica import opening
 from django_hacache.replica.clock import boottime_ns
@@ -18,7 +19,6 @@ from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
 from django_hacache.worker import process
-from django_hacache.worker.codec import outcome_of
 from tests.node_process import NodeProcess, cluster_settings
 from tests.status.answering import answering, degraded
 

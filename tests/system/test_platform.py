@@ -100,7 +100,7 @@ def test_macos_tells_the_user_at_the_other_end_in_a_structure_of_its_own(
             return struct.pack("=IIh2x16I", 0, 501, 1, *range(16))
 
     monkeypatch.delattr(socket, "SO_PEERCRED")
-    assert platform.peer_uid(Connection()) == 501  # type: ignore[arg-type]
+    assert platform.peer_uid(Connection()) == 501
 
 
 def test_macos_tells_the_process_at_the_other_end_by_an_option_of_its_own(
@@ -112,7 +112,7 @@ def test_macos_tells_the_process_at_the_other_end_by_an_option_of_its_own(
             return struct.pack("=i", 4711)
 
     monkeypatch.delattr(socket, "SO_PEERCRED")
-    assert platform.peer_pid(Connection()) == 4711  # type: ignore[arg-type]
+    assert platform.peer_pid(Connection()) == 4711
 
 
 MACOS = """

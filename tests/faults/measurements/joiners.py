@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from tests.cluster.conftest import eventually
 from tests.faults.cluster import Cluster, Host
 from tests.faults.judge import failed, lasting, lost_entries
 from tests.faults.measurements.rows import MIB, Measure, Row, grown, none
 from tests.faults.measurements.transfers import lacking, lose_everything
 from tests.faults.recording import Plan, Recorders
+from tests.waiting import eventually
 
 # As it is by default.
 LIMITED = {"HACACHE_TEST_SIZE_LIMIT": str(256 * MIB)}

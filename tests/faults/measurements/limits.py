@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from django_hacache.node.gate import most_of
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.pair import FILE_NAME
-from tests.cluster.conftest import PYTHON, ROOT
+from tests.clusters import PYTHON, ROOT
 from tests.faults.cluster import Cluster, Host
 from tests.faults.course import Course, Sample, svg
 from tests.faults.measurements.rows import MIB, Drawn, Measure, Row, grown, none, percent, places, unchanged

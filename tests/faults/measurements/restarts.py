@@ -7,12 +7,12 @@ import statistics
 import time
 from dataclasses import replace
 
-from tests.cluster.conftest import eventually
 from tests.faults.cluster import Cluster
 from tests.faults.consistency import miscounted, violations
 from tests.faults.judge import assert_consistent, failed, lasting, lost_entries, writes
 from tests.faults.measurements.rows import LEASE_S, SECOND, STEADY, Row, ms, none, times
 from tests.faults.recording import COUNTING, READING, WRITING, Recorders
+from tests.waiting import eventually
 
 OLD = 100
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.cluster.conftest import eventually
 from tests.faults.cluster import Cluster, Host, monotonic_ns
 from tests.faults.judge import failed, lasting, lost_entries
 from tests.faults.measurements.rows import (
@@ -24,6 +23,7 @@ from tests.faults.measurements.rows import (
     ratio,
 )
 from tests.faults.recording import Recorders
+from tests.waiting import eventually
 
 STATE_BYTES = 1_000_000_000
 VALUE_BYTES = 10_000

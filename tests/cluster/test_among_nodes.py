@@ -6,25 +6,25 @@ import pytest
 
 from django_hacache.node.credentials import EXTENSION_VERSION, VERSION_KEY
 from django_hacache.wire import cache_pb2 as pb
-from tests.cluster.conftest import cluster, eventually  # noqa: F401 - the fixture of real clusters
 from tests.node.base_client.schema import base
 from tests.node.streams import METADATA
+from tests.waiting import eventually
 
 VERSION = (VERSION_KEY, str(EXTENSION_VERSION))
 
 
 @pytest.fixture
-def leader(cluster):  # noqa: F811
+def leader(cluster):
     return cluster.leader()
 
 
 @pytest.fixture
-def follower(cluster, leader):  # noqa: F811
+def follower(cluster, leader):
     return cluster.others(leader)[0]
 
 
 @pytest.fixture
-def other(cluster, leader, follower):  # noqa: F811
+def other(cluster, leader, follower):
     return cluster.others(leader, follower)[0]
 
 
@@ -44,7 +44,7 @@ def impostor(connect, follower, other):
 
 
 @pytest.fixture(autouse=True)
-def undisturbed(cluster, leader):  # noqa: F811
+def undisturbed(cluster, leader):
     """After each test the same node leads the same term, and every host serves."""
     before = [host.status().term for host in cluster.hosts]
     yield
@@ -79,7 +79,7 @@ def test_what_was_forwarded_is_answered_after_the_client_has_said_that_it_will_a
     assert {ack.put_ack.req_id for ack in client.rest()} == {str(number) for number in range(20)}
 
 
-def test_health_names_the_other_hosts(cluster, client, follower, leader):  # noqa: F811
+def test_health_names_the_other_hosts(cluster, client, follower, leader):
     health = client.ask(mgmt_req=base.MgmtRequest(health=base.Health())).mgmt_ack.health_ack
     assert health.state.WhichOneof("oneof") == "follower"
     assert health.leader.addr == f"http://{leader.addr}"
@@ -123,7 +123,7 @@ def test_a_message_of_another_generation_is_ignored(impostor, other):
         ack = impostor.receive()
 
 
-def test_the_nodes_speak_on_when_an_impostor_has_gone(cluster, connect, leader, follower, other):  # noqa: F811
+def test_the_nodes_speak_on_when_an_impostor_has_gone(cluster, connect, leader, follower, other):
     stream = connect(leader.addr, metadata=(*METADATA, ("hacache-addr", follower.addr), VERSION))
     stream.receive()
     stream.close()

@@ -1,22 +1,16 @@
-"""Changes as requests to the node, and its answers as outcomes. Knows the wire, not how it is travelled."""
+"""Changes and outcomes as messages, and back: at the worker's end of the way, and where they are carried out.
+
+Knows the wire, not how it is travelled.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from django_hacache.changes.vocabulary import (
-    Batch,
-    Clear,
-    Increment,
-    Insert,
-    Outcome,
-    Remove,
-    Touch,
-    When,
-    Why,
-)
+from django_hacache.changes.outcome import ABSENT, DONE, Outcome, Why
+from django_hacache.changes.vocabulary import Batch, Clear, Increment, Insert, Remove, Touch, When
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import (
     CacheBusy,
@@ -32,7 +26,11 @@ from django_hacache.values.serializers import integer_from_bytes, integer_to_byt
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from django_hacache.changes.vocabulary import Sent
+
+    Part = Insert | Remove | Touch | Increment | Clear
 
 _ACK_LEVELS = {
     AckLevel.DIRECT: pb.AckLevel(level_direct=pb.Empty()),
@@ -45,10 +43,20 @@ _ACK_LEVELS = {
 _CONDITIONS = {
     When.ALWAYS: pb.CONDITION_ALWAYS,
     When.ABSENT: pb.CONDITION_ABSENT,
+    When.PRESENT: pb.CONDITION_PRESENT,
     When.UNCHANGED: pb.CONDITION_UNCHANGED,
 }
 
-_REASONS = {pb.REASON_ABSENT: Why.ABSENT, pb.REASON_NOT_AN_INTEGER: Why.NOT_AN_INTEGER}
+_WHEN = {condition: when for when, condition in _CONDITIONS.items()}
+
+_REASONS = {
+    None: pb.REASON_NONE,
+    Why.ABSENT: pb.REASON_ABSENT,
+    Why.PRESENT: pb.REASON_PRESENT,
+    Why.CHANGED: pb.REASON_CHANGED,
+    Why.NOT_AN_INTEGER: pb.REASON_NOT_AN_INTEGER,
+}
+_WHY = {reason: why for why, reason in _REASONS.items()}
 
 _ERRORS: dict[int, type[Exception]] = {
     pb.ERROR_UNKNOWN_CACHE: UnknownCache,
@@ -58,6 +66,9 @@ _ERRORS: dict[int, type[Exception]] = {
     pb.ERROR_BUSY: CacheBusy,
     pb.ERROR_OUTCOME_UNKNOWN: OutcomeUnknown,
 }
+
+
+# The worker's end
 
 
 def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
@@ -133,12 +144,77 @@ def outcome_of(ack: pb.Ack) -> Outcome:
         case "put_ack":
             answer = ack.put_ack
             number = integer_from_bytes(answer.value) if answer.HasField("value") else None
-            return Outcome(answer.mod_res, number, _REASONS.get(answer.reason))
+            return Outcome(answer.mod_res, number, _WHY.get(answer.reason))
         case "del_ack":
-            return Outcome(ack.del_ack.mod_res)
+            return DONE if ack.del_ack.mod_res else ABSENT
         case "batch_ack":
             return Outcome(effective=True, each=tuple(ack.batch_ack.mod_res))
         case "error":
             raise _ERRORS.get(ack.error.code, RequestRefused)(printable(ack.error.error))
         case other:
             raise RequestRefused(f"The node answered a change with {other!r}.")
+
+
+# The end of the node that carries a change out: what came is known to be possible, see node/validation.py.
+
+
+def change_from(message: Any) -> Part:
+    """Return the change that a message of any kind but Batch is."""
+    return _READ_BY[type(message)](message)
+
+
+def _insert_of(message: pb.Insert) -> Insert:
+    return Insert(
+        message.entry,
+        message.value,
+        message.ttl_ms if message.HasField("ttl_ms") else None,
+        _WHEN[message.condition],
+        message.expected_version,
+        message.keep_ttl,
+    )
+
+
+def _put_of(message: pb.Put) -> Insert:
+    return Insert(message.entry, message.value, message.ttl_ms if message.HasField("ttl_ms") else None)
+
+
+def _removal_of(message: pb.Remove | pb.Del) -> Remove:
+    return Remove(message.entry)
+
+
+def _touch_of(message: pb.Touch) -> Touch:
+    return Touch(message.entry, message.ttl_ms if message.HasField("ttl_ms") else None)
+
+
+def _increment_of(message: pb.Increment) -> Increment:
+    return Increment(message.entry, integer_from_bytes(message.delta))
+
+
+def _clear_of(_message: pb.Clear) -> Clear:
+    return Clear()
+
+
+def outcome_bytes(outcomes: Sequence[Outcome]) -> bytes:
+    """What the changes of one request came to, as it stands in the log."""
+    if len(outcomes) == 1 and outcomes[0] is DONE:
+        return _DONE  # as nearly all
+    message = pb.Outcome(
+        mod_res=[outcome.effective for outcome in outcomes], reason=_REASONS[outcomes[-1].why]
+    )
+    for outcome in outcomes:
+        if outcome.number is not None:
+            message.value = integer_to_bytes(outcome.number)
+    return message.SerializeToString()
+
+
+_DONE = pb.Outcome(mod_res=[True]).SerializeToString()
+
+_READ_BY: dict[type[Any], Callable[[Any], Part]] = {
+    pb.Insert: _insert_of,
+    pb.Put: _put_of,
+    pb.Remove: _removal_of,
+    pb.Del: _removal_of,
+    pb.Touch: _touch_of,
+    pb.Increment: _increment_of,
+    pb.Clear: _clear_of,
+}

@@ -1,0 +1,149 @@
+"""One request and its answer, free of how bytes travel: what to send, what an answer is worth, what a loss means.
+
+A connection that breaks is made again and the same request, with the same req_id, is sent again: the node remembers
+the req_ids it has seen, so the change takes effect once. Whoever sends and receives tells the exchange what has
+happened, and is told what to do. Knows the wire; opens nothing, waits for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
+from django_hacache.link.lost import Lost, in_vain, lost
+from django_hacache.link.watch import Hung
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import monotonic
+from django_hacache.system.printable import printable
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# Pauses between attempts, doubling (seconds).
+PAUSE_MIN_S = 0.01
+PAUSE_MAX_S = 0.05
+
+# What a node answers where a change did not happen, for all it knows.
+NOT_APPLIED = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY, pb.ERROR_UNKNOWN_CACHE})
+
+
+class Exchange:
+    """A request on its way to the node.
+
+    deadline: when to give up, as monotonic() tells the time (seconds).
+    since: the log index that the host had applied before. What is sent again carries it: the node refuses where it
+    may have forgotten since then what became of the first.
+    """
+
+    __slots__ = (
+        "_cause",
+        "_pause_s",
+        "_request",
+        "_sent",
+        "_since",
+        "deadline",
+        "payload",
+        "req_id",
+        "resent",
+    )
+
+    def __init__(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> None:
+        self._request = request
+        self._since = since
+        self._pause_s = PAUSE_MIN_S
+        self._cause: Exception | None = None
+        self._sent = False
+        self.deadline = deadline
+        self.payload = request.SerializeToString()
+        self.req_id = req_id_of_request(request)
+        self.resent = False
+        """Whether the node may have seen it before."""
+
+    def sent(self) -> None:
+        """Note that the whole request is on its way."""
+        self._sent = True
+
+    def answer(self, payload: bytes) -> pb.Ack:
+        """Return what the node says, where nothing else can come on this connection. Raises Lost."""
+        ack = ack_of(payload)
+        if not answers(ack, self.req_id):
+            raise lost(LinkError("The node answered another request."))
+        return ack
+
+    def again(self, error: Exception, path: Path, gone: Callable[[], bool]) -> float:
+        """Return after how many seconds to try again, now that `error` has ended an attempt.
+
+        gone: asked where nobody listens there; whether nobody is to be expected until the deadline.
+        Raises CacheUnavailable where no complete request was sent, OutcomeUnknown where one was: at the deadline, or as
+        soon as the node is gone, or found to hang.
+        """
+        remaining = self.deadline - monotonic()
+        # That the time is over says less than what went wrong before.
+        self._cause = cause = (self._cause or error) if isinstance(error, TimeoutError) else error
+        if isinstance(error, Hung) or in_vain(error, gone) or remaining <= 0:
+            raise self._given_up(path, cause) from cause
+        if self._sent and not self.resent:
+            self.resent = True
+            if not self._request.since_index:
+                self._request.since_index = self._since
+                self.payload = self._request.SerializeToString()
+        pause, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_MAX_S)
+        return min(pause, remaining)
+
+    def conclusive(self, ack: pb.Ack) -> pb.Ack:
+        """Return the answer. Raises OutcomeUnknown where it is a refusal of what was sent before.
+
+        Who refuses it now speaks for itself: what became of the first one, on its way through another process, it
+        does not know.
+        """
+        if self.resent and ack.error.code in NOT_APPLIED:
+            raise OutcomeUnknown(
+                f"The request was sent before, it may have happened then. Now: {printable(ack.error.error)}"
+            )
+        return ack
+
+    def _given_up(self, path: Path, cause: Exception) -> CacheUnavailable:
+        if self._sent:
+            return OutcomeUnknown(f"The node at {path} did not answer in time ({cause}).")
+        return CacheUnavailable(f"The node at {path} could not be reached in time ({cause}).")
+
+
+def ack_of(payload: bytes) -> pb.Ack:
+    """Return the answer that came. Raises Lost where it is none."""
+    try:
+        return pb.Ack.FromString(payload)
+    except DecodeError as error:
+        ensure_own(error)
+        raise Lost from LinkError(f"The node's answer does not parse: {error}")
+
+
+def req_id_of_request(request: pb.CacheRequest) -> str:
+    """The name that the answer will carry; empty for a request that has none, as one for the status."""
+    return request.insert.req_id or _req_id(request)  # the most frequent first, for half the price
+
+
+def req_id_of_ack(ack: pb.Ack) -> str:
+    """The name of the request that is answered; empty where the answer does not say."""
+    return _req_id(ack)
+
+
+def _req_id(message: pb.CacheRequest | pb.Ack) -> str:
+    method = message.WhichOneof("method")
+    # Every message that has a name has it under this one; a status has none.
+    return getattr(getattr(message, method), "req_id", "") if method else ""
+
+
+def unnamed_refusal(ack: pb.Ack) -> bool:
+    """Whether a frame over the node's limit is refused: skipped without a look inside, so it cannot be named."""
+    return ack.error.code == pb.ERROR_TOO_LARGE and not ack.error.req_id
+
+
+def answers(ack: pb.Ack, req_id: str) -> bool:
+    """Whether `ack` answers the one request that is under way on its connection."""
+    if req_id and ack.put_ack.req_id == req_id:
+        return True
+    return req_id_of_ack(ack) == req_id or unnamed_refusal(ack)

@@ -1,0 +1,27 @@
+"""What an operation of the cache API asks of whoever carries its changes out. Knows no writer and no operation."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from django_hacache.changes.outcome import Outcome
+from django_hacache.changes.vocabulary import Change
+
+if TYPE_CHECKING:
+    from django_hacache.conf import AckLevel
+
+T = TypeVar("T")
+
+# An operation of the cache API, free of how it waits: it yields changes, is sent their outcomes and returns
+# what the caller gets. So each operation is written once, for get() and aget() styles alike.
+Steps = Generator[Change, Outcome, T]
+
+
+class Writer(Protocol):
+    """Carries changes out, one at a time. `deadline` is in seconds, as platform.monotonic() tells the time."""
+
+    def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
+
+    async def aperform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
+        """The same without blocking the event loop."""
