@@ -397,8 +397,10 @@ class Service(grpc.GenericRpcHandler):
         async for raw in requests:
             self._clients.heard(stream)
             self.unfinished.whole(stream.peer, len(raw))
-            await self._take(stream, raw)
-            self.unfinished.goes_on(stream.peer)
+            try:
+                await self._take(stream, raw)
+            finally:
+                self.unfinished.goes_on(stream.peer)
         await stream.finish()
 
     async def _take(self, stream: InboundStream, raw: bytes) -> None:

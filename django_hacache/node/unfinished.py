@@ -115,14 +115,14 @@ class Unfinished:
 
     def _watch(self) -> None:
         if self._timer is None and self._lines:
+            self._looked_at = self._now()
             self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
-        self._timer = None
-        self._watch()
         now = self._now()
         idle_bytes = IDLE_BYTES_PER_S * (now - self._looked_at)
-        self._looked_at = now
+        self._timer = None
+        self._watch()
         lines = sorted(self._lines.items(), key=lambda named: named[1].level, reverse=True)
         for _, line in lines:
             received = received_bytes(line.connection) or 0

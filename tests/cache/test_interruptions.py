@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import signal
 import sys
@@ -77,7 +78,8 @@ PROFILED = ("django_hacache.", "pathlib", "contextlib")
 def reaches(instant, error, function) -> bool:
     """Whether `function` has so many instants at which Python calls signal handlers; one raises `error` there.
 
-    They are the beginning of each function and the return from each call of C.
+    They are the beginning of each function and the return from each call of C. None is of a collection of garbage: what
+    an earlier exception left half done is closed there, and what is raised in that is Python's to drop.
     """
 
     def handler(*_):
@@ -93,11 +95,13 @@ def reaches(instant, error, function) -> bool:
             signal.raise_signal(signal.SIGUSR1)
 
     profiled, handled = sys.getprofile(), signal.signal(signal.SIGUSR1, handler)
+    gc.disable()
     sys.setprofile(profile)
     try:
         function()
     finally:
         sys.setprofile(profiled)
+        gc.enable()
         signal.signal(signal.SIGUSR1, handled)
     return instant <= 0
 

@@ -182,7 +182,7 @@ def test_aliases_of_one_cache_sign_alike_and_keep_their_places(caches, style):
 
 
 def test_a_forgery_is_logged_once_an_hour_for_each_kind(caches, caplog, monkeypatch):
-    now = monotonic()
+    now = float(round(monotonic()))  # so that sums are exact
     monkeypatch.setattr(unreadable, "monotonic", lambda: now)
     with caplog.at_level(logging.WARNING, "django_hacache.cache"):
         for _ in range(3):

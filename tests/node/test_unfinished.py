@@ -117,6 +117,17 @@ def test_whole_messages_and_what_goes_with_them_are_no_part_of_one(run):
     run(scenario)
 
 
+def test_the_time_without_any_client_explains_nothing_of_what_the_next_one_sends(run):
+    async def scenario(clients, unfinished):
+        clients.now += 86_400
+        end, _ = await clients.connect()
+        clients.send(end, LARGEST)
+        clients.look()
+        assert unfinished.bytes > LARGEST // 2
+
+    run(scenario)
+
+
 def test_beyond_what_all_may_have_the_one_that_has_most_goes(run):
     async def scenario(clients, unfinished):
         small, large = [(await clients.connect())[0] for _ in range(2)]
