@@ -6,12 +6,7 @@ answers one of tomorrow, and no rule of Raft would notice: it believes its membe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .messages import Append, LeaderReq, Pong
-
-if TYPE_CHECKING:
-    from .messages import Generation, Message, Sender
+from django_hacache.consensus.messages import Append, Generation, LeaderReq, Message, Pong, Sender
 
 # Elections that a node may have missed: at one a second it would have been away for half a year.
 TERM_LEAP = 1 << 24
@@ -23,7 +18,7 @@ NAME_CHARACTERS_MAX = 64
 INDEXES = ("index", "last_index", "prev_index", "match_index", "commit_index", "applied_index")
 
 
-def flaw(sender: Sender, message: Message, *, term: int, generation: int, now: int) -> str | None:
+def flaw(sender: Sender, message: Message, *, term: int, generation: int, now_ms: int) -> str | None:
     """Return what cannot be true of a message, None for one that may be.
 
     term, generation: this node's own term, and the highest number of a generation that it knows of.
@@ -45,8 +40,8 @@ def flaw(sender: Sender, message: Message, *, term: int, generation: int, now: i
             return _flaw_of_append(message)
         case LeaderReq() if message.last_term > message.term:
             return f"a log that ends in term {message.last_term}, in term {message.term}"
-        case Pong() if message.sent_at > now:
-            return f"an answer to a heartbeat of {message.sent_at - now} ms from now"
+        case Pong() if message.sent_at_ms > now_ms:
+            return f"an answer to a heartbeat of {message.sent_at_ms - now_ms} ms from now"
     return None
 
 

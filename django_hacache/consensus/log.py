@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django_hacache.consensus.messages import Entry
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from .messages import Entry
 
 # More cost the one who sends them, and the one who takes them, a noticeable time whatever their size is.
 BATCH_ENTRIES_MAX = 1024

@@ -76,7 +76,7 @@ def sender_from_wire(sender: pb.Sender) -> core.Sender:
 def _forward_to_wire(message: core.Forward) -> pb.CacheRequest:
     request = pb.CacheRequest()
     request.CopyFrom(message.command)
-    request.timeout_ms = message.timeout
+    request.timeout_ms = message.timeout_ms
     request.since_index = message.since
     return request
 
@@ -147,7 +147,9 @@ def _append_to_wire(message: core.Append) -> pb.Append:
         prev_index=message.prev_index,
         prev_term=message.prev_term,
         commit_index=message.commit_index,
-        entries=[entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages, strict=True)],
+        entries=[
+            entry_to_wire(entry, age) for entry, age in zip(message.entries, message.ages_ms, strict=True)
+        ],
         anew=message.anew,
     )
 
@@ -158,9 +160,9 @@ def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
         request = pb.CacheRequest(append=_append_to_wire(message))
         request.sender.CopyFrom(sender)
         return request.SerializeToString()
-    empty = replace(message, entries=(), ages=())
+    empty = replace(message, entries=(), ages_ms=())
     chunks = [_append_to_wire(empty).SerializeToString()]
-    for entry, age in zip(message.entries, message.ages, strict=True):
+    for entry, age in zip(message.entries, message.ages_ms, strict=True):
         chunks += with_length(ENTRIES, entry_chunks(entry, age))
     return b"".join([pb.CacheRequest(sender=sender).SerializeToString(), *with_length(APPEND, chunks)])
 
@@ -206,10 +208,10 @@ def _ping_to_wire(message: core.Ping) -> pb.Ping:
     return pb.Ping(
         term=message.term,
         seq=message.seq,
-        sent_at=message.sent_at,
+        sent_at=message.sent_at_ms,
         commit_index=message.commit_index,
-        echo=message.echo,
-        lease_ms=message.lease,
+        echo=message.echo_ms,
+        lease_ms=message.lease_ms,
         admitted=message.admitted,
     )
 
@@ -232,8 +234,8 @@ def _pong_to_wire(message: core.Pong) -> pb.Pong:
     return pb.Pong(
         term=message.term,
         seq=message.seq,
-        sent_at=message.sent_at,
-        node_time=message.node_time,
+        sent_at=message.sent_at_ms,
+        node_time=message.node_time_ms,
         applied_index=message.applied_index,
     )
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.dedup import Recorded
+from django_hacache.consensus.hard_state import HardState, Installing, fresh_state
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry, Generation
-from django_hacache.consensus.requests import Recorded
-from django_hacache.consensus.state import HardState, Installing, Ready
+from django_hacache.consensus.ready import Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
 from django_hacache.node.codec import entry_chunks, entry_of
@@ -274,7 +274,7 @@ def _compact(journal: Journal, index: int, term: int, floor: int) -> None:
 
 
 def _entry_to_bytes(entry: Entry) -> bytes:
-    return b"".join([BORN.pack(entry.born), *entry_chunks(entry, 0)])
+    return b"".join([BORN.pack(entry.born_ms), *entry_chunks(entry, 0)])
 
 
 def _entry_of(raw: bytes) -> Entry:

@@ -15,16 +15,9 @@ def demand(holds: bool, sentence: str) -> None:
         raise InvariantBroken(sentence)
 
 
-def _never_campaigns(*hosts) -> None:
+def _never_campaign(*hosts) -> None:
     for host in hosts:
-        # Nor after it has heard a leader once more.
-        host.core._election._patience += 1_000_000
-        host.core._election.deadline += 1_000_000
-
-
-def _campaign(host, **how) -> None:
-    host.core._campaign(host.clock(), pre_vote=False, **how)
-    host.step()
+        host.never_campaign()
 
 
 def a_vote_outlives_its_voter(cluster) -> None:
@@ -35,7 +28,7 @@ def a_vote_outlives_its_voter(cluster) -> None:
     leader = cluster.settle()
     candidate, voter, late, other = cluster.followers()
     cluster.cut([leader], [candidate, voter])
-    _never_campaigns(candidate, voter, late)
+    _never_campaign(candidate, voter, late)
     cluster.run(cluster.plan.election_timeout + 50)
     held = {}
 
@@ -46,10 +39,10 @@ def a_vote_outlives_its_voter(cluster) -> None:
         return not asks
 
     cluster.filters.append(hold)
-    _campaign(candidate)
+    candidate.force_election()
     cluster.run(20)
-    assert voter.addr in candidate.core._election._votes
-    _never_campaigns(candidate)
+    assert voter.addr in candidate.core.election.votes
+    _never_campaign(candidate)
     voter.crash(wipe=True)
     cluster.network.heal()
     cluster.cut([candidate], [leader, voter, late, other])
@@ -89,12 +82,12 @@ def an_acknowledgement_outlives_its_host(cluster) -> None:
     lost.crash(wipe=True)
     cluster.restart(lost)
     cluster.run(500)
-    assert leader.core.progress_of(lost.addr).incarnation == lost.disk.hard.incarnation
+    assert leader.progress_of(lost).incarnation == lost.disk.hard.incarnation
     leader.receive(*late[0])
     cluster.run(20)
     demand(operation.ended is None, "an acknowledgement counts although whoever gave it is gone")
     demand(
-        leader.core.progress_of(lost.addr).incarnation == lost.disk.hard.incarnation,
+        leader.progress_of(lost).incarnation == lost.disk.hard.incarnation,
         "a late message makes the leader deal with an incarnation that is gone",
     )
     cluster.filters.clear()
@@ -126,11 +119,11 @@ def acknowledgements_of_an_earlier_term_come_late(cluster) -> None:
     cluster.filters.clear()
     cluster.network.heal()
     cluster.settle()
-    _never_campaigns(follower, *rest)
+    _never_campaign(follower, *rest)
     # The first leader leads again, in a later term.
     while cluster.leader() is not leader:
         second = cluster.leader()
-        second.core._successor = lambda now: leader.addr
+        second.prefer(leader)
         assert second.hand_over()
         cluster.run(300)
     cluster.settle()
@@ -190,10 +183,10 @@ def a_candidate_asks_beside_a_live_leader(cluster) -> None:
     leader = cluster.settle()
     hears, candidate = cluster.followers()
     cluster.write(leader, "k", 1, AckLevel.ALL)
-    _never_campaigns(candidate)
+    _never_campaign(candidate)
     cluster.cut([leader], [candidate])
     cluster.run(cluster.plan.election_timeout + 50)
-    _campaign(candidate)
+    candidate.force_election()
     _leader_is_linearizable(cluster, leader, candidate)
     assert hears.core.leader == leader.addr
 
@@ -203,13 +196,12 @@ def a_voter_that_restarted_is_asked_at_once(cluster) -> None:
     leader = cluster.settle()
     voter, candidate = cluster.followers()
     cluster.write(leader, "k", 1, AckLevel.ALL)
-    _never_campaigns(candidate)
+    _never_campaign(candidate)
     cluster.cut([leader], [candidate])
     cluster.run(cluster.plan.election_timeout + 50)
     voter.crash()
     voter.start()
-    candidate.core._campaign(candidate.clock(), pre_vote=True)
-    candidate.step()
+    candidate.force_election(pre_vote=True)
     _leader_is_linearizable(cluster, leader, candidate)
     cluster.network.heal()
     cluster.settle()
@@ -231,7 +223,7 @@ def _leader_is_linearizable(cluster, leader, other) -> None:
 def a_generation_that_is_gone_speaks_late(cluster) -> None:
     """Its number is greater than that of the one that lives: those who knew it have all lost their state since."""
     for host in cluster.hosts.values():
-        host.core._formation._floor += 1_000_000
+        host.raise_generations()
     said = {}
 
     def keep(source, target, m):
@@ -370,7 +362,7 @@ def a_follower_begins_anew_before_it_is_heard_that_it_was_whole(cluster) -> None
     follower.take_part = lambda *part: None
     follower.resume()
     assert cluster.run_while(lambda: follower.disk.hard.installing is None, at_most=2000)
-    progress = leader.core.progress_of(follower.addr)
+    progress = leader.progress_of(follower)
     assert progress.installing
     for word in late:
         take_word(*word)
@@ -400,7 +392,7 @@ def a_host_that_lost_half_a_replica_is_asked_how_far_it_is(cluster) -> None:
     cluster.restart(follower)
     assert cluster.run_while(lambda: not questions, at_most=3000)
     cluster.cut([other], [leader, follower])
-    progress = leader.core.progress_of(follower.addr)
+    progress = leader.progress_of(follower)
     for number in range(3):
         cluster.put(leader, f"k{number}", number)
     assert cluster.run_while(lambda: progress.match_index < leader.core.state.log.last_index, at_most=300)

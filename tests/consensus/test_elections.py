@@ -93,8 +93,7 @@ def test_of_two_candidates_in_one_term_the_earlier_one_has_priority(stage):
     leader.crash()
     cluster.run(cluster.plan.election_timeout)
     for host in (first, second):
-        host.core._campaign(host.clock(), pre_vote=False)
-        host.step()
+        host.force_election()
     cluster.leader()
     priorities = [message for _, message in said if isinstance(message, LeaderSwitchPriority)]
     assert priorities

@@ -262,7 +262,7 @@ def test_a_generation_is_later_than_the_one_that_its_voters_had_voted_for(stage)
     """Or whoever entered that one alone would not join the leader that it meets when it comes back."""
     cluster = stage()
     lonely, *rest = cluster.hosts.values()
-    lonely.core._formation._floor += 1_000_000
+    lonely.raise_generations()
 
     def crash_it_when_it_leads(source, target, m):
         if source == lonely.addr and isinstance(m, LeaderReq):

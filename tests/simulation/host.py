@@ -7,10 +7,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus.config import CoreConfig
-from django_hacache.consensus.core import Core, restored
-from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.core import Core
+from django_hacache.consensus.hard_state import Installing, fresh_state
+from django_hacache.consensus.leader.progress import Progress
+from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import AckLevel, Entry, Sender
-from django_hacache.consensus.state import NEVER, Installing, Ready, Role
+from django_hacache.consensus.ready import Ready
+from django_hacache.consensus.state import NEVER, Role
 from django_hacache.consensus.transfer import LOOK_AGAIN_MS, Next, Outgoing
 
 from .disk import Carried, Disk, DiskFull, read_part
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 PART_BYTES = 1000
+FOR_EVER = 1_000_000
 WINDOW = (PART_BYTES, 4 * PART_BYTES)
 PAUSE = 100.0
 LOST_CONNECTION = 800.0
@@ -55,9 +59,9 @@ class Host:
         self.config = CoreConfig(
             addr,
             tuple(peer for peer in cluster.addrs if peer != addr),
-            election_timeout=plan.election_timeout,
-            heartbeat=plan.heartbeat,
-            lease=plan.lease,
+            election_timeout_ms=plan.election_timeout,
+            heartbeat_ms=plan.heartbeat,
+            lease_ms=plan.lease,
             lease_margin=plan.lease_margin,
             log_bytes=plan.log_bytes,
             uncommitted_entries=plan.uncommitted_entries,
@@ -67,7 +71,7 @@ class Host:
             request_table_bytes=plan.request_table_bytes,
             pending_requests=plan.pending_requests,
             pending_bytes=plan.pending_bytes,
-            resend=RESEND,
+            resend_ms=RESEND,
         )
         self.disk = Disk(rng, plan.request_table, plan.request_table_bytes)
         self.core: Core | None = None
@@ -140,18 +144,17 @@ class Host:
         self.carried = None
         self.unstored.clear()
         self.evaluator = Overlay(self)
-        self.core = restored(
+        self.core = Core(
             self.config,
             disk.hard,
-            disk.base,
-            list(disk.entries),
+            Log(*disk.base, disk.entries),
             applied=disk.applied,
             evaluator=self.evaluator,
-            now=self.clock(),
+            now_ms=self.clock(),
             rng=Random(self.rng.getrandbits(32)),
             requests=disk.requests.items(),
             requests_floor=disk.requests.floor,
-            wall_offset=self.wall_offset,
+            wall_offset_ms=self.wall_offset,
             size_of=lambda command: command.size,
         )
         self.cluster.invariants.started(self)
@@ -270,7 +273,7 @@ class Host:
     def submit(
         self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int, since: int
     ) -> None:
-        self.core.submit(req_id, command, level, token, timeout=timeout, now=self.clock(), since=since)
+        self.core.submit(req_id, command, level, token, timeout_ms=timeout, now_ms=self.clock(), since=since)
         self.kick()
 
     def peer_gone(self, peer: str) -> None:
@@ -285,6 +288,34 @@ class Host:
         done = self.core.hand_over(self.clock())
         self.kick()
         return done
+
+    # what only scripts do
+
+    def force_election(self, *, pre_vote: bool = False) -> None:
+        """It asks for votes now, whatever it hears of a leader."""
+        self.core.election.start(self.clock(), pre_vote=pre_vote)
+        self.step()
+
+    def hold_back(self) -> None:
+        """It asks for no votes, unless it hears a leader and loses it again."""
+        self.core.detector.deadline_ms += FOR_EVER
+
+    def never_campaign(self) -> None:
+        """Nor after that."""
+        self.core.detector.patience_ms += FOR_EVER
+        self.hold_back()
+
+    def prefer(self, successor: Host) -> None:
+        """It hands over to that one and no other."""
+        self.core.leadership.handover.successor = lambda now_ms: successor.addr
+
+    def raise_generations(self) -> None:
+        """The generations that it forms have far greater numbers than those of others."""
+        self.core.bootstrap.floor += FOR_EVER
+
+    def progress_of(self, peer: Host) -> Progress:
+        """What it knows, as leader, of a peer."""
+        return self.core.replication.progress[peer.addr]
 
     # what goes out
 
@@ -372,8 +403,8 @@ class Host:
     def publish(self, ready: Ready) -> None:
         cluster = self.cluster
         self.page_applied = self.disk.applied
-        if ready.lease_until is not None:
-            self.grant(ready.lease_until)
+        if ready.lease_until_ms is not None:
+            self.grant(ready.lease_until_ms)
             cluster.invariants.granted(self)
         if ready.role_changed:
             cluster.trace(self, self.core.role.value, "term", self.core.hard.term, "leader", self.core.leader)
@@ -395,7 +426,7 @@ class Host:
 
     def _wake(self) -> None:
         now = self.clock()
-        local = self.core.next_wakeup(now)
+        local = self.core.next_wakeup_ms(now)
         at = self.cluster.now + max(local - now, 1) / self.clock_rate
         if not self.wakes_at or at < self.wakes_at - 0.5:
             self.wakes_at = at
@@ -413,7 +444,7 @@ class Host:
         cluster.transfers += 1
         # A part that is lost is a connection that is lost, and noticed.
         silence = int(LOST_CONNECTION + 8 * cluster.plan.part_time)
-        outgoing = Outgoing(self.clock(), window=WINDOW, silence=silence)
+        outgoing = Outgoing(self.clock(), window=WINDOW, silence_ms=silence)
         transfer = Transfer(cluster.transfers, peer, self.process, self.core.hard.term, outgoing)
         self.outgoing[peer] = transfer
         cluster.trace(self, "begins transfer", transfer.number, "to", peer)

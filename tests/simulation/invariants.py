@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.consensus.messages import AckLevel, Entry, ForwardReply, Generation, LeaderReqAck
-from django_hacache.consensus.state import Ready, Role
+from django_hacache.consensus.ready import Ready
+from django_hacache.consensus.state import Role
 
 from .disk import Disk
 from .reference import Reference
