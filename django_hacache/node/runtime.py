@@ -73,7 +73,7 @@ STREAMS_END_S = 0.5
 # Held in memory and in the replica: twice this. What a node misses in a restart is a few MiB.
 LOG_BYTES = 16 << 20
 LOG_SHARE = 16  # of the file system
-FORWARD_LEVEL = core_messages.AckLevel.LEADER
+PUT_LEVEL = core_messages.AckLevel.LEADER
 
 
 def now_ms() -> int:
@@ -557,13 +557,7 @@ class Node:
         self._kick()
         try:
             return self.core.submit(
-                req_id,
-                request,
-                level or FORWARD_LEVEL,
-                token,
-                timeout_ms=timeout,
-                now_ms=now_ms(),
-                since=since,
+                req_id, request, level or PUT_LEVEL, token, timeout_ms=timeout, now_ms=now_ms(), since=since
             )
         except ReplicaError as error:
             self._fail(error)

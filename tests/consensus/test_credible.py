@@ -22,6 +22,7 @@ from django_hacache.consensus.messages import (
     Pong,
 )
 from django_hacache.consensus.transfer import Part
+from tests.consensus.verbs import progress_of
 
 LAST = (1 << 64) - 1
 FAR = 1 << 40  # milliseconds
@@ -150,7 +151,7 @@ def test_a_write_at_all_waits_for_a_follower_that_claims_to_have_applied_what_is
     leader = cluster.leader()
     source, *_ = cluster.followers()
     send(cluster, leader, source, Pong(1, 1, leader.clock(), 1, INDEX_MAX))
-    assert leader.progress_of(source).applied_index <= leader.core.state.log.last_index
+    assert progress_of(leader, source).applied_index <= leader.core.state.log.last_index
 
 
 def test_a_term_has_one_leader_whoever_else_says_that_it_leads_it(cluster):

@@ -20,6 +20,7 @@ from django_hacache.consensus.membership import Membership
 from django_hacache.consensus.messages import Append, AppendAck, Ping, Pong, Probe, Sender
 from django_hacache.consensus.state import NEVER, Handover, Role
 from tests.consensus import late_words
+from tests.consensus.verbs import progress_of
 from tests.simulation.invariants import InvariantBroken
 
 PLANS = {
@@ -214,10 +215,10 @@ def test_who_was_admitted_by_another_leader_has_said_nothing_that_counts_before(
     now = leader.clock()
     core.receive(fresh, Pong(hard.term, 10_000, now, 1, 0), now)
     core.receive(fresh, AppendAck(hard.term, True, last, 0, 0), now)
-    progress: Progress = leader.progress_of(peer)
+    progress: Progress = progress_of(leader, peer)
     assert (progress.incarnation, progress.match_index, progress.counts()) == ("another", last, False)
     core.receive(member, Probe(), now)
-    progress = leader.progress_of(peer)
+    progress = progress_of(leader, peer)
     assert progress.counts()
     assert (progress.match_index, progress.answered_ms) == (0, NEVER)
     # And what it said as a fresh one and comes only now is no more than that.

@@ -15,6 +15,7 @@ from django_hacache.consensus.messages import (
     Refusal,
 )
 from django_hacache.consensus.state import Role
+from tests.consensus.verbs import hold_back
 from tests.simulation.kv import Command
 
 
@@ -365,7 +366,7 @@ def test_a_leader_learns_from_a_follower_what_was_committed_before_its_term(stag
     cluster.run(100)
     assert knowing.core.state.applied >= index > new.core.state.commit
     leader.crash()
-    knowing.hold_back()
+    hold_back(knowing)
     cluster.filters[:] = [lambda source, target, message: not isinstance(message, AppendAck)]
     cluster.connection_refused(new.addr, leader.addr)
     cluster.connection_refused(knowing.addr, leader.addr)

@@ -25,6 +25,7 @@ from django_hacache.consensus.messages import (
 from django_hacache.consensus.state import NodeState, Role
 from django_hacache.consensus.transfer import Next, Outgoing, Part
 from django_hacache.consensus.window import QUEUEING_MS, Window
+from tests.consensus.verbs import progress_of
 from tests.simulation.kv import Command
 
 KEYS = 40
@@ -348,7 +349,7 @@ def test_an_acknowledgement_from_before_a_host_began_anew_says_nothing_of_now(st
     cluster.restart(late)
     in_the_middle(cluster, late)
     leader.receive(*before)
-    progress = leader.progress_of(late)
+    progress = progress_of(leader, late)
     assert progress.installing
     assert not progress.holds()
 

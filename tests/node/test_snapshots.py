@@ -14,7 +14,6 @@ from django_hacache.consensus.hard_state import HardState, Installing
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry, Sender
 from django_hacache.consensus.ready import Ready
-from django_hacache.consensus.transfer import Part
 from django_hacache.node import parts, snapshots
 from django_hacache.node.durable import APPLIED, PLACE, Durable
 from django_hacache.node.evaluator import Evaluator
@@ -392,9 +391,9 @@ def test_a_leader_whose_term_is_over_does_not_break_the_transfer_of_the_one_that
 @pytest.mark.parametrize(
     "part",
     [
-        Part(b"elsewhere", b"z", INDEX),
-        Part(b"default\0key000010", b"z", INDEX),
-        Part(b"", b"z", INDEX - 1),
+        rules.Part(b"elsewhere", b"z", INDEX),
+        rules.Part(b"default\0key000010", b"z", INDEX),
+        rules.Part(b"", b"z", INDEX - 1),
     ],
     ids=["a place that it has not", "a place after a gap", "an earlier index"],
 )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
 from django_hacache.consensus.hard_state import Installing, fresh_state
-from django_hacache.consensus.leader.progress import Progress
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import AckLevel, Entry, Sender
 from django_hacache.consensus.ready import Ready
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from .cluster import Cluster
 
 PART_BYTES = 1000
-FOR_EVER = 1_000_000
 WINDOW = (PART_BYTES, 4 * PART_BYTES)
 PAUSE = 100.0
 LOST_CONNECTION = 800.0
@@ -289,34 +287,6 @@ class Host:
         self.kick()
         return done
 
-    # what only scripts do
-
-    def force_election(self, *, pre_vote: bool = False) -> None:
-        """It asks for votes now, whatever it hears of a leader."""
-        self.core.election.start(self.clock(), pre_vote=pre_vote)
-        self.step()
-
-    def hold_back(self) -> None:
-        """It asks for no votes, unless it hears a leader and loses it again."""
-        self.core.detector.deadline_ms += FOR_EVER
-
-    def never_campaign(self) -> None:
-        """Nor after that."""
-        self.core.detector.patience_ms += FOR_EVER
-        self.hold_back()
-
-    def prefer(self, successor: Host) -> None:
-        """It hands over to that one and no other."""
-        self.core.leadership.handover.successor = lambda now_ms: successor.addr
-
-    def raise_generations(self) -> None:
-        """The generations that it forms have far greater numbers than those of others."""
-        self.core.bootstrap.floor += FOR_EVER
-
-    def progress_of(self, peer: Host) -> Progress:
-        """What it knows, as leader, of a peer."""
-        return self.core.replication.progress[peer.addr]
-
     # what goes out
 
     def step(self, *, at_once: bool = False) -> None:
@@ -469,11 +439,9 @@ class Host:
                 outgoing.part_sent(carried.part)
                 self._carry(transfer, number, carried)
         if following is Next.END:
-            complete = outgoing.complete
             del self.outgoing[transfer.target]
-            self.cluster.after(
-                0 if complete else PAUSE, self.arrive, self._transfer_ended, transfer, complete
-            )
+            wait = 0 if outgoing.complete else PAUSE
+            self.cluster.after(wait, self.arrive, self._transfer_ended, transfer)
         else:
             transfer.looks += 1
             self.cluster.after(LOOK_AGAIN_MS, self.arrive, self._look_again, transfer, transfer.looks)
@@ -482,9 +450,9 @@ class Host:
         if transfer.looks == looks:
             self._go_on(transfer)
 
-    def _transfer_ended(self, transfer: Transfer, complete: bool) -> None:
+    def _transfer_ended(self, transfer: Transfer) -> None:
         if transfer.process == self.process and transfer.target not in self.outgoing:
-            self.core.transfer_ended(transfer.target, self.clock(), complete=complete)
+            self.core.transfer_ended(transfer.target, self.clock(), complete=transfer.outgoing.complete)
             self.kick()
 
     def _carry(self, transfer: Transfer, number: int, carried: Carried | None) -> None:

@@ -302,8 +302,7 @@ class Invariants:
 
     @staticmethod
     def _committed_before(history: History, term: int, base: int) -> Iterator[Committed]:
-        first = max(base - 1, 0)
-        return (committed for committed in history.order[first:] if committed.seen_in_term < term)
+        return (each for each in history.order[max(base - 1, 0) :] if each.seen_in_term < term)
 
     # leases and reads
 
