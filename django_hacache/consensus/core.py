@@ -40,9 +40,8 @@ What the parts may know of each other is a line, and no part knows one to its ri
 
     state, log ... | follower/ | leader/ | proposals/ | roles | leadership, following, membership | election | core
 
-Three kinds of comments are meant for whoever changes this. An assert is an invariant that the argument rests on.
-"Protected: name" says which script or which deliberate bug of the tests fails without that line. And where the order of
-two steps matters, the comment says so.
+Whoever changes this: an assert is an invariant that the argument rests on, and "Protected: ..." names the script, or the
+deliberate bug, of the tests that falls without that line.
 """
 
 from __future__ import annotations

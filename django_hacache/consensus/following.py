@@ -48,7 +48,6 @@ class Following:
         self._replication.commit_known(ping.commit_index)
         self._replication.apply_now_or_soon(now_ms, at_once=True)
         self._lease.on_ping(ping, now_ms)
-        # Protected: the_joiner_has_a_part_from_ahead_of_what_the_next_leader_knows
         pong = Pong(state.term, ping.seq, ping.sent_at_ms, now_ms, state.surely_committed)
         state.send(sender.addr, pong)
 

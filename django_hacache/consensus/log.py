@@ -110,4 +110,5 @@ class Log:
 
     def up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1)."""
+        # Protected: skip_the_up_to_date_check
         return (last_term, last_index) >= (self.last_term, self.last_index)

@@ -109,6 +109,7 @@ class NodeState:
     def applicable(self) -> int:
         """Up to where the log may be applied now."""
         installing = self.hard.installing
+        # Protected: the_log_is_there_before_the_parts
         return self.commit if installing is None else min(self.commit, installing.reached)
 
     @property
@@ -118,6 +119,8 @@ class NodeState:
         A leader may know less, and without this word it could send an incomplete replica no part that is new enough.
         """
         installing = self.hard.installing
+        # Protected: the_joiner_has_a_part_from_ahead_of_what_the_next_leader_knows,
+        # the_joiner_has_a_part_from_ahead_and_the_leader_loses_its_directory
         return self.applied if installing is None else max(self.applied, installing.reached)
 
     def apply_committed(self) -> None:
@@ -157,6 +160,7 @@ class NodeState:
         log = self.log
         if self.hard.installing is None:
             return log.up_to_date(last_index, last_term)
+        # Protected: test_a_vote_of_an_incomplete_replica_is_for_who_has_all_it_applied
         return (last_term, last_index) >= (log.term_at(self.applied), self.applied)
 
     def start_over(self, index: int, term: int) -> None:

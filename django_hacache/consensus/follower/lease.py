@@ -64,7 +64,7 @@ class HostLease:
         self._state.ready.lease_revoked = True
 
     def _deadline_ms(self, start_ms: int, length_ms: int) -> int:
-        # Clocks run at different rates. Protected: clocks_run_apart
+        # Clocks run at different rates. Protected: clocks_run_apart, grant_leases_without_end
         return start_ms + int(length_ms * self._config.lease_margin)
 
     def _extend_to(self, deadline_ms: int) -> None:

@@ -251,5 +251,5 @@ class LeaderReplication:
         """Whether one node besides the leader has the entry; a cluster of one has no other."""
         if not self._config.peers:
             return self._state.commit >= index
-        # Protected: a_change_at_once_meets_a_fresh_host
+        # Protected: a_change_at_once_meets_a_fresh_host, count_a_fresh_host_at_level_once
         return any(progress.holds() and progress.match_index >= index for progress in self.progress.values())
