@@ -208,4 +208,4 @@ def test_the_heartbeat_of_a_base_peer_is_a_probe():
 def test_an_age_that_nothing_can_have_is_cut():
     entry = codec.entry_to_wire(core.Entry(1, 1), 2**64 - 1)
     append = codec.from_request(pb.CacheRequest(append=pb.Append(term=1, entries=[entry])))
-    assert append.ages == (codec.AGE_MS_MAX,)
+    assert append.ages_ms == (codec.AGE_MS_MAX,)
