@@ -40,8 +40,8 @@ What the parts may know of each other is a line, and no part knows one to its ri
 
     state, log ... | follower/ | leader/ | proposals/ | roles | leadership, following, membership | election | core
 
-Whoever changes this: an assert is an invariant that the argument rests on, and "Protected: ..." names the script, or the
-deliberate bug, of the tests that falls without that line.
+Whoever changes this: an assert is an invariant that the argument rests on, and "Protected: ..." names the script, or
+the deliberate bug, of the tests that falls without that line.
 """
 
 from __future__ import annotations
