@@ -172,7 +172,8 @@ class Election:
             granted = self._grants_pre_vote(sender, request, now_ms, may_form=may_form)
             self._answer(sender, request, granted=granted)
             return
-        # Protected: a_candidate_asks_beside_a_live_leader
+        # 1. A candidate gets its pre-votes while the others do not hear the leader. 2. They hear it again. 3. The real
+        # request comes. A vote now would let two leaders read. Protected: a_candidate_asks_beside_a_live_leader
         if self._is_sticky(now_ms) and not (request.handover and self._is_named(sender.addr)):
             if request.handover:
                 state.handover.early = (sender, request)  # the leader's word may be on its way
@@ -228,6 +229,7 @@ class Election:
         return (
             self._is_eligible(sender, request, may_form=may_form)
             and request.term == hard.term
+            # Two candidates of one term ask the same voter, and it restarts between them.
             # Protected: a_voter_restarts_between_two_candidates
             and hard.vote in ("", sender.addr)
         )
@@ -273,7 +275,8 @@ class Election:
         state = self._state
         asking = Role.PRE_CANDIDATE if ack.pre_vote else Role.CANDIDATE
         expected = state.term + 1 if ack.pre_vote else state.term
-        # Protected: an_old_vote_comes_late
+        # 1. It asks in term 5, and is frozen with the votes on their way. 2. It asks again in term 6, in which the same
+        # voters elect another one. 3. Their votes of term 5 arrive. Protected: an_old_vote_comes_late
         if state.role is not asking or not ack.granted or ack.term != expected:
             return False
         if ack.election_ts != self._asked_ts:

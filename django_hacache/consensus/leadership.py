@@ -122,7 +122,7 @@ class Leadership:
         if self.handover.successor(now_ms) is None:
             return False
         self._roles.begin_handover(now_ms + self._config.election_timeout_ms)
-        # Protected: a_leader_has_handed_over
+        # The successor may have written before this leader hears of its term. Protected: a_leader_has_handed_over
         self._lease.revoke()
         return True
 
@@ -164,7 +164,8 @@ class Leadership:
         state = self._state
         if term > state.term and not sender.fresh:
             self._roles.become_follower(term, None, now_ms)
-        # Protected: acknowledgements_of_an_earlier_term_come_late
+        # 1. A follower acknowledges in term 5. 2. Another leader cuts that off its log. 3. The first one leads again,
+        # and the answer of term 5 arrives. Protected: acknowledgements_of_an_earlier_term_come_late
         if state.role is not Role.LEADER or term != state.term:
             return None
         return self._admission.progress_of(sender)
@@ -176,6 +177,7 @@ class Leadership:
 
     def part_answered(self, sender: Sender, now_ms: int) -> bool:
         """A peer has answered a part of a replica, or a question: slow is not stuck."""
+        # A host that has lost half a replica lacks nothing, for all it knows.
         # Protected: a_host_that_lost_half_a_replica_is_asked_how_far_it_is
         progress = self._admission.progress_of(sender)
         if progress is None:

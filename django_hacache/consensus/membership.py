@@ -123,12 +123,12 @@ class Membership:
         own = self._state.hard.generation
         if own is not None and generation <= own:
             return False
-        # Protected: a_generation_that_nobody_joined_speaks_late
+        # Its leader may have entered it alone, and be gone. Protected: a_generation_that_nobody_joined_speaks_late
         if not _has_committed(message):
             return False
         if self._state.role is Role.LEADER and not self._heartbeats.lost_quorum(now_ms):
             return False
-        # Protected: a_generation_that_is_gone_speaks_late
+        # It may be gone itself: who knew it lost everything since. Protected: a_generation_that_is_gone_speaks_late
         return not self._detector.leader_is_live(now_ms)
 
     def start_over(self, generation: Generation | None) -> None:

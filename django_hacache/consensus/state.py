@@ -109,6 +109,7 @@ class NodeState:
     def applicable(self) -> int:
         """Up to where the log may be applied now."""
         installing = self.hard.installing
+        # What is later than the latest part would change a replica that lacks the rest of that moment.
         # Protected: the_log_is_there_before_the_parts
         return self.commit if installing is None else min(self.commit, installing.reached)
 

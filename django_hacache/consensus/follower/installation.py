@@ -54,9 +54,11 @@ class Installation:
     def empty(self, index: int, term: int) -> None:
         """Go on with nothing in the replica, and a log that begins after (index, term)."""
         self._state.start_over(index, term)
+        # What it knows of requests was of the log that goes, committed or not.
         # Protected: a_host_begins_anew_with_a_change_that_was_never_committed
         self._table.clear()
         self._replication.forget_verified()
+        # Its workers read that replica.
         # Protected: a_reader_is_sent_a_replica, keep_the_lease_while_the_replica_is_replaced
         self._lease.revoke()
 
@@ -66,7 +68,7 @@ class Installation:
         requests: with the last part, all that have come.
         """
         installing = self._state.hard.installing
-        # Protected: a_part_comes_after_the_transfer_began_anew
+        # One of an earlier transfer has a place of its own. Protected: a_part_comes_after_the_transfer_began_anew
         if installing is None or not part.follows(installing):
             return False
         self._state.harden(installing=Installing(part.upto, part.index, part.last))
@@ -85,7 +87,7 @@ class Installation:
         state, installing = self._state, self._state.hard.installing
         if installing is None:
             return
-        # Protected: the_parts_are_there_before_the_log
+        # The last part may be ahead of the log. Protected: the_parts_are_there_before_the_log
         if installing.whole and state.applied >= installing.reached:
             state.harden(installing=None)
         elif state.log.bytes > HELD_LOGS * self._config.log_bytes and state.commit > installing.reached:

@@ -35,7 +35,8 @@ class Admission:
             if known.fresh and not sender.fresh:
                 self._became_member(sender, known)
         elif self._newcomers.get(sender.addr, ("", 0))[0] != sender.incarnation:
-            # Protected: an_acknowledgement_outlives_its_host
+            # 1. A host acknowledges, and loses its directory. 2. The leader deals with its next incarnation. 3. The
+            # acknowledgement arrives. Protected: an_acknowledgement_outlives_its_host
             self._newcomers[sender.addr] = (sender.incarnation, now_ms)
             return True
         return False
@@ -86,6 +87,9 @@ class Admission:
         mark = progress.met_before
         if state.log.last_index < mark:
             self._replication.append(b"", "", b"", now_ms)
-        # The fresh are not among those whose entries are counted, so this majority is one without it.
+        # 1. A host votes for a candidate that is far away, and loses its directory. 2. The leader admits it, and
+        # commits with it. 3. The candidate gets its last vote, from a host that lacks what was committed. The mark
+        # leaves no such host: a majority holds it, and it is younger than the candidate's log. The fresh are not among
+        # those whose entries are counted, so that majority is one without this host.
         # Protected: a_vote_outlives_its_voter
         progress.admitted = not progress.installing and min(state.commit, progress.match_index) >= mark

@@ -54,6 +54,7 @@ class Heartbeats:
         """Whether no majority has answered for an election timeout."""
         if not self._config.peers:
             return False
+        # Beside a majority that elects another leader it would grant leases on.
         # Protected: a_leader_on_the_minority_side_goes_on
         since_ms = max(self._majority_answered_ms(), self._led_since_ms)
         return now_ms - since_ms >= self._config.election_timeout_ms
@@ -62,7 +63,8 @@ class Heartbeats:
 
     def lease_left_ms(self, now_ms: int) -> int:
         """How long this leader may count on still being the only one."""
-        # It gives its lease up before it hands over. Protected: a_leader_has_handed_over
+        # A leader that hands over may be replaced before the others' patience is over.
+        # Protected: a_leader_has_handed_over
         if self._state.handover.begun or not self._knows_commit():
             return 0
         if not self._config.peers:
@@ -96,6 +98,7 @@ class Heartbeats:
         self._seq += 1
         self._own_due = True
         self.next_at_ms = now_ms + self._config.heartbeat_ms
+        # No follower reads for longer than this leader knows to be the only one.
         # Protected: a_leader_grants_while_its_own_lease_runs_out
         left_ms = self.lease_left_ms(now_ms)
         for peer in self._config.peers:

@@ -232,6 +232,7 @@ class LeaderReplication:
             return False
         # Protected: commit_without_a_majority
         reached = min(reached_by(self.counted_matches(), self._config.quorum), state.log.last_index)
+        # An entry of an earlier term may be on a majority, and still be overwritten by a leader of a term between.
         # Protected: an_entry_of_an_earlier_term_is_on_a_majority
         if reached <= state.commit or state.log.term_at(reached) != state.term:
             return False

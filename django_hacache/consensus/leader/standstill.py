@@ -2,7 +2,7 @@
 
 Heartbeats are small and have ways of their own, so a leader can be heard by everybody and bring no entry to anybody:
 another host may have the better links. What decides is progress, not time: an entry that takes a minute over a slow
-link and still moves is no reason. Knows nothing of what moves: Progress says when something last did.
+link and still moves is no reason. Progress says when something last moved.
 """
 
 from __future__ import annotations
