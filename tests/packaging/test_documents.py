@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import re
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
+from django_hacache.conf.problems import Id, explanation_of
 from tests.faults.measurements import MEASUREMENTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -22,6 +24,9 @@ SOURCE = "\n".join(
     if "wire" not in path.parts
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Where a file of the project is seen by who has the package only.
+FILES = f"{PROJECT['urls']['Homepage']}/blob/main/"
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -39,19 +44,44 @@ def anchors(document: Path) -> set[str]:
 
 
 def links(document: Path) -> Iterator[str]:
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
-        if not target.startswith(("http:", "https:", "mailto:")):
-            yield target
+    """Where a document's links lead, written inline or below it."""
+    text = document.read_text()
+    yield from re.findall(r"\]\(([^)\s]+)\)", text)
+    yield from re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+
+
+def inside(document: Path) -> Iterator[str]:
+    """Those that lead to a file of the project, as a path from the document."""
+    for link in links(document):
+        if link.startswith(FILES):
+            yield os.path.relpath(ROOT / link.removeprefix(FILES), document.parent)
+        elif not link.startswith(("http:", "https:", "mailto:")):
+            yield link
 
 
 @each_document
 def test_every_link_inside_the_documents_leads_somewhere(document: Path) -> None:
-    for link in links(document):
+    for link in inside(document):
         file, _, anchor = link.partition("#")
         target = (document.parent / file).resolve() if file else document
         assert target.exists(), link
         if anchor and target.suffix == ".md":
             assert anchor in anchors(target), link
+
+
+def test_the_readme_has_addresses_only_since_a_package_index_shows_it_too() -> None:
+    readme = ROOT / "README.md"
+    assert [link for link in links(readme) if not link.startswith("https://")] == []
+    text, _, definitions = readme.read_text().partition("\n[changes]: ")
+    defined = set(re.findall(r"^\[([^\]]+)\]: ", f"[changes]: {definitions}", re.MULTILINE))
+    assert {label for label in re.findall(r"\]\[([a-z -]+)\]", text) if label not in defined} == set()
+    assert {label for label in defined if f"[{label}]" not in text.lower()} == set()
+
+
+@pytest.mark.parametrize("problem", Id)
+def test_the_hint_of_every_check_leads_to_its_section(problem: Id) -> None:
+    file, _, anchor = explanation_of(problem).removeprefix(FILES).partition("#")
+    assert anchor in anchors(ROOT / file)
 
 
 @each_document
