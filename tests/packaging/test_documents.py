@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pkgutil
 import re
@@ -16,7 +17,7 @@ from django_hacache.conf.problems import Id, explanation_of
 from tests.faults.measurements import MEASUREMENTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SOURCE = "\n".join(
     path.read_text()
     for folder in ("django_hacache", "testproject")
@@ -161,6 +162,23 @@ def test_tox_runs_every_supported_version() -> None:
         assert re.search(rf"py{short}\b|[{{,]{short.removeprefix('py')}[,}}]", tox), python
     for django in versions("Framework :: Django"):
         assert f"django{django.replace('.', '')}: django>={django}" in tox
+
+
+def test_the_public_ci_runs_every_supported_version() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    for name, prefix in (("python", "Programming Language :: Python"), ("django", "Framework :: Django")):
+        assert f"{name}: {json.dumps(versions(prefix))}" in workflow
+
+
+def test_every_make_target_and_file_that_a_workflow_or_a_hook_runs_exists() -> None:
+    runs = "\n".join(
+        path.read_text()
+        for path in [*(ROOT / ".github" / "workflows").glob("*.yml"), ROOT / ".pre-commit-config.yaml"]
+    )
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)$", runs, re.MULTILINE)) <= targets
+    for path in re.findall(r"(?:tests|\.ci)/\w+", runs):
+        assert (ROOT / path).exists(), path
 
 
 def test_the_oldest_python_is_the_same_everywhere() -> None:
