@@ -13,13 +13,14 @@ WEB_PORT ?= 8001
 NODE_PORT ?= 7001
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit format simulate fuzz faults benchmark proto clean
+.PHONY: help demo test lint audit wheel format simulate fuzz faults benchmark proto clean
 
 help:
 	@echo 'make demo              three nodes and three web processes on this machine, until Ctrl-C'
 	@echo 'make test              all tests'
 	@echo 'make lint              ruff, mypy, import-linter'
 	@echo 'make audit             known vulnerabilities in what is installed'
+	@echo 'make wheel             the wheel, built, installed elsewhere and used there'
 	@echo 'make format            rewrite the code in the house format'
 	@echo 'make simulate SEEDS=N  whole clusters in memory, N random lives'
 	@echo 'make fuzz TIME=S       look for inputs that break something, S seconds for each harness; ONLY=NAME one of them'
@@ -42,6 +43,9 @@ lint: $(VENV)/installed-dev
 
 audit: $(VENV)/installed-dev
 	$(RUN) .ci/audit.py
+
+wheel: $(VENV)/installed-dev
+	$(RUN) .ci/wheel.py
 
 format: $(VENV)/installed-dev
 	$(RUN) -m ruff check --fix .

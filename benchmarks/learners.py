@@ -11,7 +11,7 @@ import heapq
 from dataclasses import dataclass, field
 
 HOP_MS = 1.0
-BATCH_MS = 10.0  # CoreConfig.commit_delay
+BATCH_MS = 10.0  # CoreConfig.commit_delay_ms
 HEADER_BYTES = 90  # an Append without entries, signed and framed
 
 

@@ -1,6 +1,7 @@
 """What can be wrong with a configuration: one numbered problem each, gathered before anything is raised.
 
-The numbers are stable; docs/reference/checks.md has a section for each. Knows no setting by name.
+The numbers are stable; docs/reference/checks.md has a section for each, and each hint has its address. Knows no setting
+by name.
 """
 
 from __future__ import annotations
@@ -65,6 +66,14 @@ class Id(enum.StrEnum):
         return checks.ERROR if self.rpartition(".")[2].startswith("E") else checks.WARNING
 
 
+CHECKS_PAGE = "https://github.com/django-hacache/django_hacache/blob/main/docs/reference/checks.md"
+
+
+def explanation_of(problem: str) -> str:
+    """The address of its section, with the anchor that is made of the heading."""
+    return f"{CHECKS_PAGE}#{problem.lower().replace('.', '')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong. `level` is Django's: `checks.ERROR` or `checks.WARNING`."""
@@ -82,7 +91,7 @@ class Findings:
         self.problems: list[Problem] = []
 
     def add(self, problem: Id, message: str, advice: str) -> None:
-        hint = f"{advice} See docs/reference/checks.md, section {problem}."
+        hint = f"{advice} See {explanation_of(problem)}"
         found = Problem(str(problem), printable(message), printable(hint), problem.level)
         if found not in self.problems:  # several aliases may read one value
             self.problems.append(found)

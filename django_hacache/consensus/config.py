@@ -24,17 +24,17 @@ class CoreConfig:
 
     addr: str
     peers: tuple[str, ...]
-    election_timeout: int = 2000
-    heartbeat: int = 100
-    lease: int = 1000
+    election_timeout_ms: int = 2000
+    heartbeat_ms: int = 100
+    lease_ms: int = 1000
     # Where a lease is checked it counts for this share of itself, for clocks that run at different rates.
     lease_margin: float = 0.9
     # At the latest after this time a peer that is not needed for a majority gets entries, and each the commit index.
-    commit_delay: int = 10
+    commit_delay_ms: int = 10
     # An Append or a forwarded change without an answer is sent again after this time, and a moment for its size: a
     # second copy of what is being taken only keeps the other side from the first one.
-    resend: int = 1000
-    taken_bytes: int = 8 << 10  # in a millisecond, by a host that is busy
+    resend_ms: int = 1000
+    taken_bytes_per_ms: int = 8 << 10  # in a millisecond, by a host that is busy
     append_bytes: int = 1 << 20
     # Of committed entries that one Ready applies, or one larger entry: what a shell does in one go.
     apply_bytes: int = 128 << 10
@@ -51,20 +51,20 @@ class CoreConfig:
         object.__setattr__(self, "quorum", (len(self.peers) + 1) // 2 + 1)
         if self.addr in self.peers:
             raise ValueError(f"{self.addr} is listed among its own peers")
-        if not self.heartbeat * 3 <= self.lease <= self.election_timeout:
+        if not self.heartbeat_ms * 3 <= self.lease_ms <= self.election_timeout_ms:
             raise ValueError(
-                f"heartbeat {self.heartbeat} ms, lease {self.lease} ms, election timeout "
-                f"{self.election_timeout} ms: expected 3 * heartbeat <= lease <= election timeout"
+                f"heartbeat {self.heartbeat_ms} ms, lease {self.lease_ms} ms, election timeout "
+                f"{self.election_timeout_ms} ms: expected 3 * heartbeat <= lease <= election timeout"
             )
 
-    def patience(self, size: int) -> int:
+    def patience_ms(self, size: int) -> int:
         """How long what has so many bytes may stay without an answer before it is sent again."""
-        return self.resend + size // self.taken_bytes
+        return self.resend_ms + size // self.taken_bytes_per_ms
 
     @property
-    def seldom_heartbeat(self) -> int:
+    def seldom_heartbeat_ms(self) -> int:
         """How often whoever needs no lease is told that the leader lives: several times in an election timeout."""
-        return max(self.election_timeout // 4, self.heartbeat)
+        return max(self.election_timeout_ms // 4, self.heartbeat_ms)
 
     @property
     def hosts(self) -> tuple[str, ...]:

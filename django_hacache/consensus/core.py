@@ -1,60 +1,86 @@
-"""The consensus core: messages, changes and the time go in, batches of effects come out.
+"""The consensus core of one node: messages, changes and the time go in, batches of effects come out.
 
 Theory of operation. Every node runs one Core. It is a Raft node (terms, one vote a term, the up-to-date check, log
 matching, commit by majority) with pre-vote, stickiness and check-quorum, so that only the loss of the leader or of the
-majority ends a leadership. Heartbeats carry read leases. A node that lost its state is *fresh* and counts for nothing
-until the leader admits it (formation.py).
+majority ends a leadership. Heartbeats carry read leases, so that every host may serve reads. The protocol, and why it
+is right, is docs/explanation/protocol.md; here is where its rules are. Each word is in docs/explanation/glossary.md.
 
-The core has no clock, no socket and no source of randomness of its own. The shell calls one of `receive`, `tick`,
-`submit` ... with the time in milliseconds, once or for everything that arrived together, then takes the effects with
-`take_ready` and carries them out before it calls again. What must be sent or stored is in the Ready and nowhere else.
+**No clock, no socket, no randomness of its own.** The shell calls one of `receive`, `tick`, `submit` ... with the time
+in milliseconds of its boot-time clock, once or for everything that arrived together. Then it takes the effects with
+`take_ready`, stores the durable part in one transaction, tells the rest, and calls again. What must be sent or stored
+is in the Ready and nowhere else, and what leaves counts on nothing that is not stored. So one seed replays a cluster.
+
+**An input goes through the same steps, whatever it is.** `receive` drops what does not concern this node
+(membership.py: another list of hosts, another generation) and what no honest node can say (credible.py). It notes the
+sender, then hands the message to the part whose affair it is. That part changes the state and queues answers. Nothing
+is carried further until `take_ready`: only then `_settle` commits, applies, orders, replicates and completes, once for
+all inputs that came together. That is where batches come from, and nothing has to be tuned for them.
+
+**A role changes in one place.** roles.py is the only writer of role, leader, term and vote; the edges stand there in a
+table. election.py decides: who starts an election, who grants a vote, who counts it. detector.py knows whether the
+leader is there, and when to ask for votes if not. A hand-over is an election that the leader asks for: it names its
+successor (leader/handover.py), and stickiness lets that one pass.
+
+**The leader** (leadership.py) puts changes into the order (proposals/ordering.py), brings them to its peers
+(leader/replication.py, with a Progress for each) and commits what a majority has. Its heartbeats (leader/heartbeats.py)
+tell it whether it still has that majority, and grant leases. It gives way when it is heard and what it orders moves to
+no majority (leader/standstill.py).
+
+**A follower** (following.py) accepts entries that follow what it has (follower/replication.py), applies what is
+committed, and lets its workers read under the lease that it has got (follower/lease.py). Where the leader's log no
+longer reaches it, the leader's replica is installed in parts (follower/installation.py, transfer.py).
+
+**A change** (proposals/proposals.py) goes from the node that took it to the leader and back. Its req_id stays the same
+through every retry, and dedup.py is the replicated table that makes it take effect once.
+
+**A node that lost its state is fresh** and counts for nothing until the leader admits it (leader/admission.py). Only
+where a majority of the hosts is fresh do they form a new generation, in which every cache is empty (bootstrap.py).
+
+What the parts may know of each other is a line, and no part knows one to its right:
+
+    state, log ... | follower/ | leader/ | proposals/ | roles | leadership, following, membership | election | core
+
+Whoever changes this: an assert is an invariant that the argument rests on, and "Protected: ..." names the script, or
+the deliberate bug, of the tests that falls without that line.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .campaigns import Campaigner
-from .credible import flaw
-from .log import Log
-from .messages import (
-    AckLevel,
-    Append,
-    AppendAck,
-    Entry,
-    Forward,
-    ForwardReply,
-    LeaderAck,
-    LeaderAckAck,
-    LeaderDead,
-    LeaderReq,
-    LeaderReqAck,
-    LeaderSwitch,
-    LeaderSwitchAck,
-    LeaderSwitchPriority,
-    Message,
-    Ping,
-    Pong,
-    Probe,
-    ProbeReply,
-    Sender,
-)
-from .state import NEVER, HardState, Installing, NodeState, PeerView, Ready, Role
-from .submission import Submission
-from .transfer import HELD_LOGS
+from django_hacache.consensus import messages
+from django_hacache.consensus.bootstrap import Bootstrap
+from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.dedup import Recorded, RequestTable
+from django_hacache.consensus.detector import FailureDetector
+from django_hacache.consensus.election import Election
+from django_hacache.consensus.follower.installation import Installation
+from django_hacache.consensus.follower.lease import HostLease
+from django_hacache.consensus.follower.replication import FollowerReplication
+from django_hacache.consensus.following import Following
+from django_hacache.consensus.hard_state import HardState
+from django_hacache.consensus.leader.heartbeats import Heartbeats
+from django_hacache.consensus.leader.replication import LeaderReplication
+from django_hacache.consensus.leadership import Leadership
+from django_hacache.consensus.log import Log
+from django_hacache.consensus.membership import Membership
+from django_hacache.consensus.messages import AckLevel, Append, Message, Sender
+from django_hacache.consensus.proposals.held import Held
+from django_hacache.consensus.proposals.ordering import Evaluator, Ordering, Room
+from django_hacache.consensus.proposals.pending import Pending
+from django_hacache.consensus.proposals.proposal import Proposal
+from django_hacache.consensus.proposals.proposals import Proposals
+from django_hacache.consensus.ready import Ready
+from django_hacache.consensus.roles import Roles
+from django_hacache.consensus.state import NodeState, PeerView, Role
+from django_hacache.consensus.transfer import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
 
-    from .config import CoreConfig
-    from .progress import Progress
-    from .requests import Recorded
-    from .submissions import Evaluator
-    from .transfer import Part
 
-
-class Core(Campaigner):
+class Core:
     """One node of the cluster.
 
     Args:
@@ -63,10 +89,11 @@ class Core(Campaigner):
         log: the durable tail of the log.
         applied: the index up to which the replica holds the log's effects.
         requests: the durable table of those recent requests that the log has dropped, oldest first.
+        requests_floor: requests up to this index may be missing in it.
         evaluator: decides what commands do while this node leads.
-        now: the time, in milliseconds of a clock that never goes back.
+        now_ms: the time, of a clock that never goes back.
         rng: randomness for timeouts and identities.
-        wall_offset: what to add to `now` to get milliseconds since 1970; only ever breaks ties.
+        wall_offset_ms: what to add to `now_ms` to get milliseconds since 1970; only ever breaks ties.
         size_of: bytes of a command, for the bound on pending ones.
     """
 
@@ -78,148 +105,159 @@ class Core(Campaigner):
         *,
         applied: int,
         evaluator: Evaluator,
-        now: int,
+        now_ms: int,
         rng: Random,
         requests: Iterable[tuple[str, Recorded]] = (),
         requests_floor: int = 0,
-        wall_offset: int = 0,
+        wall_offset_ms: int = 0,
         size_of: Callable[[Any], int] = len,
     ) -> None:
-        super().__init__(
-            config,
-            hard,
-            log,
-            applied=applied,
-            evaluator=evaluator,
-            now=now,
-            rng=rng,
-            requests=requests,
-            requests_floor=requests_floor,
-            wall_offset=wall_offset,
-            size_of=size_of,
+        self.config = config
+        self.state = state = NodeState(hard, log, applied, now_ms, config.apply_bytes)
+        self.table = table = RequestTable.of_log(config, log, requests, requests_floor)
+        self.lease = lease = HostLease(config, state)
+        following = FollowerReplication(config, state, table)
+        self.replication = replication = LeaderReplication(config, state)
+        self.heartbeats = heartbeats = Heartbeats(config, state, replication, lease)
+        held = Held(Room(replication, evaluator).lacks, evaluator.line_of)
+        self._pending = pending = Pending(config, state, size_of, held)
+        self.ordering = ordering = Ordering(state, replication, table, evaluator, pending)
+        self.proposals = proposals = Proposals(
+            config, state, replication, heartbeats, table, pending, ordering
         )
-        # As whom this node speaks, and the state that says so.
-        self._speaks: tuple[HardState, Sender] | None = None
+        self.detector = detector = FailureDetector(config, rng, now_ms, fresh=hard.fresh)
+        roles = Roles(config, state, detector, lease, proposals)
+        self.leadership = leadership = Leadership(
+            config, state, roles, detector, replication, heartbeats, lease, ordering, proposals
+        )
+        self.installation = Installation(config, state, table, following, lease)
+        self.following = Following(state, roles, following, self.installation, lease, proposals)
+        self.bootstrap = bootstrap = Bootstrap(
+            config, state, rng, detector, (now_ms + wall_offset_ms) // 1000
+        )
+        self.membership = membership = Membership(
+            config, state, rng, roles, bootstrap, detector, heartbeats, self.installation, proposals
+        )
+        self.election = Election(
+            config, state, roles, detector, bootstrap, membership, leadership, wall_offset_ms
+        )
+        self._speaks: tuple[HardState, Sender] | None = None  # as whom, and the state that says so
         # Whether the latest Ready holds as much as it takes, and the next one more of the same: take that soon.
         self.unfinished = False
         # The time of the latest input whose consequences wait for take_ready.
-        self._unsettled: int | None = None
-        self._handlers: dict[type[Any], Callable[[Sender, Any, int], None]] = {
-            Probe: self._on_probe,
-            ProbeReply: self._on_nothing,
-            LeaderReq: self._on_leader_req,
-            LeaderReqAck: self._on_leader_req_ack,
-            LeaderAck: self._on_leader_ack,
-            LeaderAckAck: self._on_nothing,
-            LeaderSwitch: self._on_leader_switch,
-            LeaderSwitchAck: self._on_nothing,
-            LeaderSwitchPriority: self._on_priority,
-            LeaderDead: self._on_leader_dead,
-            Ping: self._on_ping,
-            Pong: self._on_pong,
-            Append: self._on_append,
-            AppendAck: self._on_append_ack,
-            Forward: self._on_forward,
-            ForwardReply: self._on_forward_reply,
+        self._unsettled_ms: int | None = None
+        self._handlers = self._handlers_of_messages()
+
+    def _handlers_of_messages(self) -> dict[type[Any], Callable[[Sender, Any, int], None]]:
+        return {
+            messages.Probe: self.election.on_probe,
+            messages.ProbeReply: _on_nothing,
+            messages.LeaderReq: self.election.on_leader_req,
+            messages.LeaderReqAck: self.election.on_leader_req_ack,
+            messages.LeaderAck: self.election.on_leader_ack,
+            messages.LeaderAckAck: _on_nothing,
+            messages.LeaderSwitch: self.election.on_leader_switch,
+            messages.LeaderSwitchAck: _on_nothing,
+            messages.LeaderSwitchPriority: self.election.on_priority,
+            messages.LeaderDead: self.election.on_leader_dead,
+            messages.Ping: self.following.on_ping,
+            messages.Pong: self.leadership.on_pong,
+            messages.Append: self.following.on_append,
+            messages.AppendAck: self.leadership.on_append_ack,
+            messages.Forward: self.proposals.on_forward,
+            messages.ForwardReply: self.proposals.on_forward_reply,
         }
 
     # what the shell and its views may read
 
     @property
-    def state(self) -> NodeState:
-        return self._state
+    def hard(self) -> HardState:
+        return self.state.hard
+
+    @property
+    def role(self) -> Role:
+        return self.state.role
 
     @property
     def leader(self) -> str | None:
-        return self._state.leader
+        return self.state.leader
 
     @property
     def accepts(self) -> bool:
-        """Whether this node leads and has applied everything from before its term."""
-        state, first = self._state, self._submissions.accepts_from
-        return state.role is Role.LEADER and first is not None and state.applied >= first
+        """Whether this node leads, does not hand over, and has applied everything from before its term."""
+        return self.ordering.accepts
 
     @property
     def accept_due(self) -> bool:
         """Whether what waited for this leader can be ordered as soon as it is told that time has passed."""
-        return self._submissions.may_be_due and self.accepts and self._submissions.order_due()
+        return self.leadership.accept_due
 
     @property
     def handing_over(self) -> bool:
-        return self._handing_over_until is not None
+        return self.state.handover.begun
 
     @property
     def pending(self) -> int:
-        return len(self._submissions)
+        return len(self.proposals)
 
     @property
     def pending_bytes(self) -> int:
-        return self._submissions.pending_bytes
+        return self._pending.bytes
 
     @property
     def uncommitted(self) -> int:
         """Entries that this leader has put into the order and no majority has; 0 on a follower."""
-        state = self._state
-        return state.log.last_index - state.commit if self.role is Role.LEADER else 0
+        state = self.state
+        return state.log.last_index - state.commit if state.role is Role.LEADER else 0
 
     @property
     def uncommitted_bytes(self) -> int:
-        return self._replication.tail_bytes if self.role is Role.LEADER else 0
-
-    def progress_of(self, peer: str) -> Progress | None:
-        return self._replication.progress.get(peer)
+        return self.replication.tail_bytes if self.state.role is Role.LEADER else 0
 
     def sender(self) -> Sender:
         """How this node signs what it sends."""
-        hard, speaks = self._state.hard, self._speaks
+        hard, speaks = self.state.hard, self._speaks
         if speaks is None or speaks[0] is not hard:
-            sender = Sender(self.config.addr, hard.incarnation, hard.generation, hard.fresh, self._hosts)
+            digest = self.membership.hosts_digest
+            sender = Sender(self.config.addr, hard.incarnation, hard.generation, hard.fresh, digest)
             speaks = self._speaks = hard, sender
         return speaks[1]
 
-    def leader_lease_left(self, now: int) -> int:
-        return self._leases.leader_lease_left(now) if self.role is Role.LEADER else 0
+    def leader_lease_left_ms(self, now_ms: int) -> int:
+        return self.heartbeats.lease_left_ms(now_ms) if self.state.role is Role.LEADER else 0
 
-    def has_quorum(self, now: int) -> bool:
+    def has_quorum(self, now_ms: int) -> bool:
         """Whether this node is, or lately heard, a leader with a majority."""
-        if self.role is Role.LEADER:
-            return not self._leases.lost_quorum(now)
-        return self._state.leader is not None and self._election.leader_is_live(now)
+        if self.state.role is Role.LEADER:
+            return not self.heartbeats.lost_quorum(now_ms)
+        return self.state.leader is not None and self.detector.leader_is_live(now_ms)
 
     # inputs
 
-    def receive(self, sender: Sender, message: Message, now: int) -> None:
+    def receive(self, sender: Sender, message: Message, now_ms: int) -> None:
         """Take a message of a peer."""
-        if not self._counts_the_same_hosts(sender, now):
+        membership, state = self.membership, self.state
+        if not membership.counts_the_same_hosts(sender, now_ms):
             return
-        if not self._credible(sender, message, now):
+        if not membership.is_credible(sender, message, now_ms):
             return
-        self._state.peers[sender.addr] = PeerView(sender, now)
-        self._formation.met(sender)
-        if not self._belongs(sender, message, now):
+        state.peers[sender.addr] = PeerView(sender, now_ms)
+        self.bootstrap.saw(sender.generation)
+        if not membership.concerns(sender, message, now_ms):
             return
-        leads = self.role is Role.LEADER and sender.generation == self.hard.generation
-        if leads and self._replication.meet(sender, now):
-            # It counts once it has answered a heartbeat, and may be the one that a majority lacks.
-            self._leases.ping_soon(now)
-        self._handlers[type(message)](sender, message, now)
-        self._unsettled = now
+        if state.role is Role.LEADER and sender.generation == state.hard.generation:
+            self.leadership.met(sender, now_ms)
+        self._handlers[type(message)](sender, message, now_ms)
+        self._unsettled_ms = now_ms
 
-    def _credible(self, sender: Sender, message: Message, now: int) -> bool:
-        term, generation = self._state.term, self._formation.latest
-        why = flaw(sender, message, term=term, generation=generation, now=now)
-        if why is not None:
-            self._state.ready.refused.append((sender.addr, why))
-        return why is None
-
-    def tick(self, now: int) -> None:
-        """Do what is due. Call at `next_wakeup`, or more often."""
-        if self.role is Role.LEADER:
-            self._tick_leader(now)
+    def tick(self, now_ms: int) -> None:
+        """Do what is due. Call at `next_wakeup_ms`, or more often."""
+        if self.state.role is Role.LEADER:
+            self.leadership.tick(now_ms)
         else:
-            self._tick_follower(now)
-        self._submissions.tick(now)
-        self._unsettled = now
+            self.election.tick(now_ms)
+        self.proposals.tick(now_ms)
+        self._unsettled_ms = now_ms
 
     def submit(
         self,
@@ -228,81 +266,66 @@ class Core(Campaigner):
         level: AckLevel,
         token: Any,
         *,
-        timeout: int,
-        now: int,
+        timeout_ms: int,
+        now_ms: int,
         since: int = 0,
     ) -> bool:
-        """Take a change of this host. Its Completion carries `token`, within `timeout` milliseconds.
+        """Take a change of this host. Its Completion carries `token`, and comes within `timeout_ms`.
 
         since: of a change that was sent before, a commit index from before that; 0 for one that is new.
         False where too many changes are pending: the Completion says so, and the change is not done.
         """
-        self._unsettled = now
-        submission = Submission(req_id, command, level, now + timeout, token)
+        self._unsettled_ms = now_ms
+        proposal = Proposal(req_id, command, level, now_ms + timeout_ms, token)
         if since:
-            submission.sent_before(since)
-        return self._submissions.submit(submission, now)
+            proposal.sent_before(since)
+        return self.proposals.submit(proposal, now_ms)
 
     @property
     def may_propose(self) -> bool:
         """Whether `propose` would take a change: to be asked before the evaluator, which counts on what it decides."""
-        return self.accepts and self._replication.has_room(times=2)
+        return self.ordering.may_propose
 
-    def propose(self, effect: bytes, now: int) -> bool:
+    def propose(self, effect: bytes, now_ms: int) -> bool:
         """Put a change of the node's own into the order; False where this node may not."""
-        if self.handing_over or not self._submissions.propose(effect, now):
+        if not self.ordering.propose(effect, now_ms):
             return False
-        self._unsettled = now
+        self._unsettled_ms = now_ms
         return True
 
-    def leader_process_gone(self, peer: str, now: int) -> None:
+    def leader_process_gone(self, peer: str, now_ms: int) -> None:
         """The connection to `peer` was refused or reset: if it leads, do not wait for the timeout."""
-        if self.role is Role.FOLLOWER and self._state.leader == peer and not self.hard.fresh:
-            self._election.leader_seems_dead(now, own=True)
-            self._election.announce_death(peer, now)
+        self.election.leader_process_gone(peer, now_ms)
 
-    def peer_connected(self, peer: str, now: int) -> None:
+    def peer_connected(self, peer: str, now_ms: int) -> None:
         """A new connection, or one of two is gone: what was in flight on the old one is lost."""
-        progress = self._replication.progress.get(peer)
-        if progress is not None and self.role is Role.LEADER:
-            progress.connection_lost()
-        elif self._state.leader == peer:
-            self._submissions.connection_lost()
-        self._unsettled = now
+        if self.state.role is Role.LEADER:
+            self.leadership.connection_lost(peer)
+        elif self.state.leader == peer:
+            self.proposals.connection_lost()
+        self._unsettled_ms = now_ms
 
-    def part_answered(self, sender: Sender, now: int) -> bool:
-        """A peer has answered a part of a snapshot, or a question: slow is not stuck.
+    def part_answered(self, sender: Sender, now_ms: int) -> bool:
+        """A peer has answered a part of a replica, or a question.
 
         False where its word says nothing of the replica that the transfer is for: that one is gone, and a host that
         has begun with nothing since would seem to lack nothing.
         """
-        progress = self._replication.progress_of(sender)
-        if progress is None:
-            return False
-        progress.took_at = progress.moved_at = now
-        return True
+        return self.leadership.part_answered(sender, now_ms)
 
-    def append_moves(self, peer: str, now: int) -> None:
-        """The connection to `peer` has taken more of the Append in flight: slow is not lost."""
-        progress = self._replication.progress.get(peer)
-        if progress is not None:
-            progress.moved_at = progress.append_moved_at = now
+    def append_moves(self, peer: str, now_ms: int) -> None:
+        """The connection to `peer` has taken more of the Append in flight."""
+        self.leadership.append_moves(peer, now_ms)
 
-    def hosts_differ(self, now: int) -> None:
+    def hosts_differ(self, now_ms: int) -> None:
         """A node that takes no part, since it counts other hosts, is still there. Tell it again and again."""
-        self._formation.met_another_list(now)
+        self.bootstrap.met_another_list(now_ms)
 
-    def hand_over(self, now: int) -> bool:
+    def hand_over(self, now_ms: int) -> bool:
         """Give the leadership to the most up-to-date peer; False where there is nothing to give or nobody."""
-        if self.role is not Role.LEADER or self.handing_over or self._successor(now) is None:
+        if not self.leadership.hand_over(now_ms):
             return False
-        self._handing_over_until = now + self.config.election_timeout
-        self._handover_sent = ""
-        self._handover_again_at = NEVER
-        self._leases.given_up = True
-        self._leases.revoke()
-        self._submissions.accepts_from = None
-        self._unsettled = now
+        self._unsettled_ms = now_ms
         return True
 
     def part_arrives(
@@ -310,7 +333,7 @@ class Core(Campaigner):
         sender: Sender,
         term: int,
         part: Part | None,
-        now: int,
+        now_ms: int,
         requests: Iterable[tuple[str, Recorded]] = (),
     ) -> bool:
         """A part of the leader's replica has come, or with None a question how far it is.
@@ -319,216 +342,58 @@ class Core(Campaigner):
         of the Ready that follows. What is to be answered then is `hard.installing`. `requests`, with the last part:
         all that have come.
         """
-        if not self._counts_the_same_hosts(sender, now):
+        membership = self.membership
+        if not membership.counts_the_same_hosts(sender, now_ms):
             return False
-        if not self._credible(sender, Append(term, part.index if part else 0, 0, 0), now):
+        if not membership.is_credible(sender, Append(term, part.index if part else 0, 0, 0), now_ms):
             return False
-        if not self._belongs(sender, None, now) or not self._follow(sender, term, now):
+        if not membership.concerns(sender, None, now_ms):
             return False
-        self._unsettled = now
-        if part is None:
-            return True
-        installing = self.hard.installing
-        if installing is None or not part.follows(installing):
-            return False
-        self._state.harden(installing=Installing(part.upto, part.index, part.last))
-        if part.last:
-            # Those of the log since it began anew are in the table already, or were and had to go: the log may be much
-            # further than it was where the part was read.
-            floor = max(part.floor, self.table.floor)
-            known = {**dict(requests), **dict(self.table.items())}
-            kept = [one for one in known.items() if one[1].index > floor]
-            self.table.replace(sorted(kept, key=lambda one: one[1].index), floor)
-        return True
+        self._unsettled_ms = now_ms
+        return self.following.on_part(sender, term, part, requests, now_ms)
 
-    def transfer_ended(self, peer: str, now: int, *, complete: bool) -> None:
+    def transfer_ended(self, peer: str, now_ms: int, *, complete: bool) -> None:
         """The shell is no longer at sending to `peer`, which has said that its replica is complete, or has not."""
-        self._replication.transfer_ended(peer, complete=complete)
-        self._unsettled = now
+        self.replication.transfer_ended(peer, complete=complete)
+        self._unsettled_ms = now_ms
 
     # outputs
 
     def take_ready(self) -> Ready:
         """What the inputs since the last call left to do. Several inputs may share one Ready: they are one batch."""
-        now = self._unsettled
-        if now is not None:
-            self._settle(now)
-            self.unfinished = self._state.more_to_apply or self._submissions.unfinished
-            self._unsettled = now if self.unfinished else None
-        ready, self._state.ready = self._state.ready, Ready()
-        ready.may_wait = self._state.role is Role.LEADER and _counts_on_nothing_stored(ready)
+        now_ms, state = self._unsettled_ms, self.state
+        if now_ms is not None:
+            self._settle(now_ms)
+            self.unfinished = state.more_to_apply or self.proposals.unfinished
+            self._unsettled_ms = now_ms if self.unfinished else None
+        ready, state.ready = state.ready, Ready()
+        ready.may_wait = state.role is Role.LEADER and ready.counts_on_nothing_stored()
         return ready
 
-    def next_wakeup(self, now: int) -> int:
+    def next_wakeup_ms(self, now_ms: int) -> int:
         """When `tick` has something to do at the latest."""
-        at = min(now + self.config.heartbeat, self._submissions.due_at)
-        if self._state.role is Role.LEADER:
-            at = min(at, self._leases.next_ping_at)
-            if self.accept_due:
-                at = now
-            if self._submissions.waits_for_leases():
-                at = min(at, self._leases.next_lease_end(now))
-            if self._replication.has_more_to_send():
-                at = min(at, now + self.config.commit_delay)
+        if self.state.role is Role.LEADER:
+            at_ms = self.leadership.next_wakeup_ms(now_ms)
         else:
-            at = min(at, self._replication.apply_due_at)
-            # What is due and may not be done yet is looked at again with the next heartbeat.
-            own = self._formation.campaign_at if self.hard.fresh else self._election.deadline
-            if own > now and not self.hard.installing:
-                at = min(at, own)
-        return max(at, now + 1)
+            at_ms = min(self.following.next_wakeup_ms(), self.election.next_wakeup_ms(now_ms))
+        at_ms = min(at_ms, now_ms + self.config.heartbeat_ms, self.proposals.due_at_ms)
+        return max(at_ms, now_ms + 1)
 
-    # consequences
-
-    def _settle(self, now: int) -> None:
+    def _settle(self, now_ms: int) -> None:
         """Carry every consequence of a step as far as it goes now."""
-        state = self._state
+        state = self.state
         if state.role is Role.LEADER:
-            self._replication.advance_commit()
-            state.apply_committed()
-            # Not before the shell has carried out what is to be applied: commands are evaluated on the replica.
-            if self.accepts:
-                if not state.ready.apply:
-                    self._submissions.accept()
-                self._submissions.release(now)
-            self._submissions.advance_some(now)
-            if not self.config.peers and self._replication.advance_commit():
-                state.apply_committed()
-            self._go_on_handing_over(now)
-            self._replication.replicate(now, self._submissions.awaited())
-            self._leases.renew_own(now)
+            self.leadership.settle(now_ms)
         else:
-            self._submissions.advance_some(now)
-            self._replication.apply_now_or_soon(now, at_once=self._applies_at_once())
-            self._installed()
-            self._leases.applied()
+            self.following.settle(now_ms)
         for entry in state.ready.entries:
             self.table.record(entry)
         for entry in state.ready.apply:
             if entry.req_id:
-                self._submissions.recorded(entry.req_id, entry.index, entry.outcome)
-        self._submissions.progressed(now)
-        self._compact()
-
-    def _installed(self) -> None:
-        """A replica of which all parts are here is whole once it has reached the latest of them."""
-        state, installing = self._state, self.hard.installing
-        if installing is None:
-            return
-        if installing.whole and state.applied >= installing.reached:
-            state.harden(installing=None)
-        elif state.log.bytes > HELD_LOGS * self.config.log_bytes and state.commit > installing.reached:
-            # The next part takes too long: go on without it. It is read once more, at a later index.
-            state.harden(installing=installing._replace(reached=state.commit))
-            state.apply_committed()
-
-    def _applies_at_once(self) -> bool:
-        """Whether somebody waits for this follower to apply: a change of its host, or a lease."""
-        return (
-            len(self._submissions) > 0 or self.hard.installing is not None or self._leases.waits_for_applied()
-        )
-
-    def _compact(self) -> None:
-        state = self._state
-        point = state.log.compaction_point(state.applied, self.config.log_bytes)
-        if point is not None:
-            state.log.compact_to(point)
-            state.ready.compact_to, state.ready.compact_term = point, state.log.base_term
-
-    # heartbeats, the log and changes
-
-    def _on_probe(self, sender: Sender, message: Probe, now: int) -> None:  # noqa: ARG002
-        self._state.send(sender.addr, ProbeReply())
-
-    def _on_nothing(self, sender: Sender, message: Message, now: int) -> None:
-        """That it came is all it says."""
-
-    def _on_ping(self, sender: Sender, ping: Ping, now: int) -> None:
-        self._state.heard_commit = max(self._state.heard_commit, ping.commit_index)
-        if not self._follow(sender, ping.term, now):
-            self._state.send(
-                sender.addr, Pong(self._state.term, ping.seq, ping.sent_at, now, self._state.applied)
-            )
-            return
-        if ping.admitted and ping.admitted == self.hard.incarnation and self.hard.fresh:
-            self._state.harden(fresh=False, forming=None)
-        self._replication.commit_known(ping.commit_index)
-        self._replication.apply_now_or_soon(now, at_once=True)
-        self._leases.on_ping(sender.addr, ping, now)
-
-    def _on_pong(self, sender: Sender, pong: Pong, now: int) -> None:
-        if self.role is Role.LEADER and pong.term == self._state.term:
-            self._replication.met_alive(sender, pong.sent_at)
-        progress = self._current(sender, pong.term, now)
-        if progress is not None:
-            self._leases.on_pong(progress, pong, now)
-
-    def _on_append(self, sender: Sender, append: Append, now: int) -> None:
-        self._state.heard_commit = max(self._state.heard_commit, append.commit_index)
-        if self._follow(sender, append.term, now):
-            dropped_from = self._state.log.last_index
-            before = self._state.log.between(append.prev_index + 1, dropped_from) if append.entries else ()
-            before = list(before)
-            # Without entries it says that there is nothing to wait for.
-            at_once = not append.entries or self._applies_at_once()
-            if append.anew:
-                self._begin_anew(append)
-            self._replication.on_append(append, sender.addr, now, apply_at_once=at_once)
-            if self._state.ready.truncate_from is not None:
-                cut = self._state.ready.truncate_from
-                self.table.forget(entry for entry in before if entry.index >= cut)
-        else:
-            refused = AppendAck(self._state.term, False, 0, self._state.applied, append.prev_index)
-            self._state.send(sender.addr, refused)
-
-    def _on_append_ack(self, sender: Sender, ack: AppendAck, now: int) -> None:
-        progress = self._current(sender, ack.term, now)
-        if progress is not None:
-            matched = progress.match_index
-            self._replication.on_append_ack(progress, ack, now)
-            if progress.match_index > matched:
-                progress.took_at = progress.moved_at = now
-
-    def _current(self, sender: Sender, term: int, now: int) -> Progress | None:
-        """Whose answer this is, if it is one to this leader in this term; steps down for a later term."""
-        if term > self._state.term and not sender.fresh:
-            self._become_follower(term, None, now)
-        if self.role is not Role.LEADER or term != self._state.term:
-            return None
-        return self._replication.progress_of(sender)
-
-    def _on_forward(self, sender: Sender, forward: Forward, now: int) -> None:
-        self._submissions.on_forward(sender.addr, forward, now)
-
-    def _on_forward_reply(self, sender: Sender, reply: ForwardReply, now: int) -> None:
-        self._submissions.on_reply(sender.addr, reply, now)
+                self.proposals.applied(entry)
+        self.proposals.progressed(now_ms)
+        state.compact(self.config.log_bytes)
 
 
-def _counts_on_nothing_stored(ready: Ready) -> bool:
-    """Whether a leader's Ready holds nothing durable but entries, and nothing leaves that counts on them."""
-    if (
-        ready.apply
-        or ready.completions
-        or ready.snapshots_to
-        or ready.role_changed
-        or ready.hard_state is not None
-        or ready.compact_to is not None
-        or ready.reset_log is not None
-        or ready.truncate_from is not None
-    ):
-        return False
-    for _, message in ready.messages:  # noqa: SIM110 - in every turn: all() takes twice as long
-        if not isinstance(message, Append | Ping):
-            return False
-    return True
-
-
-def restored(
-    config: CoreConfig,
-    hard: HardState,
-    base: tuple[int, int],
-    entries: Iterable[Entry],
-    **arguments: Any,
-) -> Core:
-    """A Core from what a replica's journal holds."""
-    return Core(config, hard, Log(*base, entries), **arguments)
+def _on_nothing(sender: Sender, message: Message, now_ms: int) -> None:
+    """That it came is all it says."""

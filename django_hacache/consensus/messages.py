@@ -1,5 +1,8 @@
-"""What nodes say to each other, as the core sees it. The names are those of the wire; how they are encoded
-is not known here."""
+"""What nodes say to each other, as the core sees it.
+
+The names are those of the wire, with the unit where it is time; `election_ts` is milliseconds since 1970. How messages
+are encoded is not known here.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +42,14 @@ class AckLevel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One place in the order. `born` is when it was appended, on the clock of the node that holds this object."""
+    """One place in the order. `born_ms` is when it was appended, on the clock of the node that holds this object."""
 
     index: int
     term: int
     effect: bytes = b""
     req_id: str = ""
     outcome: bytes = b""
-    born: int = 0
+    born_ms: int = 0
     size: int = field(init=False, repr=False, compare=False)
     """About what it takes, in bytes; worked out once, since it is asked for many times."""
 
@@ -135,14 +138,14 @@ class LeaderDead:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The heartbeat; `echo` and `lease` let the follower serve reads until echo + lease on its own clock."""
+    """The heartbeat; `echo_ms` and `lease_ms` let the follower serve reads until echo + lease on its own clock."""
 
     term: int
     seq: int
-    sent_at: int
+    sent_at_ms: int
     commit_index: int
-    echo: int = 0
-    lease: int = 0
+    echo_ms: int = 0
+    lease_ms: int = 0
     admitted: str = ""
 
 
@@ -150,14 +153,14 @@ class Ping:
 class Pong:
     term: int
     seq: int
-    sent_at: int
-    node_time: int
+    sent_at_ms: int
+    node_time_ms: int
     applied_index: int
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Entries for a follower's log. `ages` are milliseconds since each was appended, on the sender's clock.
+    """Entries for a follower's log. `ages_ms` are milliseconds since each was appended, on the sender's clock.
 
     With `anew` the leader's log no longer reaches the follower's: who does not have (prev_index, prev_term) begins
     there with an empty replica.
@@ -168,7 +171,7 @@ class Append:
     prev_term: int
     commit_index: int
     entries: tuple[Entry, ...] = ()
-    ages: tuple[int, ...] = ()
+    ages_ms: tuple[int, ...] = ()
     anew: bool = False
 
 
@@ -191,7 +194,7 @@ class Forward:
     command: Any
     level: AckLevel
     since: int = 0
-    timeout: int = 0
+    timeout_ms: int = 0
 
 
 class Refusal(Enum):

@@ -1,17 +1,18 @@
-"""The state of one node, and the batch of effects that a step leaves behind. No rules live here."""
+"""The state of one node, which all parts of the core share. No rules live here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-if TYPE_CHECKING:
-    from .log import Log
-    from .messages import Entry, Generation, Message, Refusal, Sender
+from django_hacache.consensus.hard_state import HardState
+from django_hacache.consensus.log import Log
+from django_hacache.consensus.messages import LeaderReq, Message, Sender
+from django_hacache.consensus.ready import Ready
 
 NEVER = -(1 << 62)  # earlier than any time
-ALWAYS_LATER = 1 << 62
+ALWAYS_LATER = 1 << 62  # later than any time
 
 
 class Role(Enum):
@@ -21,126 +22,59 @@ class Role(Enum):
     LEADER = "leader"
 
 
-class Installing(NamedTuple):
-    """A replica that is being replaced: it holds what the leader's held at `reached`, up to `position` in its order.
-
-    Only that part of it. Nothing after `reached` is applied before more has come: see transfer.py.
-    """
-
-    position: bytes
-    reached: int
-    whole: bool = False  # everything has come; what is committed up to `reached` has yet to be applied
-
-
-@dataclass(frozen=True, slots=True)
-class HardState:
-    """What a node must find again after a restart, or else it is fresh."""
-
-    incarnation: str
-    term: int = 0
-    vote: str = ""
-    generation: Generation | None = None
-    fresh: bool = True
-    # The generation that this node voted for while it formed.
-    forming: Generation | None = None
-    # The leader is sending its replica, and not all of it is here.
-    installing: Installing | None = None
-
-
-class LeaseChange(Enum):
-    GRANT = "grant"
-    REVOKE = "revoke"
-
-
-@dataclass(slots=True)
-class Completion:
-    """The answer to a submitted change: its outcome, or why there is none."""
-
-    token: Any
-    outcome: bytes = b""
-    index: int = 0
-    refusal: Refusal | None = None
-    # What is to be said beside the refusal, if anything.
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class Ready:
-    """What the shell must do, in the order of the fields.
-
-    All of the durable part goes into one transaction. Only after it is committed may messages leave and
-    completions be told: a vote or an acknowledgement that could be forgotten is a lie.
-
-    With `may_wait` the durable part is nothing but new entries of a leader, and nothing that leaves counts on them:
-    it may be stored with the next Ready that may not wait, before it, whether that has a durable part or not (Raft
-    thesis, section 10.2.1). An entry that a leader loses with its process was committed by nobody, since it is
-    stored with its commit at the latest.
-    """
-
-    may_wait: bool = False
-    # durable
-    # The replica is emptied, and the log begins anew after this place.
-    reset_log: tuple[int, int] | None = None
-    truncate_from: int | None = None
-    entries: list[Entry] = field(default_factory=list)
-    apply: list[Entry] = field(default_factory=list)
-    apply_bytes: int = 0
-    compact_to: int | None = None
-    compact_term: int = 0
-    hard_state: HardState | None = None
-    # after that
-    lease_revoked: bool = False
-    lease_until: int | None = None
-    messages: list[tuple[str, Message]] = field(default_factory=list)
-    snapshots_to: list[str] = field(default_factory=list)
-    completions: list[Completion] = field(default_factory=list)
-    role_changed: bool = False
-    # This leader stepped down because what it ordered moved to no majority.
-    gave_way: bool = False
-    # What was ignored since no node can mean it: the peer that sent it, and what it claims.
-    refused: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def has_durable_part(self) -> bool:
-        return bool(
-            self.entries
-            or self.apply
-            or self.reset_log is not None
-            or self.truncate_from is not None
-            or self.compact_to is not None
-            or self.hard_state is not None
-        )
-
-
 @dataclass(slots=True)
 class PeerView:
     """What the latest message of a peer said of itself."""
 
     sender: Sender
-    heard_at: int
+    heard_at_ms: int
+
+
+@dataclass(slots=True)
+class Handover:
+    """A leadership that is given away (Raft thesis, section 3.10), as its leader knows of it, and as its followers do.
+
+    It ends with the role, or with the leader, of the node that holds this: roles.py begins another one.
+    """
+
+    # The leader: until when it waits for its successor. It accepts, grants and admits nothing meanwhile.
+    until_ms: int | None = None
+    # Who is to take over: whom this leader has told so, or whom this follower's leader has named to it.
+    named: str = ""
+    # The leader: when it tells so again.
+    again_at_ms: int = NEVER
+    # A follower: who asked for its vote as one that is named, before its leader's word came.
+    early: tuple[Sender, LeaderReq] | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self.until_ms is not None
 
 
 class NodeState:
-    """Everything the rooms of the core share."""
+    """What this node knows: roles.py alone writes `role`, `leader`, `handover`, and the term and vote in `hard`.
+
+    Always base_index <= applied <= commit <= last_index of the log.
+    """
 
     __slots__ = (
         "applied",
         "apply_bytes_max",
         "commit",
         "election_ts",
+        "handover",
         "hard",
         "heard_commit",
         "leader",
-        "leader_heard_at",
         "log",
         "more_to_apply",
         "peers",
         "ready",
         "role",
-        "started_at",
+        "started_at_ms",
     )
 
-    def __init__(self, hard: HardState, log: Log, applied: int, now: int, apply_bytes_max: int) -> None:
+    def __init__(self, hard: HardState, log: Log, applied: int, now_ms: int, apply_bytes_max: int) -> None:
         self.hard = hard
         self.log = log
         self.applied = applied
@@ -152,10 +86,10 @@ class NodeState:
         self.heard_commit = applied
         self.role = Role.FOLLOWER
         self.leader: str | None = None
-        self.leader_heard_at = NEVER
         self.election_ts = 0
+        self.handover = Handover()
         self.peers: dict[str, PeerView] = {}
-        self.started_at = now
+        self.started_at_ms = now_ms
         self.ready = Ready()
 
     @property
@@ -168,12 +102,15 @@ class NodeState:
         self.ready.hard_state = self.hard
 
     def commit_to(self, index: int) -> None:
+        assert index <= self.log.last_index, "only what is in the log is committed"
         self.commit = max(self.commit, index)
 
     @property
     def applicable(self) -> int:
         """Up to where the log may be applied now."""
         installing = self.hard.installing
+        # What is later than the latest part would change a replica that lacks the rest of that moment.
+        # Protected: the_log_is_there_before_the_parts
         return self.commit if installing is None else min(self.commit, installing.reached)
 
     @property
@@ -183,6 +120,8 @@ class NodeState:
         A leader may know less, and without this word it could send an incomplete replica no part that is new enough.
         """
         installing = self.hard.installing
+        # Protected: the_joiner_has_a_part_from_ahead_of_what_the_next_leader_knows,
+        # the_joiner_has_a_part_from_ahead_and_the_leader_loses_its_directory
         return self.applied if installing is None else max(self.applied, installing.reached)
 
     def apply_committed(self) -> None:
@@ -204,6 +143,13 @@ class NodeState:
             ready.apply_bytes, self.applied = size, entry.index
         self.more_to_apply = self.applied < last
 
+    def compact(self, limit: int) -> None:
+        """Forget what is applied of the log, where that takes more than `limit` bytes."""
+        point = self.log.compaction_point(self.applied, limit)
+        if point is not None:
+            self.log.compact_to(point)
+            self.ready.compact_to, self.ready.compact_term = point, self.log.base_term
+
     def up_to_date(self, last_index: int, last_term: int) -> bool:
         """Whether a candidate with this last entry may lead (Raft thesis, section 3.6.1).
 
@@ -214,10 +160,11 @@ class NodeState:
         log = self.log
         if self.hard.installing is None:
             return log.up_to_date(last_index, last_term)
+        # Protected: test_a_vote_of_an_incomplete_replica_is_for_who_has_all_it_applied
         return (last_term, last_index) >= (log.term_at(self.applied), self.applied)
 
     def start_over(self, index: int, term: int) -> None:
-        """Go on with an empty replica and a log that begins after (index, term)."""
+        """Go on with an empty replica and a log that begins after (index, term): forget what this batch stored."""
         ready = self.ready
         ready.entries.clear()
         ready.apply.clear()

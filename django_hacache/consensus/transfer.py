@@ -18,12 +18,10 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from .window import Window
-
-if TYPE_CHECKING:
-    from .state import Installing
+from django_hacache.consensus.hard_state import Installing
+from django_hacache.consensus.window import Window
 
 # A replica that waits for its next part keeps so many times as much of the log as it is to keep otherwise.
 HELD_LOGS = 4
@@ -64,24 +62,24 @@ class Outgoing:
     least and the most that may be on their way.
     """
 
-    def __init__(self, now: int, *, window: tuple[int, int], silence: int = SILENCE_MS) -> None:
+    def __init__(self, now_ms: int, *, window: tuple[int, int], silence_ms: int = SILENCE_MS) -> None:
         self.position: bytes | None = None
         self.complete = self.broken = False
         self._window = Window(*window)
-        self._silence = silence
+        self._silence_ms = silence_ms
         self._number = 0
         self._on_way: deque[tuple[int, int, int]] = deque()
         self._bytes = 0
-        self._heard_at = now
-        self._ask_at = now
+        self._heard_at_ms = now_ms
+        self._ask_at_ms = now_ms
         self._all_sent = False
 
-    def next(self, now: int) -> Next:
+    def next(self, now_ms: int) -> Next:
         """What is to be done now; WAIT: for an acknowledgement, or for a little time to pass."""
-        if self.complete or self.broken or now - self._heard_at >= self._silence:
+        if self.complete or self.broken or now_ms - self._heard_at_ms >= self._silence_ms:
             return Next.END
         if self.position is None or (self._all_sent and not self._on_way):
-            return Next.ASK if now >= self._ask_at else Next.WAIT
+            return Next.ASK if now_ms >= self._ask_at_ms else Next.WAIT
         return Next.READ if not self._all_sent and self.has_room() else Next.WAIT
 
     @property
@@ -93,15 +91,15 @@ class Outgoing:
         """Whether more may be on its way."""
         return not self._on_way or self._bytes < self._window.size
 
-    def asked(self, now: int) -> int:
+    def asked(self, now_ms: int) -> int:
         """A question leaves; returns its number."""
-        self._ask_at = now + (LOOK_AGAIN_MS if self._all_sent else ASK_AGAIN_MS)
+        self._ask_at_ms = now_ms + (LOOK_AGAIN_MS if self._all_sent else ASK_AGAIN_MS)
         return self._numbered()
 
-    def sent(self, size: int, now: int) -> int:
+    def sent(self, size: int, now_ms: int) -> int:
         """So many bytes leave; returns their number."""
         number = self._numbered()
-        self._on_way.append((number, size, now))
+        self._on_way.append((number, size, now_ms))
         self._bytes += size
         return number
 
@@ -113,13 +111,13 @@ class Outgoing:
         self._number += 1
         return self._number
 
-    def acknowledged(self, number: int, installing: Installing | None, now: int, *, refused: bool) -> None:
+    def acknowledged(self, number: int, installing: Installing | None, now_ms: int, *, refused: bool) -> None:
         """The peer has taken everything up to `number`, and says how far its replica is."""
-        self._heard_at = now
+        self._heard_at_ms = now_ms
         while self._on_way and self._on_way[0][0] <= number:
-            _, size, sent_at = self._on_way.popleft()
+            _, size, sent_at_ms = self._on_way.popleft()
             self._bytes -= size
-            self._window.acknowledged(size, now - sent_at)
+            self._window.acknowledged(size, now_ms - sent_at_ms)
         if refused:
             self.broken = True
         elif installing is None:

@@ -13,23 +13,23 @@ class Window:
     """How many bytes may be on their way: as many as need not wait for each other.
 
     What is sent beyond that waits in a queue of the network, and others with it. So it grows while acknowledgements
-    come as soon as ever, and shrinks where they take longer by more than `queueing` milliseconds.
+    come as soon as ever, and shrinks where they take longer by more than `queueing_ms` milliseconds.
     """
 
-    def __init__(self, least: int, most: int, queueing: int = QUEUEING_MS) -> None:
+    def __init__(self, least: int, most: int, queueing_ms: int = QUEUEING_MS) -> None:
         self._least, self._most = least, most
-        self._queueing = queueing
+        self._queueing_ms = queueing_ms
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Whatever is known was of another connection."""
         self.size = self._least
-        self._soonest: int | None = None
+        self._soonest_ms: int | None = None
 
     def acknowledged(self, size: int, after_ms: int) -> None:
         """`size` bytes were acknowledged `after_ms` after they were sent."""
-        self._soonest = after_ms if self._soonest is None else min(self._soonest, after_ms)
-        if after_ms - self._soonest <= self._queueing:
+        self._soonest_ms = after_ms if self._soonest_ms is None else min(self._soonest_ms, after_ms)
+        if after_ms - self._soonest_ms <= self._queueing_ms:
             self.size = min(self.size + size, self._most)
         else:
             self.shrink()

@@ -76,7 +76,7 @@ def sender_from_wire(sender: pb.Sender) -> core.Sender:
 def _forward_to_wire(message: core.Forward) -> pb.CacheRequest:
     request = pb.CacheRequest()
     request.CopyFrom(message.command)
-    request.timeout_ms = message.timeout
+    request.timeout_ms = message.timeout_ms
     request.since_index = message.since
     return request
 
@@ -151,14 +151,14 @@ def _write_append(append: pb.Append, message: core.Append) -> None:
     append.prev_term = message.prev_term
     append.commit_index = message.commit_index
     append.anew = message.anew
-    for entry, age in zip(message.entries, message.ages, strict=True):
+    for entry, age_ms in zip(message.entries, message.ages_ms, strict=True):
         written = append.entries.add()
         written.index = entry.index
         written.term = entry.term
         written.effects = entry.effect
         written.req_id = entry.req_id
         written.outcome = entry.outcome
-        written.age_ms = age
+        written.age_ms = age_ms
 
 
 def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
@@ -174,9 +174,9 @@ def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
 
 def _encoded_large_append(message: core.Append, sender: pb.Sender) -> bytes:
     empty = pb.Append()
-    _write_append(empty, replace(message, entries=(), ages=()))
+    _write_append(empty, replace(message, entries=(), ages_ms=()))
     chunks = [empty.SerializeToString()]
-    for entry, age in zip(message.entries, message.ages, strict=True):
+    for entry, age in zip(message.entries, message.ages_ms, strict=True):
         chunks += with_length(ENTRIES, entry_chunks(entry, age))
     return b"".join([pb.CacheRequest(sender=sender).SerializeToString(), *with_length(APPEND, chunks)])
 
@@ -221,10 +221,10 @@ def _ping_to_wire(message: core.Ping) -> pb.Ping:
     return pb.Ping(
         term=message.term,
         seq=message.seq,
-        sent_at=message.sent_at,
+        sent_at=message.sent_at_ms,
         commit_index=message.commit_index,
-        echo=message.echo,
-        lease_ms=message.lease,
+        echo=message.echo_ms,
+        lease_ms=message.lease_ms,
         admitted=message.admitted,
     )
 
@@ -247,8 +247,8 @@ def _pong_to_wire(message: core.Pong) -> pb.Pong:
     return pb.Pong(
         term=message.term,
         seq=message.seq,
-        sent_at=message.sent_at,
-        node_time=message.node_time,
+        sent_at=message.sent_at_ms,
+        node_time=message.node_time_ms,
         applied_index=message.applied_index,
     )
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.dedup import Recorded
+from django_hacache.consensus.hard_state import HardState, Installing, fresh_state
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry, Generation
-from django_hacache.consensus.requests import Recorded
-from django_hacache.consensus.state import HardState, Installing, Ready
+from django_hacache.consensus.ready import Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
 from django_hacache.node.codec import EFFECTS, entry_chunks, entry_of, entry_to_wire
@@ -282,8 +282,8 @@ def _without_effects(raw: bytes) -> bytes:
 
 def _entry_to_bytes(entry: Entry) -> bytes:
     if len(entry.effect) < LARGE_BYTES:
-        return BORN.pack(entry.born) + entry_to_wire(entry, 0).SerializeToString()
-    return b"".join([BORN.pack(entry.born), *entry_chunks(entry, 0)])
+        return BORN.pack(entry.born_ms) + entry_to_wire(entry, 0).SerializeToString()
+    return b"".join([BORN.pack(entry.born_ms), *entry_chunks(entry, 0)])
 
 
 def _entry_of(raw: bytes) -> Entry:

@@ -252,7 +252,7 @@ def _carry_out(
                 change.entry,
                 change.value if large is None else large,
                 version=version_of(entry.index, position),
-                expires_at=expires_at(entry.born, change.ttl_ms if change.HasField("ttl_ms") else None),
+                expires_at=expires_at(entry.born_ms, change.ttl_ms if change.HasField("ttl_ms") else None),
                 keep_ttl=change.keep_ttl,
             )
         case "delete":
@@ -262,7 +262,7 @@ def _carry_out(
                 change.cache_name,
                 change.entry,
                 version=version_of(entry.index, position),
-                expires_at=expires_at(entry.born, change.ttl_ms if change.HasField("ttl_ms") else None),
+                expires_at=expires_at(entry.born_ms, change.ttl_ms if change.HasField("ttl_ms") else None),
             )
         case "clear":
             transaction.clear(change.cache_name)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from django_hacache.changes.outcome import Outcome
-    from django_hacache.consensus.held import Lack
+    from django_hacache.consensus.proposals.held import Lack
     from django_hacache.node.catalogue import Catalogue
     from django_hacache.node.gate import Gate
     from django_hacache.replica.replica import Replica

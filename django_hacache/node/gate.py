@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from django_hacache.consensus.held import Lack
+from django_hacache.consensus.proposals.held import Lack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -27,7 +27,7 @@ from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from django_hacache.conf import CacheOptions
-    from django_hacache.consensus.state import Completion
+    from django_hacache.consensus.ready import Completion
 
 # Called once for each request; with None where there is nothing to say.
 Reply = Callable[[pb.Ack | None], None]

@@ -20,7 +20,7 @@ from django_hacache.wire import cache_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django_hacache.consensus.requests import Recorded
+    from django_hacache.consensus.dedup import Recorded
     from django_hacache.replica.transaction import ReadTransaction, WriteTransaction
 
 logger = logging.getLogger("django_hacache.node")

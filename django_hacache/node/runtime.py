@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     import grpc
 
     from django_hacache.conf import CacheOptions, ClusterConfig
-    from django_hacache.consensus.state import Installing
+    from django_hacache.consensus.hard_state import Installing
     from django_hacache.node.parts import Arrived
     from django_hacache.replica.control import ControlPage
     from django_hacache.replica.replica import Replica
@@ -74,7 +74,7 @@ STREAMS_END_S = 0.5
 # Held in memory and in the replica: twice this. What a node misses in a restart is a few MiB.
 LOG_BYTES = 16 << 20
 LOG_SHARE = 16  # of the file system
-FORWARD_LEVEL = core_messages.AckLevel.LEADER
+PUT_LEVEL = core_messages.AckLevel.LEADER
 
 
 def now_ms() -> int:
@@ -132,18 +132,18 @@ class Node:
             CoreConfig(
                 addr=me.addr,
                 peers=tuple(host.addr for host in others),
-                election_timeout=int(config.election_timeout_s * 1000),
+                election_timeout_ms=int(config.election_timeout_s * 1000),
                 log_bytes=min(LOG_BYTES, capacity // LOG_SHARE),
             ),
             found.hard,
             found.log,
             applied=found.applied,
             evaluator=self._evaluator,
-            now=now,
+            now_ms=now,
             rng=rng,
             requests=found.requests,
             requests_floor=found.requests_floor,
-            wall_offset=int(time.time() * 1000) - now,
+            wall_offset_ms=int(time.time() * 1000) - now,
             size_of=size_of,
         )
         roster = self._roster = Roster(config)
@@ -301,8 +301,8 @@ class Node:
             if self._upkeep.applied(ready.apply) and self._upkeep.step(now_ms()):
                 self._kick()
         self._page.note_applied(core.state.applied)
-        if ready.lease_until is not None:
-            self._page.grant(ready.lease_until * MS)
+        if ready.lease_until_ms is not None:
+            self._page.grant(ready.lease_until_ms * MS)
         for peer, why in ready.refused:
             self._complaints.say(
                 f"{peer} claims", f"{peer} sent what no node can mean, and it is ignored: {why}"
@@ -351,7 +351,7 @@ class Node:
         now = now_ms()
         if now < self._wakes_at <= now + SOON_MS and not self.core.accept_due:
             return  # it looks again then
-        wakeup = self.core.next_wakeup(now)
+        wakeup = self.core.next_wakeup_ms(now)
         if self._timer is not None:
             if wakeup >= self._wakes_at:
                 return
@@ -562,7 +562,7 @@ class Node:
         self._kick()
         try:
             return self.core.submit(
-                req_id, request, level or FORWARD_LEVEL, token, timeout=timeout, now=now_ms(), since=since
+                req_id, request, level or PUT_LEVEL, token, timeout_ms=timeout, now_ms=now_ms(), since=since
             )
         except ReplicaError as error:
             self._fail(error)

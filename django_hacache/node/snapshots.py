@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from django_hacache.consensus.requests import Recorded
-from django_hacache.consensus.state import Installing
+from django_hacache.consensus.dedup import Recorded
+from django_hacache.consensus.hard_state import Installing
 from django_hacache.consensus.transfer import Next, Outgoing, Part
 from django_hacache.exceptions import ReplicaError
 from django_hacache.node import parts
@@ -30,8 +30,8 @@ from django_hacache.wire import cache_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from django_hacache.consensus.dedup import RequestTable
     from django_hacache.consensus.messages import Sender
-    from django_hacache.consensus.requests import RequestTable
     from django_hacache.replica.replica import Replica
 
 logger = logging.getLogger("django_hacache.node")

@@ -15,7 +15,7 @@ from django_hacache.node.complaints import Complaints
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django_hacache.consensus.state import Ready
+    from django_hacache.consensus.ready import Ready
 
 logger = logging.getLogger("django_hacache.node")
 

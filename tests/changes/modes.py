@@ -57,7 +57,7 @@ class Clustered:
         now = boottime_ns() // MS
         self._index += 1
         effect, outcome = self._evaluator.evaluate(request, self._index, now)
-        self._waiting.append(Entry(self._index, 1, effect, born=now))
+        self._waiting.append(Entry(self._index, 1, effect, born_ms=now))
         ack = ack_of(request, "name", pb.Outcome.FromString(outcome))
         return pb.Ack.FromString(ack.SerializeToString())
 

@@ -7,24 +7,13 @@ from __future__ import annotations
 
 from django_hacache.consensus.messages import AckLevel, Append, AppendAck, LeaderReq, Ping, Pong
 from django_hacache.consensus.state import Role
+from tests.consensus.verbs import force_election, never_campaign, prefer, progress_of, raise_generations
 from tests.simulation.invariants import InvariantBroken
 
 
 def demand(holds: bool, sentence: str) -> None:
     if not holds:
         raise InvariantBroken(sentence)
-
-
-def _never_campaigns(*hosts) -> None:
-    for host in hosts:
-        # Nor after it has heard a leader once more.
-        host.core._election._patience += 1_000_000
-        host.core._election.deadline += 1_000_000
-
-
-def _campaign(host, **how) -> None:
-    host.core._campaign(host.clock(), pre_vote=False, **how)
-    host.step()
 
 
 def a_vote_outlives_its_voter(cluster) -> None:
@@ -35,7 +24,7 @@ def a_vote_outlives_its_voter(cluster) -> None:
     leader = cluster.settle()
     candidate, voter, late, other = cluster.followers()
     cluster.cut([leader], [candidate, voter])
-    _never_campaigns(candidate, voter, late)
+    never_campaign(candidate, voter, late)
     cluster.run(cluster.plan.election_timeout + 50)
     held = {}
 
@@ -46,10 +35,10 @@ def a_vote_outlives_its_voter(cluster) -> None:
         return not asks
 
     cluster.filters.append(hold)
-    _campaign(candidate)
+    force_election(candidate)
     cluster.run(20)
-    assert voter.addr in candidate.core._election._votes
-    _never_campaigns(candidate)
+    assert voter.addr in candidate.core.election.votes
+    never_campaign(candidate)
     voter.crash(wipe=True)
     cluster.network.heal()
     cluster.cut([candidate], [leader, voter, late, other])
@@ -89,12 +78,12 @@ def an_acknowledgement_outlives_its_host(cluster) -> None:
     lost.crash(wipe=True)
     cluster.restart(lost)
     cluster.run(500)
-    assert leader.core.progress_of(lost.addr).incarnation == lost.disk.hard.incarnation
+    assert progress_of(leader, lost).incarnation == lost.disk.hard.incarnation
     leader.receive(*late[0])
     cluster.run(20)
     demand(operation.ended is None, "an acknowledgement counts although whoever gave it is gone")
     demand(
-        leader.core.progress_of(lost.addr).incarnation == lost.disk.hard.incarnation,
+        progress_of(leader, lost).incarnation == lost.disk.hard.incarnation,
         "a late message makes the leader deal with an incarnation that is gone",
     )
     cluster.filters.clear()
@@ -126,11 +115,11 @@ def acknowledgements_of_an_earlier_term_come_late(cluster) -> None:
     cluster.filters.clear()
     cluster.network.heal()
     cluster.settle()
-    _never_campaigns(follower, *rest)
+    never_campaign(follower, *rest)
     # The first leader leads again, in a later term.
     while cluster.leader() is not leader:
         second = cluster.leader()
-        second.core._successor = lambda now: leader.addr
+        prefer(second, leader)
         assert second.hand_over()
         cluster.run(300)
     cluster.settle()
@@ -190,10 +179,10 @@ def a_candidate_asks_beside_a_live_leader(cluster) -> None:
     leader = cluster.settle()
     hears, candidate = cluster.followers()
     cluster.write(leader, "k", 1, AckLevel.ALL)
-    _never_campaigns(candidate)
+    never_campaign(candidate)
     cluster.cut([leader], [candidate])
     cluster.run(cluster.plan.election_timeout + 50)
-    _campaign(candidate)
+    force_election(candidate)
     _leader_is_linearizable(cluster, leader, candidate)
     assert hears.core.leader == leader.addr
 
@@ -203,13 +192,12 @@ def a_voter_that_restarted_is_asked_at_once(cluster) -> None:
     leader = cluster.settle()
     voter, candidate = cluster.followers()
     cluster.write(leader, "k", 1, AckLevel.ALL)
-    _never_campaigns(candidate)
+    never_campaign(candidate)
     cluster.cut([leader], [candidate])
     cluster.run(cluster.plan.election_timeout + 50)
     voter.crash()
     voter.start()
-    candidate.core._campaign(candidate.clock(), pre_vote=True)
-    candidate.step()
+    force_election(candidate, pre_vote=True)
     _leader_is_linearizable(cluster, leader, candidate)
     cluster.network.heal()
     cluster.settle()
@@ -231,7 +219,7 @@ def _leader_is_linearizable(cluster, leader, other) -> None:
 def a_generation_that_is_gone_speaks_late(cluster) -> None:
     """Its number is greater than that of the one that lives: those who knew it have all lost their state since."""
     for host in cluster.hosts.values():
-        host.core._formation._floor += 1_000_000
+        raise_generations(host)
     said = {}
 
     def keep(source, target, m):
@@ -370,7 +358,7 @@ def a_follower_begins_anew_before_it_is_heard_that_it_was_whole(cluster) -> None
     follower.take_part = lambda *part: None
     follower.resume()
     assert cluster.run_while(lambda: follower.disk.hard.installing is None, at_most=2000)
-    progress = leader.core.progress_of(follower.addr)
+    progress = progress_of(leader, follower)
     assert progress.installing
     for word in late:
         take_word(*word)
@@ -400,7 +388,7 @@ def a_host_that_lost_half_a_replica_is_asked_how_far_it_is(cluster) -> None:
     cluster.restart(follower)
     assert cluster.run_while(lambda: not questions, at_most=3000)
     cluster.cut([other], [leader, follower])
-    progress = leader.core.progress_of(follower.addr)
+    progress = progress_of(leader, follower)
     for number in range(3):
         cluster.put(leader, f"k{number}", number)
     assert cluster.run_while(lambda: progress.match_index < leader.core.state.log.last_index, at_most=300)

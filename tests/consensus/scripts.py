@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_hacache.consensus.messages import AckLevel, Append, LeaderReq, LeaderReqAck
 from django_hacache.consensus.state import Role
+from tests.consensus.verbs import force_election, hold_back, raise_generations
 
 
 def a_voter_restarts_between_two_candidates(cluster) -> None:
@@ -12,7 +13,7 @@ def a_voter_restarts_between_two_candidates(cluster) -> None:
     first, second, *voters = cluster.followers()
     leader.crash()
     for host in (first, second, *voters):
-        host.core._election.deadline += 1_000_000
+        hold_back(host)
     cluster.run(cluster.plan.election_timeout)
     held = []
 
@@ -25,15 +26,14 @@ def a_voter_restarts_between_two_candidates(cluster) -> None:
 
     cluster.filters.append(hold)
     for host in (first, second):
-        host.core._campaign(host.clock(), pre_vote=False)
-        host.step()
+        force_election(host)
     cluster.run(30)
     assert first.core.role.value == "leader"
     cluster.cut([first], [second, *voters])
     for voter in voters:
         voter.crash()
         cluster.restart(voter)
-        voter.core._election.deadline += 1_000_000
+        hold_back(voter)
     # Until then they act as if they had just heard a leader.
     cluster.run(cluster.plan.election_timeout)
     for target, sender, message in held:
@@ -48,7 +48,7 @@ def an_old_vote_comes_late(cluster) -> None:
     candidate, *voters = cluster.followers()
     leader.crash()
     for host in (candidate, *voters):
-        host.core._election.deadline += 1_000_000
+        hold_back(host)
     cluster.run(cluster.plan.election_timeout)
     late = []
 
@@ -59,18 +59,15 @@ def an_old_vote_comes_late(cluster) -> None:
         return True
 
     cluster.filters.append(hold)
-    candidate.core._campaign(candidate.clock(), pre_vote=False)
-    candidate.step()
+    force_election(candidate)
     cluster.run(20)
     cluster.filters[:] = [lambda source, target, message: not isinstance(message, LeaderReq)]
-    candidate.core._campaign(candidate.clock(), pre_vote=False)
-    candidate.step()
+    force_election(candidate)
     # The voters elect another one in the term in which the candidate asks now.
     other = voters[0]
     cluster.filters.clear()
     cluster.cut([candidate], voters)
-    other.core._campaign(other.clock(), pre_vote=False)
-    other.step()
+    force_election(other)
     cluster.run(30)
     assert other.core.role.value == "leader"
     assert other.core.hard.term == candidate.core.hard.term
@@ -96,8 +93,7 @@ def a_candidate_comes_back_with_an_old_term(cluster) -> None:
     old.crash()
     assert cluster.run_while(lambda: not any(host.core.accepts for host in rest) and not held, at_most=15_000)
     if not held:  # another one was faster: it asks all the same
-        candidate.core._campaign(candidate.clock(), pre_vote=False)
-        candidate.step()
+        force_election(candidate)
     candidate.pause()
     # The others have another one for this term, and for the next.
     for _ in range(2):
@@ -154,8 +150,7 @@ def a_deposed_leader_votes_for_the_next_one(cluster) -> None:
 
     cluster.filters.append(hold)
     # Pre-votes that were on their way for a while let it ask.
-    candidate.core._campaign(candidate.clock(), pre_vote=False)
-    candidate.step()
+    force_election(candidate)
     assert cluster.run_while(lambda: old.core.role is Role.LEADER, at_most=500)
     old.receive(*late[0])
     assert cluster.run_while(lambda: not candidate.core.accepts, at_most=100)
@@ -199,7 +194,7 @@ def an_entry_of_an_earlier_term_is_on_a_majority(cluster) -> None:
         lambda source, target, message: not (isinstance(message, Append) and message.entries)
     )
     for host in (third, fourth):
-        host.core._election.deadline += 1_000_000
+        hold_back(host)
     rest = (third, fourth, fifth)
     assert cluster.run_while(lambda: fifth.core.role.value != "leader", at_most=15_000)
     fifth.crash()
@@ -213,7 +208,7 @@ def an_entry_of_an_earlier_term_is_on_a_majority(cluster) -> None:
     cluster.restart(first)
     cluster.restart(second)
     for host in (second, third, fourth):
-        host.core._election.deadline += 1_000_000
+        hold_back(host)
     assert cluster.run_while(lambda: first.core.role.value != "leader", at_most=15_000)
     cluster.cut([first], [fourth])
     assert cluster.run_while(lambda: third.core.state.log.last_index < index, at_most=3000)
@@ -224,7 +219,7 @@ def an_entry_of_an_earlier_term_is_on_a_majority(cluster) -> None:
     cluster.filters.clear()
     cluster.network.heal()
     for host in (third, fourth):
-        host.core._election.deadline += 1_000_000
+        hold_back(host)
     cluster.restart(fifth)
     assert cluster.run_while(lambda: not fifth.core.accepts, at_most=15_000)
 
@@ -305,7 +300,7 @@ def a_snapshot_is_overtaken_by_the_log(cluster) -> None:
 def a_generation_that_nobody_joined_speaks_late(cluster) -> None:
     """Its leader entered it alone and crashed; its number is the greater one. Of the two in the next, one restarts."""
     lonely, next_candidate, voter = cluster.hosts.values()
-    lonely.core._formation._floor += 1_000_000
+    raise_generations(lonely)
     late = []
 
     def hold(source, target, message):

@@ -22,6 +22,7 @@ from django_hacache.consensus.messages import (
     Pong,
 )
 from django_hacache.consensus.transfer import Part
+from tests.consensus.verbs import progress_of
 
 LAST = (1 << 64) - 1
 FAR = 1 << 40  # milliseconds
@@ -96,19 +97,19 @@ def test_no_generation_is_the_last_one_and_no_name_is_long(cluster, signature):
     leader = cluster.leader()
     source, *_ = cluster.followers()
     send(cluster, leader, source, Ping(2, 1, 0, 10), **signature)
-    assert leader.core._state.peers[source.addr].sender == source.core.sender()
-    assert leader.core._formation.latest < LAST
+    assert leader.core.state.peers[source.addr].sender == source.core.sender()
+    assert leader.core.bootstrap.latest_number < LAST
 
 
 def test_the_bounds_leave_room_for_what_may_be(cluster):
     source, victim = cluster.followers()
-    number = victim.core._formation.latest + GENERATION_LEAP
+    number = victim.core.bootstrap.latest_number + GENERATION_LEAP
     for message in (
         LeaderReq(0, victim.core.hard.term + TERM_LEAP, INDEX_MAX, 1, pre_vote=True),
         LeaderReq(0, 1, 0, 0, forming=Generation(number, "g" * 16)),
         Append(1, 1, 1, 0, (Entry(2, 1), Entry(3, 1)), (0, 0)),
     ):
-        assert victim.core._credible(source.core.sender(), message, victim.clock())
+        assert victim.core.membership.is_credible(source.core.sender(), message, victim.clock())
 
 
 def test_the_shell_learns_who_claimed_what(cluster):
@@ -133,15 +134,15 @@ def test_no_heartbeat_grants_more_than_a_lease_from_now(cluster, ahead):
     leader = cluster.leader()
     victim, *_ = cluster.followers()
     now = victim.clock()
-    send(cluster, victim, leader, Ping(1, LAST, now, 0, echo=now + ahead, lease=FAR))
-    assert victim.lease_until <= now + victim.core.config.lease
+    send(cluster, victim, leader, Ping(1, LAST, now, 0, echo_ms=now + ahead, lease_ms=FAR))
+    assert victim.lease_until <= now + victim.core.config.lease_ms
 
 
 def test_no_answer_to_a_heartbeat_of_tomorrow_keeps_a_leader_that_nobody_hears(cluster):
     leader = cluster.leader()
     for source in cluster.followers():
         send(cluster, leader, source, Pong(1, 1, leader.clock() + FAR, 1, 0))
-    assert leader.core.leader_lease_left(leader.clock()) <= leader.core.config.lease
+    assert leader.core.leader_lease_left_ms(leader.clock()) <= leader.core.config.lease_ms
     cluster.cut([leader], cluster.followers_of(leader))
     assert cluster.run_while(lambda: leader.core.role.value == "leader", at_most=5000)
 
@@ -150,7 +151,7 @@ def test_a_write_at_all_waits_for_a_follower_that_claims_to_have_applied_what_is
     leader = cluster.leader()
     source, *_ = cluster.followers()
     send(cluster, leader, source, Pong(1, 1, leader.clock(), 1, INDEX_MAX))
-    assert leader.core.progress_of(source.addr).applied_index <= leader.core.state.log.last_index
+    assert progress_of(leader, source).applied_index <= leader.core.state.log.last_index
 
 
 def test_a_term_has_one_leader_whoever_else_says_that_it_leads_it(cluster):

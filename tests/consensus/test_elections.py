@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_hacache.consensus.messages import LeaderReq, LeaderSwitchPriority
 from django_hacache.consensus.state import Role
+from tests.consensus.verbs import force_election
 
 
 def test_a_cluster_of_any_size_elects_one_leader_that_all_follow(stage):
@@ -93,8 +94,7 @@ def test_of_two_candidates_in_one_term_the_earlier_one_has_priority(stage):
     leader.crash()
     cluster.run(cluster.plan.election_timeout)
     for host in (first, second):
-        host.core._campaign(host.clock(), pre_vote=False)
-        host.step()
+        force_election(host)
     cluster.leader()
     priorities = [message for _, message in said if isinstance(message, LeaderSwitchPriority)]
     assert priorities

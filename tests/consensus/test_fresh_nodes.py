@@ -14,6 +14,7 @@ from django_hacache.consensus.messages import (
     Ping,
     Sender,
 )
+from tests.consensus.verbs import raise_generations
 
 
 def test_a_fresh_node_neither_votes_nor_counts_until_it_is_admitted(stage):
@@ -262,7 +263,7 @@ def test_a_generation_is_later_than_the_one_that_its_voters_had_voted_for(stage)
     """Or whoever entered that one alone would not join the leader that it meets when it comes back."""
     cluster = stage()
     lonely, *rest = cluster.hosts.values()
-    lonely.core._formation._floor += 1_000_000
+    raise_generations(lonely)
 
     def crash_it_when_it_leads(source, target, m):
         if source == lonely.addr and isinstance(m, LeaderReq):

@@ -13,7 +13,7 @@ IMPURE = ("asyncio", "socket", "selectors", "grpc", "google", "django", "lmdb", 
 
 def test_the_core_imports_no_transport_no_clock_no_django_and_no_other_room():
     modules = [
-        f"django_hacache.consensus.{module.name}" for module in pkgutil.iter_modules(consensus.__path__)
+        module.name for module in pkgutil.walk_packages(consensus.__path__, "django_hacache.consensus.")
     ]
     program = f"import sys, {', '.join(modules)}; print(*sorted(sys.modules))"
     ran = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)

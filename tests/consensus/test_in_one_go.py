@@ -4,7 +4,8 @@ import pytest
 
 from django_hacache.consensus.log import BATCH_ENTRIES_MAX, Log
 from django_hacache.consensus.messages import Entry, Forward, Refusal
-from django_hacache.consensus.submissions import AT_ONCE, LEADERS_MAX
+from django_hacache.consensus.proposals.ordering import AT_ONCE
+from django_hacache.consensus.proposals.proposals import LEADERS_MAX
 
 
 def recorded(host):

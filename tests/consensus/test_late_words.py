@@ -6,16 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from django_hacache.consensus.campaigns import Campaigner
+from django_hacache.consensus.bootstrap import Bootstrap
 from django_hacache.consensus.core import Core
+from django_hacache.consensus.detector import FailureDetector
 from django_hacache.consensus.election import Election
-from django_hacache.consensus.formation import Formation
-from django_hacache.consensus.leases import Leases
+from django_hacache.consensus.follower.lease import HostLease
+from django_hacache.consensus.leader.admission import Admission
+from django_hacache.consensus.leader.heartbeats import Heartbeats
+from django_hacache.consensus.leader.progress import Progress
+from django_hacache.consensus.leader.replication import LeaderReplication
+from django_hacache.consensus.leadership import Leadership
+from django_hacache.consensus.membership import Membership
 from django_hacache.consensus.messages import Append, AppendAck, Ping, Pong, Probe, Sender
-from django_hacache.consensus.progress import Progress
-from django_hacache.consensus.replication import Replication
-from django_hacache.consensus.state import NEVER, Role
+from django_hacache.consensus.state import NEVER, Handover, Role
 from tests.consensus import late_words
+from tests.consensus.verbs import progress_of
 from tests.simulation.invariants import InvariantBroken
 
 PLANS = {
@@ -48,20 +53,23 @@ def test_no_invariant_breaks_in(stage, script, seed):
 
 def admit_who_is_level_once_a_majority_has_answered(monkeypatch):
     def admit(self, progress, now):
-        level = progress.match_index >= min(progress.met_before - 1, self._state.commit)
-        progress.admitted = progress.admitted or (progress.fresh and level and bool(self.majority_answered()))
+        caught_up = progress.match_index >= min(progress.met_before - 1, self._state.commit)
+        answered = [each.answered_ms > NEVER for each in self._replication.progress.values() if each.counts()]
+        majority = 2 * (1 + sum(answered)) > 1 + len(self._replication.progress)
+        progress.admitted = progress.admitted or (progress.fresh and caught_up and majority)
 
-    monkeypatch.setattr(Leases, "_admit", admit)
+    monkeypatch.setattr(Admission, "admit", admit)
 
 
 def deal_with_whoever_speaks(monkeypatch):
     def meet(self, sender, now):
-        known = self.progress.get(sender.addr)
+        replication = self._replication
+        known = replication.progress.get(sender.addr)
         if known is None or known.incarnation != sender.incarnation:
-            known = self.progress[sender.addr] = self._progress_of(sender)
+            known = replication.progress[sender.addr] = replication.new_progress(sender)
         known.fresh = sender.fresh
 
-    monkeypatch.setattr(Replication, "meet", meet)
+    monkeypatch.setattr(Admission, "meet", meet)
 
 
 def count_answers_of_an_earlier_term(monkeypatch):
@@ -69,81 +77,85 @@ def count_answers_of_an_earlier_term(monkeypatch):
     sent is from before this leadership began, and a lease that runs from then is over or one that its voters keep to,
     since they take no other candidate until an election timeout after they answered it."""
 
-    def current(self, sender, term, now):
-        return self._replication.progress_of(sender) if self.role is Role.LEADER else None
+    def progress_of(self, sender, term, now):
+        return self._admission.progress_of(sender) if self._state.role is Role.LEADER else None
 
-    monkeypatch.setattr(Core, "_current", current)
+    monkeypatch.setattr(Leadership, "_progress_of", progress_of)
 
 
 def read_and_grant_on_after_handing_over(monkeypatch):
-    hand_over, revoke = Core.hand_over, Leases.revoke
+    hand_over, left = Core.hand_over, Heartbeats.lease_left_ms
 
     def careless(self, now):
-        monkeypatch.setattr(Leases, "revoke", lambda leases: None)
-        done = hand_over(self, now)
-        monkeypatch.setattr(Leases, "revoke", revoke)
-        self._leases.given_up = False
-        return done
+        with monkeypatch.context() as patch:
+            patch.setattr(HostLease, "revoke", lambda lease: None)
+            return hand_over(self, now)
+
+    def goes_on(self, now):
+        with monkeypatch.context() as patch:
+            patch.setattr(Handover, "begun", False)
+            return left(self, now)
 
     monkeypatch.setattr(Core, "hand_over", careless)
+    monkeypatch.setattr(Heartbeats, "lease_left_ms", goes_on)
 
 
 def count_a_fresh_host_at_level_once(monkeypatch):
     monkeypatch.setattr(
-        Replication,
+        LeaderReplication,
         "on_second_node",
         lambda self, index: any(p.match_index >= index for p in self.progress.values()),
     )
 
 
 def give_a_real_vote_in_spite_of_a_live_leader(monkeypatch):
-    on_leader_req = Campaigner._on_leader_req
+    on_leader_req = Election.on_leader_req
 
     def careless(self, sender, request, now):
         on_leader_req(self, sender, replace(request, handover=not request.pre_vote), now)
 
-    monkeypatch.setattr(Campaigner, "_on_leader_req", careless)
-    monkeypatch.setattr(Campaigner, "_has_named", lambda self, addr: True)
+    monkeypatch.setattr(Election, "on_leader_req", careless)
+    monkeypatch.setattr(Election, "_is_named", lambda self, addr: True)
 
 
 def forget_the_leader_on_restart(monkeypatch):
-    init = Election.__init__
+    init = FailureDetector.__init__
 
-    def forgetful(self, config, state, *rest):
-        init(self, config, state, *rest)
-        state.leader_heard_at = NEVER
+    def forgetful(self, *arguments, **more):
+        init(self, *arguments, **more)
+        self.heard_at_ms = NEVER
 
-    monkeypatch.setattr(Election, "__init__", forgetful)
+    monkeypatch.setattr(FailureDetector, "__init__", forgetful)
 
 
 def join_another_generation_beside_a_live_leader(monkeypatch):
-    join = Core._join
+    join = Membership._join
 
     def careless(self, generation, message, now):
         with monkeypatch.context() as context:
-            context.setattr(Election, "leader_is_live", lambda election, now: False)
+            context.setattr(FailureDetector, "leader_is_live", lambda detector, now: False)
             return join(self, generation, message, now)
 
-    monkeypatch.setattr(Core, "_join", careless)
+    monkeypatch.setattr(Membership, "_join", careless)
 
 
 def form_a_generation_without_waiting(monkeypatch):
     monkeypatch.setattr(
-        Formation,
-        "allowed",
+        Bootstrap,
+        "is_allowed",
         lambda self, now: self._state.hard.fresh and self._fresh_hosts(now) >= self._config.quorum,
     )
 
 
 def campaign_with_half_a_replica(monkeypatch):
-    tick = Core._tick_follower
+    tick = Election.tick
 
     def careless(self, now):
-        if self.hard.installing is not None and now >= self._election.deadline:
-            self._campaign(now, pre_vote=True)
+        if self._state.hard.installing is not None and now >= self._detector.deadline_ms:
+            self.start(now, pre_vote=True)
         tick(self, now)
 
-    monkeypatch.setattr(Core, "_tick_follower", careless)
+    monkeypatch.setattr(Election, "tick", careless)
 
 
 def take_any_word_about_a_replica(monkeypatch):
@@ -177,14 +189,14 @@ def test_a_deliberate_bug_is_found_by_its_script(monkeypatch, stage, bug, script
 def test_a_late_refusal_that_counts_makes_nobody_begin_anew(monkeypatch, stage):
     """It is no bug that could be found: a refusal only moves the place from which the leader tries again, never below
     what the follower has acknowledged, and a follower with that place in its log keeps what it has."""
-    on_append_ack = Replication.on_append_ack
+    on_append_ack = LeaderReplication.on_append_ack
 
     def careless(self, progress, ack, now):
         if not ack.success:
             progress.in_flight = ack.prev_index
         on_append_ack(self, progress, ack, now)
 
-    monkeypatch.setattr(Replication, "on_append_ack", careless)
+    monkeypatch.setattr(LeaderReplication, "on_append_ack", careless)
     for seed in SEEDS:
         late_words.a_refusal_of_a_level_follower_comes_late(stage(seed=seed, log_bytes=3000))
 
@@ -203,16 +215,16 @@ def test_who_was_admitted_by_another_leader_has_said_nothing_that_counts_before(
     now = leader.clock()
     core.receive(fresh, Pong(hard.term, 10_000, now, 1, 0), now)
     core.receive(fresh, AppendAck(hard.term, True, last, 0, 0), now)
-    progress: Progress = core.progress_of(peer.addr)
+    progress: Progress = progress_of(leader, peer)
     assert (progress.incarnation, progress.match_index, progress.counts()) == ("another", last, False)
     core.receive(member, Probe(), now)
-    progress = core.progress_of(peer.addr)
+    progress = progress_of(leader, peer)
     assert progress.counts()
-    assert (progress.match_index, progress.answered) == (0, NEVER)
+    assert (progress.match_index, progress.answered_ms) == (0, NEVER)
     # And what it said as a fresh one and comes only now is no more than that.
     core.receive(fresh, AppendAck(hard.term, True, last, 0, 0), now)
     core.receive(fresh, Pong(hard.term, 10_000, now, 2, 0), now)
-    assert (progress.match_index, progress.answered) == (0, NEVER)
+    assert (progress.match_index, progress.answered_ms) == (0, NEVER)
 
 
 def test_a_late_heartbeat_takes_nothing_back_of_a_lease(stage):
@@ -226,11 +238,11 @@ def test_a_late_heartbeat_takes_nothing_back_of_a_lease(stage):
         )
     )
     cluster.run(500)
-    assert len({ping.echo for ping in pings}) > 3
+    assert len({ping.echo_ms for ping in pings}) > 3
     for late in pings:
         follower.core.receive(leader.core.sender(), late, follower.clock())
         ready = follower.core.take_ready()
-        assert ready.lease_until is None
+        assert ready.lease_until_ms is None
         assert not ready.lease_revoked
 
 

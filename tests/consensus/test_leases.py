@@ -41,7 +41,7 @@ def test_grants_that_wait_are_bounded_by_the_heartbeats_of_one_lease(stage):
     for number in range(1000):
         cluster.put(leader, "k", number)
         cluster.run(10)
-    assert 0 < len(stuck.core._leases._waiting) <= cluster.plan.lease // cluster.plan.heartbeat + 1
+    assert 0 < len(stuck.core.lease.waiting) <= cluster.plan.lease // cluster.plan.heartbeat + 1
     assert not stuck.may_read()
 
 
@@ -54,12 +54,14 @@ def test_of_two_grants_the_one_that_waits_for_less_and_lasts_longer_is_kept_whic
     term, applied, now = leader.core.hard.term, host.core.state.applied, host.clock()
 
     def ping(waits_for: int, lease: int) -> None:
-        host.receive(leader.core.sender(), Ping(term, 1, now, applied + waits_for, echo=now, lease=lease))
+        host.receive(
+            leader.core.sender(), Ping(term, 1, now, applied + waits_for, echo_ms=now, lease_ms=lease)
+        )
 
     for short, long in (((1, 200), (1, 400)), ((2, 500), (2, 450))):
         ping(*short)
         ping(*long)
-    waiting = host.core._leases._waiting
+    waiting = host.core.lease.waiting
     assert [commit - applied for commit, _ in waiting] == [1, 2]
     assert sorted(deadline for _, deadline in waiting) == [deadline for _, deadline in waiting]
     ping(1, 900)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.dedup import RECORD_BYTES, Recorded, RequestTable
 from django_hacache.consensus.log import DROPPED_BYTES_MAX, DROPPED_ENTRIES_MAX, Log
 from django_hacache.consensus.messages import Entry
 from django_hacache.consensus.quorum import reached_by
-from django_hacache.consensus.requests import RECORD_BYTES, Recorded, RequestTable
 
 
 def entries(*terms: int) -> list[Entry]:
@@ -146,7 +146,7 @@ def test_the_request_table_forgets_what_was_cut_off_the_log():
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"peers": ("a", "b")}, "a"), ({"lease": 200}, "200"), ({"lease": 3000}, "3000")],
+    [({"peers": ("a", "b")}, "a"), ({"lease_ms": 200}, "200"), ({"lease_ms": 3000}, "3000")],
 )
 def test_a_configuration_that_cannot_work_is_refused_by_name(changes, named):
     with pytest.raises(ValueError, match=named):

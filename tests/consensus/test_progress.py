@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache.consensus.progress import Progress
+from django_hacache.consensus.leader.progress import Progress
 from django_hacache.consensus.window import Window
 
 LEAST, MOST, LONG = 100, 1000, 400
@@ -16,7 +16,7 @@ def progress():
 
 
 def answered(progress, size, after):
-    progress.in_flight, progress.sent_at, progress.sent_bytes = 7, 0, size
+    progress.in_flight, progress.sent_at_ms, progress.sent_bytes = 7, 0, size
     progress.append_answered(after)
     assert progress.in_flight is None
     return progress.window.size

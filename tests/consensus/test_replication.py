@@ -15,6 +15,7 @@ from django_hacache.consensus.messages import (
     Refusal,
 )
 from django_hacache.consensus.state import Role
+from tests.consensus.verbs import hold_back
 from tests.simulation.kv import Command
 
 
@@ -274,18 +275,14 @@ def test_an_entry_of_an_earlier_term_is_committed_only_by_one_of_the_leaders_own
     cluster = stage()
     leader = cluster.settle()
     rest = cluster.followers()
-    replication, state = leader.core._replication, leader.core.state
+    replication, state = leader.core.replication, leader.core.state
     cluster.cut([leader], rest)
     cluster.put(leader, "k", 1, AckLevel.LEADER)
     index = state.log.last_index
-    state.hard = type(state.hard)(**{**_fields(state.hard), "term": state.hard.term + 1})
+    state.harden(term=state.term + 1)
     for progress in replication.progress.values():
         progress.match_index = index
     assert not replication.advance_commit()
-
-
-def _fields(hard) -> dict:
-    return {name: getattr(hard, name) for name in type(hard).__slots__}
 
 
 def test_a_change_that_was_sent_before_and_is_refused_as_busy_may_have_happened(stage):
@@ -299,7 +296,7 @@ def test_a_change_that_was_sent_before_and_is_refused_as_busy_may_have_happened(
     operation = cluster.put(follower, "k", 1, timeout=5000)
     cluster.run(1500)
     sent = [message for message in forwards if isinstance(message, Forward)]
-    assert len({message.timeout for message in sent}) > 1  # each is sent with the time that is left
+    assert len({message.timeout_ms for message in sent}) > 1  # each is sent with the time that is left
     follower.receive(leader.core.sender(), ForwardReply(sent[0].req_id, refusal=Refusal.BUSY))
     cluster.filters.clear()
     cluster.run_while(lambda: operation.ended is None, at_most=100)
@@ -369,7 +366,7 @@ def test_a_leader_learns_from_a_follower_what_was_committed_before_its_term(stag
     cluster.run(100)
     assert knowing.core.state.applied >= index > new.core.state.commit
     leader.crash()
-    knowing.core._election.deadline += 1_000_000
+    hold_back(knowing)
     cluster.filters[:] = [lambda source, target, message: not isinstance(message, AppendAck)]
     cluster.connection_refused(new.addr, leader.addr)
     cluster.connection_refused(knowing.addr, leader.addr)
@@ -398,7 +395,7 @@ def test_what_is_large_gets_the_time_to_be_taken_before_it_is_sent_again(stage, 
     cluster.submit(host.addr, Command("set", "k", 1, padding=size), AckLevel.QUORUM, timeout=8000)
     assert cluster.run_while(lambda: len({at for at, _ in sent}) < 2, at_most=6000)
     first, second = sorted({at for at, target in sent if target == sent[0][1]})[:2]
-    assert second - first >= host.config.patience(size) > host.config.resend + 1000
+    assert second - first >= host.config.patience_ms(size) > host.config.resend_ms + 1000
 
 
 def test_a_peer_whose_log_is_not_known_is_sent_nothing_heavy(stage):

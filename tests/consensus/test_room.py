@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache.consensus.held import Lack
 from django_hacache.consensus.messages import AckLevel, Forward, ForwardReply, Refusal
+from django_hacache.consensus.proposals.held import Lack
 from tests.simulation.kv import Command, Overlay, lack_of
 from tests.simulation.plan import RESEND
 

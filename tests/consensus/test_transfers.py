@@ -7,8 +7,13 @@ from itertools import pairwise
 import pytest
 
 from django_hacache.consensus.core import Core
-from django_hacache.consensus.leases import Leases
-from django_hacache.consensus.member import Member
+from django_hacache.consensus.dedup import RequestTable
+from django_hacache.consensus.election import Election
+from django_hacache.consensus.follower.installation import Installation
+from django_hacache.consensus.follower.lease import HostLease
+from django_hacache.consensus.hard_state import Installing
+from django_hacache.consensus.leader.progress import Progress
+from django_hacache.consensus.leader.replication import LeaderReplication
 from django_hacache.consensus.messages import (
     AckLevel,
     Append,
@@ -19,12 +24,10 @@ from django_hacache.consensus.messages import (
     Ping,
     Refusal,
 )
-from django_hacache.consensus.progress import Progress
-from django_hacache.consensus.replication import Replication
-from django_hacache.consensus.requests import RequestTable
-from django_hacache.consensus.state import Installing, NodeState, Role
+from django_hacache.consensus.state import NodeState, Role
 from django_hacache.consensus.transfer import Next, Outgoing, Part
 from django_hacache.consensus.window import QUEUEING_MS, Window
+from tests.consensus.verbs import progress_of
 from tests.simulation.kv import Command
 
 KEYS = 40
@@ -195,7 +198,7 @@ def test_a_host_gets_every_heartbeat_as_soon_as_its_replica_is_whole(stage):
     late.lose_directory()
     cluster.restart(late)
     in_the_middle(cluster, late)
-    received = lambda: leader.core.progress_of(late.addr).installing
+    received = lambda: progress_of(leader, late).installing
     assert cluster.run_while(received, at_most=15_000)
     times = heartbeats_to(cluster, late)
     assert cluster.run_while(lambda: not late.may_read(), at_most=5 * cluster.plan.heartbeat)
@@ -213,7 +216,7 @@ def test_a_member_whose_replica_is_incomplete_gets_every_heartbeat_and_keeps_a_l
     cluster.run(4000)
     assert late.disk.hard.installing, "the transfer goes on"
     assert len(times) == 4000 // cluster.plan.heartbeat
-    assert leader.core.leader_lease_left(leader.clock()) > 0
+    assert leader.core.leader_lease_left_ms(leader.clock()) > 0
 
 
 def test_a_host_that_loses_its_replica_again_is_found_alive_with_the_next_heartbeat(stage):
@@ -226,7 +229,7 @@ def test_a_host_that_loses_its_replica_again_is_found_alive_with_the_next_heartb
     late.crash()
     late.lose_directory()
     cluster.restart(late)
-    known = lambda: leader.core.progress_of(late.addr).incarnation == late.core.hard.incarnation
+    known = lambda: progress_of(leader, late).incarnation == late.core.hard.incarnation
     assert cluster.run_while(lambda: not known(), at_most=2 * cluster.plan.heartbeat)
 
 
@@ -378,7 +381,7 @@ def test_an_incomplete_replica_takes_neither_a_lease_nor_the_leadership(stage):
     in_the_middle(cluster, late)
     term, now = leader.core.hard.term, late.clock()
     late.receive(
-        leader.core.sender(), Ping(term, 1, now, late.disk.applied, echo=now, lease=cluster.plan.lease)
+        leader.core.sender(), Ping(term, 1, now, late.disk.applied, echo_ms=now, lease_ms=cluster.plan.lease)
     )
     assert not late.may_read()
     late.receive(leader.core.sender(), LeaderSwitch(late.addr, 1, term))
@@ -443,7 +446,7 @@ def test_an_acknowledgement_from_before_a_host_began_anew_says_nothing_of_now(st
     cluster.restart(late)
     in_the_middle(cluster, late)
     leader.receive(*before)
-    progress = leader.core.progress_of(late.addr)
+    progress = progress_of(leader, late)
     assert progress.installing
     assert not progress.holds()
 
@@ -535,7 +538,7 @@ def test_a_sender_whose_peer_began_anew_goes_on_from_elsewhere():
 
 
 def test_slow_is_no_reason_to_give_a_transfer_up_and_silence_is():
-    outgoing = Outgoing(0, window=(100, 1000), silence=30_000)
+    outgoing = Outgoing(0, window=(100, 1000), silence_ms=30_000)
     outgoing.acknowledged(outgoing.asked(0), Installing(b"", 5), 10, refused=False)
     now = 10
     for _ in range(100):
@@ -730,14 +733,15 @@ def an_incomplete_replica_is_alone_with_the_other(stage):
     cluster, leader, late, other = left_behind(stage, part_time=200.0)
     cluster.restart(late)
     in_the_middle(cluster, late)
-    asked = []
-    cluster.filters.append(
-        lambda source, _target, message: not isinstance(message, LeaderReq) or not asked.append(source)
-    )
+
+    def asks_nobody(source, _target, message):
+        assert not (isinstance(message, LeaderReq) and source == late.addr)
+        return True
+
+    cluster.filters.append(asks_nobody)
     silence(cluster, other)
     leader.crash()
     cluster.run(4 * cluster.plan.election_timeout)
-    assert late.addr not in asked
     cluster.restart(leader)
     assert_equal(cluster)
 
@@ -764,42 +768,31 @@ def take_a_part_from_before_what_is_there(monkeypatch):
 
 
 def begin_anew_whatever_the_log_holds(monkeypatch):
-    def always(self, append):
-        self._state.start_over(append.prev_index, append.prev_term)
-        self._state.harden(installing=Installing(b"", append.prev_index))
-        self.table.clear()
-        self._replication.forget_verified()
-        self._leases.revoke()
-
-    monkeypatch.setattr(Member, "_begin_anew", always)
+    monkeypatch.setattr(Installation, "_is_known", lambda self, append: False)
 
 
 def begin_anew_at_what_the_log_has_dropped(monkeypatch):
-    begin_anew = Member._begin_anew
+    is_known = Installation._is_known
 
     def trusting(self, append):
-        if append.prev_index < self._state.log.base_index:
-            self._state.start_over(append.prev_index, append.prev_term)
-            self._state.harden(installing=Installing(b"", append.prev_index))
-        else:
-            begin_anew(self, append)
+        return append.prev_index >= self._state.log.base_index and is_known(self, append)
 
-    monkeypatch.setattr(Member, "_begin_anew", trusting)
+    monkeypatch.setattr(Installation, "_is_known", trusting)
 
 
 def keep_the_requests_when_the_replica_goes(monkeypatch):
-    begin_anew = Member._begin_anew
+    begin = Installation.begin
 
     def keeping(self, append):
         with monkeypatch.context() as patch:
             patch.setattr(RequestTable, "clear", lambda self: None)
-            begin_anew(self, append)
+            begin(self, append)
 
-    monkeypatch.setattr(Member, "_begin_anew", keeping)
+    monkeypatch.setattr(Installation, "begin", keeping)
 
 
 def keep_the_lease_when_the_replica_goes(monkeypatch):
-    monkeypatch.setattr(Leases, "revoke", lambda self: None)
+    monkeypatch.setattr(HostLease, "revoke", lambda self: None)
 
 
 def vote_by_the_whole_log(monkeypatch):
@@ -820,14 +813,15 @@ def vote_for_anybody_while_installing(monkeypatch):
 
 
 def campaign_while_installing(monkeypatch):
-    tick = Core._tick_follower
+    tick = Election.tick
 
     def eager(self, now):
         tick(self, now)
-        if self.hard.installing and not self.hard.fresh and now >= self._election.deadline:
-            self._campaign(now, pre_vote=True)
+        hard = self._state.hard
+        if hard.installing and not hard.fresh and now >= self._detector.deadline_ms:
+            self.start(now, pre_vote=True)
 
-    monkeypatch.setattr(Core, "_tick_follower", eager)
+    monkeypatch.setattr(Election, "tick", eager)
 
 
 def count_an_incomplete_replica(monkeypatch):
@@ -835,13 +829,13 @@ def count_an_incomplete_replica(monkeypatch):
 
 
 def believe_a_late_acknowledgement(monkeypatch):
-    on_append_ack = Replication.on_append_ack
+    on_append_ack = LeaderReplication.on_append_ack
 
     def trusting(self, progress, ack, now):
         on_append_ack(self, progress, ack, now)
         progress.installing = ack.installing
 
-    monkeypatch.setattr(Replication, "on_append_ack", trusting)
+    monkeypatch.setattr(LeaderReplication, "on_append_ack", trusting)
 
 
 def apply_beyond_the_latest_part(monkeypatch):
@@ -849,11 +843,12 @@ def apply_beyond_the_latest_part(monkeypatch):
 
 
 def be_whole_with_the_last_part(monkeypatch):
-    def installed(self):
-        if self.hard.installing is not None and self.hard.installing.whole:
+    def finish(self):
+        installing = self._state.hard.installing
+        if installing is not None and installing.whole:
             self._state.harden(installing=None)
 
-    monkeypatch.setattr(Core, "_installed", installed)
+    monkeypatch.setattr(Installation, "finish", finish)
 
 
 def go_back_to_the_floor_of_the_last_part(monkeypatch):

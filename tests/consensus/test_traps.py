@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from django_hacache.consensus import membership
 from django_hacache.consensus.election import Election
-from django_hacache.consensus.leases import Leases
-from django_hacache.consensus.member import Member
+from django_hacache.consensus.follower.lease import HostLease
+from django_hacache.consensus.leader.heartbeats import Heartbeats
+from django_hacache.consensus.leader.replication import LeaderReplication
 from django_hacache.consensus.messages import AckLevel, Forward, Refusal
 from django_hacache.consensus.quorum import reached_by
-from django_hacache.consensus.replication import Replication
+from django_hacache.consensus.roles import Roles
 from django_hacache.consensus.state import Role
 from tests.consensus import scripts
 from tests.simulation.host import Host
@@ -41,14 +43,14 @@ def test_no_invariant_breaks_in(stage, script, seed):
 
 
 def vote_twice(monkeypatch):
-    grants = Election.grants
+    grants = Election._grants
 
-    def forgetful(self, sender, request, now, *, may_form):
-        if not request.pre_vote and self._state.role is Role.FOLLOWER:
+    def forgetful(self, sender, request, *, may_form):
+        if self._state.role is Role.FOLLOWER:
             self._state.hard = replace(self._state.hard, vote="")
-        return grants(self, sender, request, now, may_form=may_form)
+        return grants(self, sender, request, may_form=may_form)
 
-    monkeypatch.setattr(Election, "grants", forgetful)
+    monkeypatch.setattr(Election, "_grants", forgetful)
 
 
 def forget_the_vote_on_restart(monkeypatch):
@@ -62,16 +64,14 @@ def forget_the_vote_on_restart(monkeypatch):
 
 
 def count_votes_of_an_earlier_term(monkeypatch):
-    def on_vote(self, sender, ack, now):
-        self._votes.add(sender.addr)
-        return self._state.role is Role.CANDIDATE and ack.granted and len(self._votes) >= self._config.quorum
-
-    monkeypatch.setattr(Election, "on_vote", on_vote)
+    monkeypatch.setattr(
+        Election, "_counts", lambda self, sender, ack, now: self._state.role is Role.CANDIDATE and ack.granted
+    )
 
 
 def keep_granting_leases_after_losing_the_quorum(monkeypatch):
-    monkeypatch.setattr(Leases, "lost_quorum", lambda self, now: False)
-    monkeypatch.setattr(Leases, "leader_lease_left", lambda self, now: self._config.lease)
+    monkeypatch.setattr(Heartbeats, "lost_quorum", lambda self, now: False)
+    monkeypatch.setattr(Heartbeats, "lease_left_ms", lambda self, now: self._config.lease_ms)
 
 
 def commit_an_old_terms_entry_by_counting(monkeypatch):
@@ -83,42 +83,42 @@ def commit_an_old_terms_entry_by_counting(monkeypatch):
         state.commit_to(reached)
         return True
 
-    monkeypatch.setattr(Replication, "advance_commit", advance_commit)
+    monkeypatch.setattr(LeaderReplication, "advance_commit", advance_commit)
 
 
 def grant_leases_before_the_commit_index_is_known(monkeypatch):
-    monkeypatch.setattr(Leases, "_knows_commit", lambda self: True)
+    monkeypatch.setattr(Heartbeats, "_knows_commit", lambda self: True)
 
 
 def leave_no_margin_for_clocks(monkeypatch):
-    monkeypatch.setattr(Leases, "_deadline", lambda self, start, length: start + length)
+    monkeypatch.setattr(HostLease, "_deadline_ms", lambda self, start, length: start + length)
 
 
 def grant_a_follower_a_whole_lease(monkeypatch):
-    ping, left = Leases.ping, Leases.leader_lease_left
+    send, left = Heartbeats.send, Heartbeats.lease_left_ms
 
-    def generous(self, now):
+    def generous(self, now, *others):
         with monkeypatch.context() as patch:
-            whole = lambda self, now: self._config.lease if left(self, now) > 0 else 0
-            patch.setattr(Leases, "leader_lease_left", whole)
-            ping(self, now)
+            whole = lambda self, now: self._config.lease_ms if left(self, now) > 0 else 0
+            patch.setattr(Heartbeats, "lease_left_ms", whole)
+            send(self, now, *others)
 
-    monkeypatch.setattr(Leases, "ping", generous)
+    monkeypatch.setattr(Heartbeats, "send", generous)
 
 
 def join_a_generation_that_has_committed_nothing(monkeypatch):
-    monkeypatch.setattr(Member, "_has_committed", lambda self, message: True)
+    monkeypatch.setattr(membership, "_has_committed", lambda message: True)
 
 
 def keep_the_own_lease_when_deposed(monkeypatch):
-    become_follower = Member._become_follower
+    become_follower = Roles.become_follower
 
     def keeping(self, term, leader, now):
         with monkeypatch.context() as patch:
-            patch.setattr(Leases, "revoke", lambda self: None)
+            patch.setattr(HostLease, "revoke", lambda self: None)
             become_follower(self, term, leader, now)
 
-    monkeypatch.setattr(Member, "_become_follower", keeping)
+    monkeypatch.setattr(Roles, "become_follower", keeping)
 
 
 BUGS = [

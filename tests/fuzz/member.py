@@ -85,7 +85,7 @@ def sender_of(world, addr):
         incarnation=f"incarnation of {addr}",
         generation=codec.generation_to_wire(generation),
         fresh=generation is None,
-        hosts=core._hosts,
+        hosts=core.sender().hosts,
     )
 
 

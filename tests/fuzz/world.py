@@ -15,9 +15,10 @@ from unittest import mock
 
 from django_hacache.conf import ClusterConfig, Host
 from django_hacache.conf.options import cache_options
-from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.hard_state import Installing, fresh_state
 from django_hacache.consensus.messages import Generation
-from django_hacache.consensus.state import Installing, Ready, Role
+from django_hacache.consensus.ready import Ready
+from django_hacache.consensus.state import Role
 from django_hacache.node import durable, runtime
 from django_hacache.node.codec import entry_of
 from django_hacache.node.outbox import Outbox
@@ -194,7 +195,7 @@ class World:
         assert log.base_index <= state.applied
         assert log.last_index == log.base_index + len(log)
         assert log.bytes == sum(entry.size for entry in log._entries)
-        assert self.page.deadline_ns <= self.told.ns + core.config.lease * 1_000_000, (
+        assert self.page.deadline_ns <= self.told.ns + core.config.lease_ms * 1_000_000, (
             "a lease from the future"
         )
         generation = core.hard.generation

@@ -35,7 +35,7 @@ class Leader:
         self.index += 1
         now = boottime_ns() // 1_000_000
         effect, outcome = self.evaluator.evaluate(pb.CacheRequest(**change), self.index, now)
-        self.waiting.append(Entry(self.index, 1, effect, born=now))
+        self.waiting.append(Entry(self.index, 1, effect, born_ms=now))
         return pb.Outcome.FromString(outcome)
 
     def decide(self, **change):

@@ -97,14 +97,14 @@ def test_heartbeats_and_votes_travel_as_answers_too():
 
 
 def _example(kind):
-    names_of = {"term", "seq", "sent_at", "commit_index", "node_time", "applied_index", "election_ts"}
+    names_of = {"term", "seq", "sent_at_ms", "commit_index", "node_time_ms", "applied_index", "election_ts"}
     given = {
         name: "" if name == "vote_host" else True if name in {"success", "granted"} else 1
         for name, field in kind.__dataclass_fields__.items()
         if name in names_of or field.default.__class__.__name__ == "_MISSING_TYPE"
     }
     if kind is core.Append:
-        given["entries"] = given["ages"] = ()
+        given["entries"] = given["ages_ms"] = ()
     return kind(**given)
 
 
@@ -124,7 +124,7 @@ def test_a_forwarded_change_keeps_what_it_says(kind, data, since, timeout):
     assert codec.to_ack(forward, ADDR) is None
     arrived = codec.from_request(over_the_wire(codec.to_request(forward, ADDR)))
     assert answers.change_of(arrived.command) == change
-    assert (arrived.req_id, arrived.level, arrived.since, arrived.timeout) == (
+    assert (arrived.req_id, arrived.level, arrived.since, arrived.timeout_ms) == (
         change.req_id,
         level,
         since,
@@ -208,4 +208,4 @@ def test_the_heartbeat_of_a_base_peer_is_a_probe():
 def test_an_age_that_nothing_can_have_is_cut():
     entry = codec.entry_to_wire(core.Entry(1, 1), 2**64 - 1)
     append = codec.from_request(pb.CacheRequest(append=pb.Append(term=1, entries=[entry])))
-    assert append.ages == (codec.AGE_MS_MAX,)
+    assert append.ages_ms == (codec.AGE_MS_MAX,)

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from django_hacache.consensus.dedup import Recorded
+from django_hacache.consensus.hard_state import HardState, Installing
 from django_hacache.consensus.messages import Entry, Generation
-from django_hacache.consensus.requests import Recorded
-from django_hacache.consensus.state import HardState, Installing, Ready
+from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.transfer import Part
 from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.node import durable, effects
@@ -36,7 +37,7 @@ HARD = HardState(
 def entry(index, term=1, key="key", value=b"value", req_id=""):
     effect = pb.Effects(effects=[pb.Effect(set=pb.SetEffect(cache_name="c", entry=key, value=value))])
     outcome = pb.Outcome(mod_res=[True]).SerializeToString()
-    return Entry(index, term, effect.SerializeToString(), req_id, outcome, born=1000 + index)
+    return Entry(index, term, effect.SerializeToString(), req_id, outcome, born_ms=1000 + index)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_the_identity_is_stored_with_the_first_thing_that_is(restart):
 
 
 def test_the_log_is_found_again_with_the_birth_of_its_entries(restart):
-    log = [entry(1, req_id="a"), Entry(2, 5, born=9), entry(3, 5)]
+    log = [entry(1, req_id="a"), Entry(2, 5, born_ms=9), entry(3, 5)]
     _, found = restart(Ready(entries=log))
     assert entries_of(found) == log
 
@@ -321,7 +322,7 @@ def test_a_node_that_cannot_read_a_file_that_is_whole_keeps_it(replica, rng, unr
 
 
 def test_an_entry_that_is_older_than_this_host_s_uptime_is_stored(restart):
-    log = [Entry(1, 5, born=-HOUR_MS)]
+    log = [Entry(1, 5, born_ms=-HOUR_MS)]
     _, found = restart(Ready(entries=log))
     assert entries_of(found) == log
 

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from django_hacache.consensus.hard_state import HardState
 from django_hacache.consensus.messages import Entry
-from django_hacache.consensus.state import HardState, Ready
+from django_hacache.consensus.ready import Ready
 from django_hacache.node.durable import Durable, applied_place
 from django_hacache.node.effects import apply
 from django_hacache.node.large import LARGE_BYTES, with_length

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from django_hacache.consensus.hard_state import HardState
 from django_hacache.consensus.messages import Entry
-from django_hacache.consensus.state import HardState, Ready
+from django_hacache.consensus.ready import Ready
 from django_hacache.exceptions import ReplicaFull
 from django_hacache.node.durable import Durable, load
 from django_hacache.node.evaluator import Evaluator
@@ -23,7 +24,7 @@ BORN = boottime_ns() // 1_000_000
 
 def entry(index, key, value, **more):
     effect = pb.Effects(effects=[pb.Effect(set=pb.SetEffect(cache_name="c", entry=key, value=value, **more))])
-    return Entry(index, 1, effect.SerializeToString(), born=1000)
+    return Entry(index, 1, effect.SerializeToString(), born_ms=1000)
 
 
 class Host:
@@ -124,7 +125,7 @@ def test_a_dropped_counter_is_there_again_with_the_next_increment_and_ends_when_
     increment = pb.Increment(cache_name="c", entry="k", delta=integer_to_bytes(1))
     for index, request in enumerate((pb.CacheRequest(put=put), pb.CacheRequest(increment=increment)), 1):
         effects, _ = evaluator.evaluate(request, index, BORN)
-        one = Entry(index, 1, effects, born=BORN)
+        one = Entry(index, 1, effects, born_ms=BORN)
         leader.durable.write(Ready(entries=[one], apply=[one]), HARD, 0)
     # It has dropped the entry meanwhile: only the increment arrives.
     full.durable.write(Ready(entries=[one], apply=[one]), HARD, 0)

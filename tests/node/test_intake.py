@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_hacache.consensus.messages import AckLevel, Refusal
-from django_hacache.consensus.state import Completion
+from django_hacache.consensus.ready import Completion
 from django_hacache.node.answers import change_of
 from django_hacache.node.intake import Intake
 from django_hacache.values import serializers

@@ -11,8 +11,8 @@ from django_hacache.node.routes import Routes
 
 A = Sender("a:1", "incarnation", None, False)
 B = Sender("b:1", "incarnation", None, False)
-PING = Ping(term=3, seq=7, sent_at=1000, commit_index=4)
-PONG = Pong(term=3, seq=7, sent_at=1000, node_time=1001, applied_index=4)
+PING = Ping(term=3, seq=7, sent_at_ms=1000, commit_index=4)
+PONG = Pong(term=3, seq=7, sent_at_ms=1000, node_time_ms=1001, applied_index=4)
 
 
 @pytest.fixture

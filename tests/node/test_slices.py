@@ -3,7 +3,7 @@
 import pytest
 
 from django_hacache.consensus.messages import Refusal
-from django_hacache.consensus.state import Completion
+from django_hacache.consensus.ready import Completion
 from django_hacache.node.intake import Intake
 from django_hacache.node.slices import EARLIER
 from django_hacache.node.validation import BATCH_BYTES_MAX, BATCH_CHANGES_MAX

@@ -10,11 +10,11 @@ import pytest
 from django_hacache.consensus import transfer as rules
 from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
+from django_hacache.consensus.dedup import Recorded, RequestTable
+from django_hacache.consensus.hard_state import HardState, Installing
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import Entry, Sender
-from django_hacache.consensus.requests import Recorded, RequestTable
-from django_hacache.consensus.state import HardState, Installing, Ready
-from django_hacache.consensus.transfer import Part
+from django_hacache.consensus.ready import Ready
 from django_hacache.node import parts, snapshots
 from django_hacache.node.durable import APPLIED, PLACE, Durable
 from django_hacache.node.evaluator import Evaluator
@@ -362,7 +362,7 @@ def test_the_file_of_a_leader_grows_no_further_while_a_transfer_stands_still(rep
 
 def test_a_peer_that_says_nothing_at_all_is_asked_anew(replica, copy, monkeypatch, caplog):
     monkeypatch.setattr(rules, "SILENCE_MS", 50)
-    monkeypatch.setattr(rules.Outgoing.__init__, "__kwdefaults__", {"silence": 50})
+    monkeypatch.setattr(rules.Outgoing.__init__, "__kwdefaults__", {"silence_ms": 50})
     monkeypatch.setattr(snapshots, "PAUSE_S", 0)
     fill(replica, 10)
 
@@ -431,9 +431,9 @@ def test_a_leader_whose_term_is_over_does_not_break_the_transfer_of_the_one_that
 @pytest.mark.parametrize(
     "part",
     [
-        Part(b"elsewhere", b"z", INDEX),
-        Part(b"default\0key000010", b"z", INDEX),
-        Part(b"", b"z", INDEX - 1),
+        rules.Part(b"elsewhere", b"z", INDEX),
+        rules.Part(b"default\0key000010", b"z", INDEX),
+        rules.Part(b"", b"z", INDEX - 1),
     ],
     ids=["a place that it has not", "a place after a gap", "an earlier index"],
 )
@@ -488,7 +488,7 @@ class Writer:
         getattr(request, name).CopyFrom(change)
         self.index += 1
         effect, outcome = self.evaluator.evaluate(request, self.index, 1000)
-        entry = Entry(self.index, 1, effect, f"r{self.index}", outcome, born=1000)
+        entry = Entry(self.index, 1, effect, f"r{self.index}", outcome, born_ms=1000)
         self.log.append(entry)
         self.durable.write(Ready(entries=[entry], apply=[entry]), self.hard, 0)
         self.evaluator.applied(self.index)
@@ -502,7 +502,9 @@ class LaggingTarget(Target):
         self.writer, self.rng = writer, rng
         config = CoreConfig("b:2", ("a:1", "c:3"))
         evaluator = Evaluator(replica)
-        self.core = Core(config, self.hard, Log(INDEX, 1), applied=INDEX, evaluator=evaluator, now=0, rng=rng)
+        self.core = Core(
+            config, self.hard, Log(INDEX, 1), applied=INDEX, evaluator=evaluator, now_ms=0, rng=rng
+        )
 
     @property
     def installing(self):
@@ -529,7 +531,7 @@ class LaggingTarget(Target):
         state.commit_to(state.log.last_index)
         state.apply_bytes_max = 1 << 30  # all of it in one Ready
         state.apply_committed()
-        self.core._installed()
+        self.core.installation.finish()
 
     def store(self, arrived=None):
         ready, self.core.state.ready = self.core.state.ready, Ready()

@@ -28,14 +28,14 @@ class Order:
         now = boottime_ns() // effects.MS - age_ms
         self.index += 1
         effect, outcome = self.evaluator.evaluate(pb.CacheRequest(**request), self.index, now)
-        self.pending.append(Entry(self.index, 1, effect, born=now))
+        self.pending.append(Entry(self.index, 1, effect, born_ms=now))
         return pb.Outcome.FromString(outcome)
 
     def remove(self, key):
         now = boottime_ns() // effects.MS
         self.index += 1
         effect = self.evaluator.removal("c", [replica_key(key)], self.index, now)
-        self.pending.append(Entry(self.index, 1, effect, born=now))
+        self.pending.append(Entry(self.index, 1, effect, born_ms=now))
 
     def apply(self):
         with self.replica.write() as transaction:
@@ -175,7 +175,7 @@ def test_an_entry_that_is_older_than_this_host_s_uptime_ends_in_time(replica, tt
     effect = pb.SetEffect(cache_name="c", entry="a", value=b"1", ttl_ms=ttl_ms)
     serialized = pb.Effects(effects=[pb.Effect(set=effect)]).SerializeToString()
     with replica.write() as transaction:
-        effects.apply(transaction, Entry(1, 1, serialized, born=-HOUR_MS))
+        effects.apply(transaction, Entry(1, 1, serialized, born_ms=-HOUR_MS))
     assert (replica.get("c", "a") == b"1") is left
 
 

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from django_hacache.consensus.messages import Entry
-from django_hacache.consensus.state import Ready
+from django_hacache.consensus.ready import Ready
 from django_hacache.node.turns import LONG_S, NOTICED_S, Turns
 
 

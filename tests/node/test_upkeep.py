@@ -51,7 +51,7 @@ class Leader:
             found.log,
             applied=found.applied,
             evaluator=evaluator,
-            now=self.now,
+            now_ms=self.now,
             rng=rng,
             size_of=pb.CacheRequest.ByteSize,
         )
@@ -86,7 +86,7 @@ class Leader:
         self.changes += 1
         change = pb.Insert(cache_name="c", entry=entry, value=value, req_id=str(self.changes), **more)
         request = pb.CacheRequest(insert=change)
-        self.core.submit(change.req_id, request, AckLevel.QUORUM, None, timeout=5000, now=self.now)
+        self.core.submit(change.req_id, request, AckLevel.QUORUM, None, timeout_ms=5000, now_ms=self.now)
         self.carry_out()
 
     def stored(self):
@@ -276,7 +276,7 @@ def test_a_removal_of_many_keys_is_several_entries_of_a_bounded_size(leader):
     ]
     for name, part in enumerate(changes[begin : begin + 500] for begin in range(0, 2000, 500)):
         request = pb.CacheRequest(batch=pb.Batch(changes=part, req_id=str(name)))
-        leader.core.submit(str(name), request, AckLevel.QUORUM, None, timeout=5000, now=leader.now)
+        leader.core.submit(str(name), request, AckLevel.QUORUM, None, timeout_ms=5000, now_ms=leader.now)
         leader.carry_out()
     leader.pass_time(2 * EVERY_IDLE_MS)
     log = leader.core.state.log

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pkgutil
 import re
 import tomllib
@@ -11,10 +13,11 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
+from django_hacache.conf.problems import Id, explanation_of
 from tests.faults.measurements import MEASUREMENTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SOURCE = "\n".join(
     path.read_text()
     for folder in ("django_hacache", "testproject")
@@ -22,6 +25,9 @@ SOURCE = "\n".join(
     if "wire" not in path.parts
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# Where a file of the project is seen by who has the package only.
+FILES = f"{PROJECT['urls']['Homepage']}/blob/main/"
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -39,19 +45,44 @@ def anchors(document: Path) -> set[str]:
 
 
 def links(document: Path) -> Iterator[str]:
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
-        if not target.startswith(("http:", "https:", "mailto:")):
-            yield target
+    """Where a document's links lead, written inline or below it."""
+    text = document.read_text()
+    yield from re.findall(r"\]\(([^)\s]+)\)", text)
+    yield from re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+
+
+def inside(document: Path) -> Iterator[str]:
+    """Those that lead to a file of the project, as a path from the document."""
+    for link in links(document):
+        if link.startswith(FILES):
+            yield os.path.relpath(ROOT / link.removeprefix(FILES), document.parent)
+        elif not link.startswith(("http:", "https:", "mailto:")):
+            yield link
 
 
 @each_document
 def test_every_link_inside_the_documents_leads_somewhere(document: Path) -> None:
-    for link in links(document):
+    for link in inside(document):
         file, _, anchor = link.partition("#")
         target = (document.parent / file).resolve() if file else document
         assert target.exists(), link
         if anchor and target.suffix == ".md":
             assert anchor in anchors(target), link
+
+
+def test_the_readme_has_addresses_only_since_a_package_index_shows_it_too() -> None:
+    readme = ROOT / "README.md"
+    assert [link for link in links(readme) if not link.startswith("https://")] == []
+    text, _, definitions = readme.read_text().partition("\n[changes]: ")
+    defined = set(re.findall(r"^\[([^\]]+)\]: ", f"[changes]: {definitions}", re.MULTILINE))
+    assert {label for label in re.findall(r"\]\[([a-z -]+)\]", text) if label not in defined} == set()
+    assert {label for label in defined if f"[{label}]" not in text.lower()} == set()
+
+
+@pytest.mark.parametrize("problem", Id)
+def test_the_hint_of_every_check_leads_to_its_section(problem: Id) -> None:
+    file, _, anchor = explanation_of(problem).removeprefix(FILES).partition("#")
+    assert anchor in anchors(ROOT / file)
 
 
 @each_document
@@ -131,6 +162,23 @@ def test_tox_runs_every_supported_version() -> None:
         assert re.search(rf"py{short}\b|[{{,]{short.removeprefix('py')}[,}}]", tox), python
     for django in versions("Framework :: Django"):
         assert f"django{django.replace('.', '')}: django>={django}" in tox
+
+
+def test_the_public_ci_runs_every_supported_version() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    for name, prefix in (("python", "Programming Language :: Python"), ("django", "Framework :: Django")):
+        assert f"{name}: {json.dumps(versions(prefix))}" in workflow
+
+
+def test_every_make_target_and_file_that_a_workflow_or_a_hook_runs_exists() -> None:
+    runs = "\n".join(
+        path.read_text()
+        for path in [*(ROOT / ".github" / "workflows").glob("*.yml"), ROOT / ".pre-commit-config.yaml"]
+    )
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z]+)$", runs, re.MULTILINE)) <= targets
+    for path in re.findall(r"(?:tests|\.ci)/\w+", runs):
+        assert (ROOT / path).exists(), path
 
 
 def test_the_oldest_python_is_the_same_everywhere() -> None:

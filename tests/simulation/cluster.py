@@ -9,7 +9,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from django_hacache.consensus.messages import AckLevel, Forward, Message, Refusal, Sender
-from django_hacache.consensus.state import Completion, Role
+from django_hacache.consensus.ready import Completion
+from django_hacache.consensus.state import Role
 
 from .host import Host
 from .invariants import InvariantBroken, Invariants

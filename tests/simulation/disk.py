@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import NamedTuple
 
-from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.dedup import Recorded, RequestTable
+from django_hacache.consensus.hard_state import HardState, Installing, fresh_state
 from django_hacache.consensus.messages import Entry, Generation
-from django_hacache.consensus.requests import Recorded, RequestTable
-from django_hacache.consensus.state import HardState, Installing, Ready
+from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.transfer import Part
 
 from .kv import Contents, set_effect
@@ -107,7 +107,7 @@ class Disk:
             assert entry.index == self.applied + 1, f"applied {entry.index} after {self.applied}"
             self.applied = entry.index
             position = None if installing is None else installing.position
-            self.contents.apply(entry.effect, entry.born, position)
+            self.contents.apply(entry.effect, entry.born_ms, position)
         if ready.compact_to is not None and ready.compact_to > self.base[0]:
             term = self.term_at(ready.compact_to)
             assert term is not None, "compaction past the end of the log"

@@ -7,10 +7,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus.config import CoreConfig
-from django_hacache.consensus.core import Core, restored
-from django_hacache.consensus.formation import fresh_state
+from django_hacache.consensus.core import Core
+from django_hacache.consensus.hard_state import Installing, fresh_state
+from django_hacache.consensus.log import Log
 from django_hacache.consensus.messages import AckLevel, Entry, Sender
-from django_hacache.consensus.state import NEVER, Installing, Ready, Role
+from django_hacache.consensus.ready import Ready
+from django_hacache.consensus.state import NEVER, Role
 from django_hacache.consensus.transfer import LOOK_AGAIN_MS, Next, Outgoing
 
 from .disk import Carried, Disk, DiskFull, read_part
@@ -55,9 +57,9 @@ class Host:
         self.config = CoreConfig(
             addr,
             tuple(peer for peer in cluster.addrs if peer != addr),
-            election_timeout=plan.election_timeout,
-            heartbeat=plan.heartbeat,
-            lease=plan.lease,
+            election_timeout_ms=plan.election_timeout,
+            heartbeat_ms=plan.heartbeat,
+            lease_ms=plan.lease,
             lease_margin=plan.lease_margin,
             log_bytes=plan.log_bytes,
             uncommitted_entries=plan.uncommitted_entries,
@@ -67,7 +69,7 @@ class Host:
             request_table_bytes=plan.request_table_bytes,
             pending_requests=plan.pending_requests,
             pending_bytes=plan.pending_bytes,
-            resend=RESEND,
+            resend_ms=RESEND,
         )
         self.disk = Disk(rng, plan.request_table, plan.request_table_bytes)
         self.core: Core | None = None
@@ -140,18 +142,17 @@ class Host:
         self.carried = None
         self.unstored.clear()
         self.evaluator = Overlay(self)
-        self.core = restored(
+        self.core = Core(
             self.config,
             disk.hard,
-            disk.base,
-            list(disk.entries),
+            Log(*disk.base, disk.entries),
             applied=disk.applied,
             evaluator=self.evaluator,
-            now=self.clock(),
+            now_ms=self.clock(),
             rng=Random(self.rng.getrandbits(32)),
             requests=disk.requests.items(),
             requests_floor=disk.requests.floor,
-            wall_offset=self.wall_offset,
+            wall_offset_ms=self.wall_offset,
             size_of=lambda command: command.size,
         )
         self.cluster.invariants.started(self)
@@ -270,7 +271,7 @@ class Host:
     def submit(
         self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int, since: int
     ) -> None:
-        self.core.submit(req_id, command, level, token, timeout=timeout, now=self.clock(), since=since)
+        self.core.submit(req_id, command, level, token, timeout_ms=timeout, now_ms=self.clock(), since=since)
         self.kick()
 
     def peer_gone(self, peer: str) -> None:
@@ -372,8 +373,8 @@ class Host:
     def publish(self, ready: Ready) -> None:
         cluster = self.cluster
         self.page_applied = self.disk.applied
-        if ready.lease_until is not None:
-            self.grant(ready.lease_until)
+        if ready.lease_until_ms is not None:
+            self.grant(ready.lease_until_ms)
             cluster.invariants.granted(self)
         if ready.role_changed:
             cluster.trace(self, self.core.role.value, "term", self.core.hard.term, "leader", self.core.leader)
@@ -395,7 +396,7 @@ class Host:
 
     def _wake(self) -> None:
         now = self.clock()
-        local = self.core.next_wakeup(now)
+        local = self.core.next_wakeup_ms(now)
         at = self.cluster.now + max(local - now, 1) / self.clock_rate
         if not self.wakes_at or at < self.wakes_at - 0.5:
             self.wakes_at = at
@@ -413,7 +414,7 @@ class Host:
         cluster.transfers += 1
         # A part that is lost is a connection that is lost, and noticed.
         silence = int(LOST_CONNECTION + 8 * cluster.plan.part_time)
-        outgoing = Outgoing(self.clock(), window=WINDOW, silence=silence)
+        outgoing = Outgoing(self.clock(), window=WINDOW, silence_ms=silence)
         transfer = Transfer(cluster.transfers, peer, self.process, self.core.hard.term, outgoing)
         self.outgoing[peer] = transfer
         cluster.trace(self, "begins transfer", transfer.number, "to", peer)
@@ -438,11 +439,9 @@ class Host:
                 outgoing.part_sent(carried.part)
                 self._carry(transfer, number, carried)
         if following is Next.END:
-            complete = outgoing.complete
             del self.outgoing[transfer.target]
-            self.cluster.after(
-                0 if complete else PAUSE, self.arrive, self._transfer_ended, transfer, complete
-            )
+            wait = 0 if outgoing.complete else PAUSE
+            self.cluster.after(wait, self.arrive, self._transfer_ended, transfer)
         else:
             transfer.looks += 1
             self.cluster.after(LOOK_AGAIN_MS, self.arrive, self._look_again, transfer, transfer.looks)
@@ -451,9 +450,9 @@ class Host:
         if transfer.looks == looks:
             self._go_on(transfer)
 
-    def _transfer_ended(self, transfer: Transfer, complete: bool) -> None:
+    def _transfer_ended(self, transfer: Transfer) -> None:
         if transfer.process == self.process and transfer.target not in self.outgoing:
-            self.core.transfer_ended(transfer.target, self.clock(), complete=complete)
+            self.core.transfer_ended(transfer.target, self.clock(), complete=transfer.outgoing.complete)
             self.kick()
 
     def _carry(self, transfer: Transfer, number: int, carried: Carried | None) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.consensus.messages import AckLevel, Entry, ForwardReply, Generation, LeaderReqAck
-from django_hacache.consensus.state import Ready, Role
+from django_hacache.consensus.ready import Ready
+from django_hacache.consensus.state import Role
 
 from .disk import Disk
 from .reference import Reference
@@ -301,8 +302,7 @@ class Invariants:
 
     @staticmethod
     def _committed_before(history: History, term: int, base: int) -> Iterator[Committed]:
-        first = max(base - 1, 0)
-        return (committed for committed in history.order[first:] if committed.seen_in_term < term)
+        return (each for each in history.order[max(base - 1, 0) :] if each.seen_in_term < term)
 
     # leases and reads
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from django_hacache.consensus.held import Lack
+from django_hacache.consensus.proposals.held import Lack
 
 ENTRY_BYTES = 60
 """What an entry takes beside its value."""

@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from django_hacache.consensus.election import Election
-from django_hacache.consensus.leases import Leases
+from django_hacache.consensus.dedup import RequestTable
+from django_hacache.consensus.detector import FailureDetector
+from django_hacache.consensus.follower.installation import Installation
+from django_hacache.consensus.follower.lease import HostLease
+from django_hacache.consensus.follower.replication import FollowerReplication
+from django_hacache.consensus.leader.admission import Admission
+from django_hacache.consensus.leader.progress import Progress
+from django_hacache.consensus.leader.replication import LeaderReplication
 from django_hacache.consensus.log import Log
-from django_hacache.consensus.member import Member
-from django_hacache.consensus.progress import Progress
+from django_hacache.consensus.proposals.ordering import Ordering
 from django_hacache.consensus.quorum import reached_by
-from django_hacache.consensus.replication import Replication
-from django_hacache.consensus.requests import RequestTable
+from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.state import NEVER
-from django_hacache.consensus.submissions import Submissions
 from tests.consensus import test_late_words, test_transfers, test_traps
 
 from .host import Host
@@ -47,7 +50,7 @@ def skip_the_up_to_date_check(monkeypatch):
 
 def commit_without_a_majority(monkeypatch):
     monkeypatch.setattr(
-        "django_hacache.consensus.replication.reached_by",
+        "django_hacache.consensus.leader.replication.reached_by",
         lambda values, quorum: reached_by(values, quorum - 1 or 1),
     )
 
@@ -58,7 +61,7 @@ def count_a_fresh_node(monkeypatch):
 
 
 def grant_leases_without_end(monkeypatch):
-    monkeypatch.setattr(Leases, "_deadline", lambda self, start, length: start + 3 * length)
+    monkeypatch.setattr(HostLease, "_deadline_ms", lambda self, start, length: start + 3 * length)
 
 
 def forget_requests(monkeypatch):
@@ -68,75 +71,75 @@ def forget_requests(monkeypatch):
 def accept_without_looking_at_the_entry_before(monkeypatch):
     def on_append(self, append, leader, now, *, apply_at_once):
         if append.prev_index <= self._state.log.last_index:
-            self._accept_and_acknowledge(append, leader, now, apply_at_once=apply_at_once)
+            self.accept_and_acknowledge(append, leader, now, apply_at_once=apply_at_once)
 
-    monkeypatch.setattr(Replication, "on_append", on_append)
+    monkeypatch.setattr(FollowerReplication, "on_append", on_append)
 
 
 def apply_before_commit(monkeypatch):
     def commit_known(self, index):
-        term, verified = self._verified
+        term, verified = self.verified
         if term == self._state.term:
             self._state.commit_to(verified)
 
-    monkeypatch.setattr(Replication, "commit_known", commit_known)
+    monkeypatch.setattr(FollowerReplication, "commit_known", commit_known)
 
 
 def let_a_follower_count_for_itself_and_the_leader(monkeypatch):
     """Right by Raft's rule where two are a majority, but its host answers before the leader has applied."""
-    acknowledge = Replication._accept_and_acknowledge
+    acknowledge = FollowerReplication.accept_and_acknowledge
 
     def counting(self, append, leader, now, *, apply_at_once):
-        match = self._accept(append, now)
+        match = self.accept(append, now)
         if self._config.quorum == 2 and not self._state.hard.fresh:
             self._state.commit_to(match if self._state.log.term_at(match) == append.term else 0)
         acknowledge(self, append, leader, now, apply_at_once=apply_at_once)
 
-    monkeypatch.setattr(Replication, "_accept_and_acknowledge", counting)
+    monkeypatch.setattr(FollowerReplication, "accept_and_acknowledge", counting)
     # The leader stores before it sends, or a majority might not hold it.
-    monkeypatch.setattr("django_hacache.consensus.core._counts_on_nothing_stored", lambda ready: False)
+    monkeypatch.setattr(Ready, "counts_on_nothing_stored", lambda self: False)
 
 
 def forget_the_lease_over_a_replica_that_is_gone(monkeypatch):
     """Whose directory was lost may have workers that still read it, whatever its next incarnation has applied."""
-    replace = Replication._replace
+    turn_to = Admission._turn_to
 
     def forgetting(self, sender, before):
-        replace(self, sender, before)
-        self.progress[sender.addr].lost_lease_until = NEVER
+        turn_to(self, sender, before)
+        self._replication.progress[sender.addr].lost_lease_until_ms = NEVER
 
-    monkeypatch.setattr(Replication, "_replace", forgetting)
+    monkeypatch.setattr(Admission, "_turn_to", forgetting)
 
 
 def count_a_fresh_host_at_level_once(monkeypatch):
     def on_second_node(self, index):
         return any(progress.match_index >= index for progress in self.progress.values())
 
-    monkeypatch.setattr(Replication, "on_second_node", on_second_node)
+    monkeypatch.setattr(LeaderReplication, "on_second_node", on_second_node)
 
 
 def keep_the_lease_while_the_replica_is_replaced(monkeypatch):
-    begin_anew = Member._begin_anew
+    begin = Installation.begin
 
     def keeping(self, append):
         with monkeypatch.context() as patch:
-            patch.setattr(Leases, "revoke", lambda self: None)
-            begin_anew(self, append)
+            patch.setattr(HostLease, "revoke", lambda self: None)
+            begin(self, append)
 
-    monkeypatch.setattr(Member, "_begin_anew", keeping)
+    monkeypatch.setattr(Installation, "begin", keeping)
 
 
 def try_again_what_may_have_been_forgotten(monkeypatch):
-    monkeypatch.setattr(Submissions, "_may_be_forgotten", lambda self, submission: False)
+    monkeypatch.setattr(Ordering, "may_be_forgotten", lambda self, proposal: False)
 
 
 def let_times_to_live_begin_anew_on_every_host(monkeypatch):
-    accept = Replication._accept
+    accept = FollowerReplication.accept
 
     def ageless(self, append, now):
-        return accept(self, replace(append, ages=(0,) * len(append.ages)), now)
+        return accept(self, replace(append, ages_ms=(0,) * len(append.ages_ms)), now)
 
-    monkeypatch.setattr(Replication, "_accept", ageless)
+    monkeypatch.setattr(FollowerReplication, "accept", ageless)
 
 
 def leave_the_epoch_of_the_page_when_a_lease_was_lost(monkeypatch):
@@ -150,13 +153,13 @@ def leave_the_epoch_of_the_page_when_a_lease_was_lost(monkeypatch):
 
 def never_look_for_a_leader_again(monkeypatch):
     """Missing liveness shows, too: nobody asks for votes after the first wait."""
-    postpone = Election.postpone
+    postpone = FailureDetector.postpone
 
     def for_ever(self, now):
         postpone(self, now)
-        self.deadline += 1_000_000
+        self.deadline_ms += 1_000_000
 
-    monkeypatch.setattr(Election, "postpone", for_ever)
+    monkeypatch.setattr(FailureDetector, "postpone", for_ever)
 
 
 # Where an entry ends is known to a second or two only while hosts freeze.

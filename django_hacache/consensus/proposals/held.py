@@ -10,10 +10,10 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from django_hacache.consensus.proposals.proposal import Key, Proposal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from .submission import Submission
 
 
 class Lack(Enum):
@@ -31,26 +31,26 @@ class Held:
         line_of: the line in which a command waits.
     """
 
-    def __init__(self, lack_of: Callable[[Submission], Lack | None], line_of: Callable[[Any], str]) -> None:
+    def __init__(self, lack_of: Callable[[Proposal], Lack | None], line_of: Callable[[Any], str]) -> None:
         self._lack_of = lack_of
         self._line_of = line_of
-        self._lines: dict[str, dict[tuple[str | None, str], Submission]] = {}
+        self._lines: dict[str, dict[Key, Proposal]] = {}
         # When last looked at, one waited for what all of them share: whoever comes next must not overtake it.
         self._all_wait = False
 
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def takes(self, submission: Submission) -> bool:
+    def takes(self, proposal: Proposal) -> bool:
         """Keep it where it has to wait; False where it may be ordered at once."""
-        line = self._lines.get(self._line_of(submission.command)) if self._lines else None
+        line = self._lines.get(self._line_of(proposal.command)) if self._lines else None
         if line is None:
-            lack = Lack.SHARED if self._all_wait else self._lack_of(submission)
+            lack = Lack.SHARED if self._all_wait else self._lack_of(proposal)
             if lack is None:
                 return False
             self._all_wait = lack is Lack.SHARED
-            line = self._lines[self._line_of(submission.command)] = {}
-        line[submission.key] = submission
+            line = self._lines[self._line_of(proposal.command)] = {}
+        line[proposal.key] = proposal
         return True
 
     def may_go(self) -> bool:
@@ -61,7 +61,7 @@ class Held:
                 return lack is None
         return False
 
-    def released(self) -> Iterator[Submission]:
+    def released(self) -> Iterator[Proposal]:
         """Those that may be ordered now, from each line in turn. Each is to be, before the next is asked for."""
         turns = deque(self._lines)
         while turns:
@@ -80,12 +80,12 @@ class Held:
                 yield first
         self._all_wait = False
 
-    def drop(self, submission: Submission) -> None:
+    def drop(self, proposal: Proposal) -> None:
         """It waits no longer."""
-        name = self._line_of(submission.command)
+        name = self._line_of(proposal.command)
         line = self._lines.get(name, {})
-        if line.get(submission.key) is submission:
-            del line[submission.key]
+        if line.get(proposal.key) is proposal:
+            del line[proposal.key]
             if not line:
                 del self._lines[name]
         self._all_wait = self._all_wait and bool(self._lines)

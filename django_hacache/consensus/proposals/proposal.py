@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .state import NEVER
-
-if TYPE_CHECKING:
-    from .messages import AckLevel
+from django_hacache.consensus.messages import AckLevel
+from django_hacache.consensus.state import NEVER
 
 
 class Stage(Enum):
@@ -20,37 +18,41 @@ class Stage(Enum):
     APPLYING = "applying"  # committed at index; this node has yet to apply it
 
 
-@dataclass(slots=True)
-class Submission:
+Key = tuple[str | None, str]
+
+
+@dataclass(slots=True, eq=False)
+class Proposal:
     """One change that this node answers for: to a worker, or as leader to the node that forwarded it."""
 
     req_id: str
     command: Any
     level: AckLevel
-    deadline: int
+    deadline_ms: int
     token: Any = None
     origin: str | None = None  # the node that forwarded it
     size: int = 0
     # The commit index before it was first sent: it took effect after that or not at all. 0: not sent yet.
     since: int = 0
     stage: Stage = Stage.WAITING
-    sent_at: int = NEVER
-    # It is about to be ordered or sent.
+    sent_at_ms: int = NEVER
+    # It is in the queue of those that are about to be ordered or sent.
     soon: bool = False
-    maybe: bool = False
+    # It was sent or ordered: it may have been applied, or be yet.
+    may_have_applied: bool = False
     # It was sent or ordered before its latest way: what is refused now may have happened then.
-    again: bool = False
+    was_resent: bool = False
     # How many leaders have had it, and the term of the latest.
     leaders: int = 0
     given_in: int = -1
     index: int = 0
     term: int = 0
     outcome: bytes = b""
+    # Under which this node knows it.
+    key: Key = field(init=False)
 
-    @property
-    def key(self) -> tuple[str | None, str]:
-        """Under which this node knows it."""
-        return self.origin, self.req_id
+    def __post_init__(self) -> None:
+        self.key = (self.origin, self.req_id)
 
     def given(self, term: int) -> None:
         """Note that the leader of a term has it now."""
@@ -66,4 +68,4 @@ class Submission:
 
     def sent_before(self, since: int) -> None:
         """Note that it may have taken effect after `since`."""
-        self.since, self.maybe = since, True
+        self.since, self.may_have_applied = since, True

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from django_hacache.consensus.config import CoreConfig
+from django_hacache.consensus.log import Log
+from django_hacache.consensus.messages import Entry
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from .messages import Entry
 
 
 class Recorded(NamedTuple):
@@ -42,6 +44,20 @@ class RequestTable:
         # Requests at or below this index may have been forgotten.
         self.floor = 0
         self.replace(recorded, floor)
+
+    @classmethod
+    def of_log(
+        cls, config: CoreConfig, log: Log, recorded: Iterable[tuple[str, Recorded]], floor: int
+    ) -> RequestTable:
+        """The table that a node starts with: what the log has dropped, as stored, and what is in it.
+
+        What had been forgotten of the log itself is found out again, from the log.
+        """
+        floor = min(floor, log.base_index)
+        table = cls(config.request_table, config.request_table_bytes, recorded, floor)
+        for entry in log.between(log.base_index + 1, log.last_index):
+            table.record(entry)
+        return table
 
     def __len__(self) -> int:
         return len(self._recorded)

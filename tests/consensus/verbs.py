@@ -1,0 +1,44 @@
+"""What scripts do to a node that nobody else does: with these they reach into it, and in no other way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_hacache.consensus.leader.progress import Progress
+    from tests.simulation.host import Host
+
+FOR_EVER = 1_000_000
+
+
+def force_election(host: Host, *, pre_vote: bool = False) -> None:
+    """It asks for votes now, whatever it hears of a leader."""
+    host.core.election.start(host.clock(), pre_vote=pre_vote)
+    host.step()
+
+
+def hold_back(host: Host) -> None:
+    """It asks for no votes, unless it hears a leader and loses it again."""
+    host.core.detector.deadline_ms += FOR_EVER
+
+
+def never_campaign(*hosts: Host) -> None:
+    """Nor after that."""
+    for host in hosts:
+        host.core.detector.patience_ms += FOR_EVER
+        hold_back(host)
+
+
+def prefer(host: Host, successor: Host) -> None:
+    """It hands over to that one and to no other."""
+    host.core.leadership.handover.successor = lambda now_ms: successor.addr
+
+
+def raise_generations(host: Host) -> None:
+    """The generations that it forms have far greater numbers than those of others."""
+    host.core.bootstrap.floor += FOR_EVER
+
+
+def progress_of(host: Host, peer: Host) -> Progress:
+    """What it knows, as leader, of a peer."""
+    return host.core.replication.progress[peer.addr]
