@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from django_hacache.consensus.messages import AckLevel, Append, AppendAck, LeaderReq, Ping, Pong
 from django_hacache.consensus.state import Role
-from tests.consensus.verbs import force_election, never_campaign, prefer, progress_of, raise_generations
-from tests.simulation.invariants import InvariantBroken
-
-
-def demand(holds: bool, sentence: str) -> None:
-    if not holds:
-        raise InvariantBroken(sentence)
+from tests.consensus.verbs import (
+    demand,
+    demand_linearizable_reads,
+    force_election,
+    never_campaign,
+    prefer,
+    progress_of,
+    raise_generations,
+)
 
 
 def a_vote_outlives_its_voter(cluster) -> None:
@@ -183,7 +185,7 @@ def a_candidate_asks_beside_a_live_leader(cluster) -> None:
     cluster.cut([leader], [candidate])
     cluster.run(cluster.plan.election_timeout + 50)
     force_election(candidate)
-    _leader_is_linearizable(cluster, leader, candidate)
+    demand_linearizable_reads(cluster, leader, candidate)
     assert hears.core.leader == leader.addr
 
 
@@ -198,22 +200,9 @@ def a_voter_that_restarted_is_asked_at_once(cluster) -> None:
     voter.crash()
     voter.start()
     force_election(candidate, pre_vote=True)
-    _leader_is_linearizable(cluster, leader, candidate)
+    demand_linearizable_reads(cluster, leader, candidate)
     cluster.network.heal()
     cluster.settle()
-
-
-def _leader_is_linearizable(cluster, leader, other) -> None:
-    """What another leader acknowledges, the workers of the old one read, or nothing."""
-    operation = cluster.put(other, "k", 2, timeout=1000)
-    for _ in range(60):
-        cluster.run(5)
-        acknowledged = operation.ended is not None and operation.ended.refusal is None
-        stale = leader.may_read() and cluster.value(leader, "k") == 1
-        demand(
-            not (acknowledged and stale),
-            "the leader's host reads an older value than one that is acknowledged",
-        )
 
 
 def a_generation_that_is_gone_speaks_late(cluster) -> None:

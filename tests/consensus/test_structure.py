@@ -7,7 +7,13 @@ import re
 from pathlib import Path
 
 from django_hacache import consensus
-from tests.consensus import test_fresh_nodes, test_late_words, test_transfers, test_traps
+from tests.consensus import (
+    test_fresh_nodes,
+    test_late_words,
+    test_transfer_bugs,
+    test_transfers,
+    test_traps,
+)
 from tests.simulation import test_mutations
 
 ROOM = Path(consensus.__file__).parent
@@ -46,12 +52,18 @@ def protected() -> dict[str, str]:
 
 def test_each_protected_line_names_a_script_or_a_bug_that_there_is():
     scripts = {script for tests in (test_traps, test_late_words) for script in tests.PLANS}
-    scripts |= {script for tests in (test_traps, test_late_words, test_transfers) for _, script in tests.BUGS}
-    known = {each.__name__ for each in (*scripts, *test_transfers.SCHEDULES, *test_mutations.FOUND_BY_LIVES)}
+    scripts |= {
+        script for tests in (test_traps, test_late_words, test_transfer_bugs) for _, script in tests.BUGS
+    }
+    known = {
+        each.__name__ for each in (*scripts, *test_transfer_bugs.SCHEDULES, *test_mutations.FOUND_BY_LIVES)
+    }
     known |= {name for tests in (test_fresh_nodes, test_transfers) for name in vars(tests)}
     assert {name: module for name, module in protected().items() if name not in known} == {}
 
 
 def test_each_script_that_a_bug_walks_into_is_named_by_the_line_that_prevents_it():
-    scripts = {script for tests in (test_traps, test_late_words, test_transfers) for _, script in tests.BUGS}
+    scripts = {
+        script for tests in (test_traps, test_late_words, test_transfer_bugs) for _, script in tests.BUGS
+    }
     assert {script.__name__ for script in scripts} - set(protected()) == set()

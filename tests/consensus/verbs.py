@@ -1,14 +1,36 @@
-"""What scripts do to a node that nobody else does: with these they reach into it, and in no other way."""
+"""What scripts demand, and do to a node that nobody else does: so they reach into it, and in no other way."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.simulation.invariants import InvariantBroken
+
 if TYPE_CHECKING:
     from django_hacache.consensus.leader.progress import Progress
+    from tests.consensus.stage import Stage
     from tests.simulation.host import Host
 
 FOR_EVER = 1_000_000
+
+
+def demand(holds: bool, sentence: str) -> None:
+    """What no invariant says, and must hold in this script."""
+    if not holds:
+        raise InvariantBroken(sentence)
+
+
+def demand_linearizable_reads(cluster: Stage, leader: Host, other: Host) -> None:
+    """What another leader acknowledges, the workers of the old one read, or nothing."""
+    operation = cluster.put(other, "k", 2, timeout=1000)
+    for _ in range(60):
+        cluster.run(5)
+        acknowledged = operation.ended is not None and operation.ended.refusal is None
+        stale = leader.may_read() and cluster.value(leader, "k") == 1
+        demand(
+            not (acknowledged and stale),
+            "the leader's host reads an older value than one that is acknowledged",
+        )
 
 
 def force_election(host: Host, *, pre_vote: bool = False) -> None:

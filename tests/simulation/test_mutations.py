@@ -20,7 +20,7 @@ from django_hacache.consensus.proposals.ordering import Ordering
 from django_hacache.consensus.quorum import reached_by
 from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.state import NEVER
-from tests.consensus import test_late_words, test_transfers, test_traps
+from tests.consensus import test_late_words, test_transfer_bugs, test_traps
 
 from .host import Host
 from .invariants import InvariantBroken
@@ -183,7 +183,9 @@ FOUND_BY_LIVES = [
     leave_the_epoch_of_the_page_when_a_lease_was_lost,
     never_look_for_a_leader_again,
 ]
-FOUND_BY_A_SCRIPT = [bug for tests in (test_traps, test_late_words, test_transfers) for bug, _ in tests.BUGS]
+FOUND_BY_A_SCRIPT = [
+    bug for tests in (test_traps, test_late_words, test_transfer_bugs) for bug, _ in tests.BUGS
+]
 
 # Bugs that nothing found for a while, and what they are here.
 ONCE_MISSED = {
@@ -192,12 +194,12 @@ ONCE_MISSED = {
     "an AppendAck of an earlier term counts": test_late_words.count_answers_of_an_earlier_term,
     "the leader reads and grants on after it handed over": test_late_words.read_and_grant_on_after_handing_over,
     "level once counts a fresh host": count_a_fresh_host_at_level_once,
-    "a replica that was sent forgets the log after it": test_transfers.forget_the_log_after_the_last_part,
-    "a replica that was sent is older than what is there": test_transfers.take_a_part_from_before_what_is_there,
-    "a late word to begin anew empties a replica": test_transfers.begin_anew_whatever_the_log_holds,
+    "a replica that was sent forgets the log after it": test_transfer_bugs.forget_the_log_after_the_last_part,
+    "a replica that was sent is older than what is there": test_transfer_bugs.take_a_part_from_before_what_is_there,
+    "a late word to begin anew empties a replica": test_transfer_bugs.begin_anew_whatever_the_log_holds,
     "the lease outlives its replica": keep_the_lease_while_the_replica_is_replaced,
-    "a host with half a replica votes for anybody": test_transfers.vote_for_anybody_while_installing,
-    "a host with half a replica asks for votes": test_transfers.campaign_while_installing,
+    "a host with half a replica votes for anybody": test_transfer_bugs.vote_for_anybody_while_installing,
+    "a host with half a replica asks for votes": test_transfer_bugs.campaign_while_installing,
     "another generation is joined beside a live leader": (
         test_late_words.join_another_generation_beside_a_live_leader
     ),

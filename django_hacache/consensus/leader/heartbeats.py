@@ -152,7 +152,9 @@ class Heartbeats:
 
     def next_lease_end_ms(self, now_ms: int) -> int:
         """When a wait for leases may be over at the earliest."""
-        ends = [self._led_since_ms + self._config.lease_ms]
+        ends_ms = [self._led_since_ms + self._config.lease_ms]
         for progress in self._replication.progress.values():
-            ends += (progress.lease_until_ms + 1, progress.lost_lease_until_ms + 1)
-        return min((end for end in ends if end > now_ms), default=now_ms + self._config.heartbeat_ms)
+            ends_ms += (progress.lease_until_ms + 1, progress.lost_lease_until_ms + 1)
+        return min(
+            (end_ms for end_ms in ends_ms if end_ms > now_ms), default=now_ms + self._config.heartbeat_ms
+        )
