@@ -126,7 +126,7 @@ class Core:
             config, state, replication, heartbeats, table, pending, ordering
         )
         self.detector = detector = FailureDetector(config, rng, now_ms, fresh=hard.fresh)
-        roles = Roles(config, state, detector, lease, proposals)
+        self.roles = roles = Roles(config, state, detector, lease, proposals)
         self.leadership = leadership = Leadership(
             config, state, roles, detector, replication, heartbeats, lease, ordering, proposals
         )
