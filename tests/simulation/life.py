@@ -93,7 +93,8 @@ def _demand_recovery(cluster: Cluster, clients: Clients) -> None:
     if not cluster.run_while(lambda: not _has_leader(cluster), at_most=8 * timeout + late):
         raise InvariantBroken(f"no leader {8 * timeout + late:g} ms after everything was healed")
     readable: set[str] = set()
-    all_serve = lambda: not plan.log_reaches_back or _all_serve(cluster, readable)
+    may_demand = plan.log_reaches_back and plan.hosts_keep_up
+    all_serve = lambda: not may_demand or _all_serve(cluster, readable)
     if not cluster.run_while(lambda: not all_serve(), at_most=6 * timeout + 5000 + late):
         raise InvariantBroken(f"while others write, only {sorted(readable)} serve: {_states(hosts)}")
     clients.over = True

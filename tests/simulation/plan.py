@@ -90,6 +90,16 @@ class Plan:
         written = takes * (110 + self.padding) / max(self.client_interval, 1)
         return self.log_bytes // 2 > 2 * written
 
+    @property
+    def hosts_keep_up(self) -> bool:
+        """Whether a host applies as fast as clients write, and as what they write is removed again.
+
+        A step waits for the disk in three of ten cases, for half of the longest delay on average.
+        """
+        entries = max(self.apply_bytes // (110 + self.padding), 1)
+        step = 0.15 * self.disk_delay + self.batching / 2
+        return 2 * step / entries < max(self.client_interval, 1)
+
 
 def draw(rng: Random, duration: int, *, tails: bool = False) -> Plan:
     """The plan of a life; `tails`: some messages take several election timeouts."""
