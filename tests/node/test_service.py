@@ -83,7 +83,9 @@ def test_nodes_that_the_hosts_do_not_list_are_told_of_once(caplog):
             await server.stop(None)
 
     asyncio.run(knock())
-    assert caplog.messages == ["a node that calls itself 10.9.9.8:1 connected; HA_HOSTS does not list it"]
+    assert [one.getMessage() for one in caplog.records if one.name.startswith("django_hacache")] == [
+        "a node that calls itself 10.9.9.8:1 connected; HA_HOSTS does not list it"
+    ]
 
 
 def test_who_shows_the_token_of_clients_is_no_member_whatever_address_it_announces(caplog):
