@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import Cluster
+from tests.node.streams import streams
 from tests.shared_memory import SHARED
 
 
@@ -33,3 +34,10 @@ def cluster():
         cluster = Cluster(Path(directory), 3).start()
         yield cluster
         cluster.stop()
+
+
+@pytest.fixture
+def connect():
+    """Opens streams to nodes, as programs that are none open them."""
+    with streams() as connect:
+        yield connect

@@ -8,7 +8,7 @@ import pytest
 
 from django_hacache.replica.replica import Replica
 from tests.node.leading import Leader
-from tests.node.streams import Stream
+from tests.node.streams import streams
 from tests.node_process import NodeProcess
 from tests.shared_memory import SHARED
 
@@ -25,15 +25,8 @@ def node():
 @pytest.fixture
 def connect(node):
     """Opens streams to the node, or to another address."""
-    streams = []
-
-    def connected(addr=None, **arguments):
-        streams.append(Stream(addr or node.addr, **arguments))
-        return streams[-1]
-
-    yield connected
-    for stream in streams:
-        stream.close()
+    with streams() as connect:
+        yield lambda addr=None, **arguments: connect(addr or node.addr, **arguments)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from contextlib import contextmanager
 
 import grpc
 
@@ -55,3 +56,17 @@ class Stream:
         self.say_no_more()
         self._call.cancel()
         self._channel.close()
+
+
+@contextmanager
+def streams():
+    """What opens streams; they are closed at the end of the block."""
+    opened = []
+
+    def connect(addr, **arguments):
+        opened.append(Stream(addr, **arguments))
+        return opened[-1]
+
+    yield connect
+    for stream in opened:
+        stream.close()
