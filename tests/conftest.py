@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.hang_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: F401 - hooks
@@ -19,6 +20,10 @@ SetTimer = Callable[..., None]
 Interrupted = Callable[[type[BaseException], Callable[[], object]], BaseException]
 
 PATIENCE_S = 30
+
+# No test asserts how long anything took.
+hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Ends:
         self.link = LinkServer(
             world.directory / "fuzzed.sock", world.node._from_worker, max_request_bytes=REQUEST_BYTES
         )
-        self.lanes = LaneServer(CONFIG, frozenset({addr_of(1), addr_of(2)}), world.node)
+        self.lanes = LaneServer(CONFIG, frozenset({addr_of(1), addr_of(2)}), world.node.transport)
         self.open = {}
 
     async def start(self):

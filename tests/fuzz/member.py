@@ -37,12 +37,12 @@ def step(world, kind, who, payload):
             request = pb.CacheRequest.FromString(payload)
             for one in request.bundle or (request,):
                 prepare(world, one, addr, who)
-                node._from_peer(addr, one)
+                node.transport.from_peer(addr, one)
         case 1:
             ack = pb.Ack.FromString(payload)
             for one in ack.bundle or (ack,):
                 prepare(world, one, addr, who)
-                node.peer_answered(addr, one)
+                node.transport.peer_answered(addr, one)
         case 2:
             for request in world.outgoing(addr):
                 answer_honestly(world, addr, request)
@@ -54,7 +54,7 @@ def step(world, kind, who, payload):
             world.restart()
         case 7:
             node.core.hand_over(world.told.ms)
-            node._kick()
+            node.loop.kick()
         case 8:
             world.asked += 1
             node._intake.take(pb.CacheRequest.FromString(payload), world.reply, trusted_ids=False)
@@ -154,7 +154,7 @@ def answer_honestly(world, addr, request):
             )
     if ack is not None:
         ack.sender.CopyFrom(sender_of(world, addr))
-        node.peer_answered(addr, ack)
+        node.transport.peer_answered(addr, ack)
 
 
 def answer_to_mgmt(world, request, now):

@@ -90,28 +90,27 @@ class World:
                 config, self.replica, self.page, self.directory / "node.sock", caches, CAPACITY
             )
         self.node = node
-        node._loop = asyncio.get_running_loop()
         self.highest = (-1, 0)
         for addr in () if self.alone else map(addr_of, (1, 2)):
             self.connect(addr)
         self.client = InboundStream("", limit=1 << 20, unanswered=8, host="ipv4:127.0.0.1")
         node.core.tick(self.told.ms)
-        node._carry_out()
+        node.loop.carry_out()
 
     def connect(self, addr):
         """The streams of both sides are up."""
         node = self.node
-        if node._peers[addr]._outbox is None:
-            node._peers[addr]._outbox = Outbox(pb.CacheRequest, limit=1 << 20, bundles=True)
-            node._routes.stream_opened(InboundStream(addr, limit=1 << 20, unanswered=8))
-        node.peer_connected(addr, 0, CACHES)
+        if node.transport._peers[addr]._outbox is None:
+            node.transport._peers[addr]._outbox = Outbox(pb.CacheRequest, limit=1 << 20, bundles=True)
+            node.transport.routes.stream_opened(InboundStream(addr, limit=1 << 20, unanswered=8))
+        node.transport.peer_connected(addr, 0, CACHES)
 
     def lose(self, addr, *, refused):
-        peer = self.node._peers[addr]
+        peer = self.node.transport._peers[addr]
         if peer._outbox is not None:
             peer._outbox = None
-            self.node._routes.stream_closed(self.node._routes._inbound_streams[addr][-1])
-        self.node.peer_lost(addr, refused=refused)
+            self.node.transport.routes.stream_closed(self.node.transport.routes._inbound_streams[addr][-1])
+        self.node.transport.peer_lost(addr, refused=refused)
 
     def _store(self, role):
         """A member of a cluster that has lived for a while, with a log and a little in its replica."""
@@ -160,8 +159,7 @@ class World:
     def _end(self):
         node = self.node
         node._snapshots.cancel_all()
-        if node._timer is not None:
-            node._timer.cancel()
+        node.loop.end()
         node.failed.set()  # it carries nothing out any more
         self.page.revoke()
         self.replica.close()
@@ -173,14 +171,14 @@ class World:
 
     def outgoing(self, addr):
         """What the node has for a peer, and forgets it."""
-        outbox = self.node._peers[addr]._outbox
+        outbox = self.node.transport._peers[addr]._outbox
         found = []
         if outbox is not None:
             found = [*outbox._urgent, *(request for request, _ in outbox._waiting)]
             outbox._urgent.clear()
             outbox._waiting.clear()
             outbox._bytes = 0
-        for stream in self.node._routes._inbound_streams.get(addr, ()):
+        for stream in self.node.transport.routes._inbound_streams.get(addr, ()):
             stream.outbox._urgent.clear()
             stream.outbox._waiting.clear()
             stream.outbox._bytes = 0
