@@ -64,7 +64,7 @@ from django_hacache.consensus.leader.replication import LeaderReplication
 from django_hacache.consensus.leadership import Leadership
 from django_hacache.consensus.log import Log
 from django_hacache.consensus.membership import Membership
-from django_hacache.consensus.messages import AckLevel, Append, Message, Sender
+from django_hacache.consensus.messages import NEVER_SENT, AckLevel, Append, Message, Sender, Since
 from django_hacache.consensus.proposals.held import Held
 from django_hacache.consensus.proposals.ordering import Evaluator, Ordering, Room
 from django_hacache.consensus.proposals.pending import Pending
@@ -268,17 +268,17 @@ class Core:
         *,
         timeout_ms: int,
         now_ms: int,
-        since: int = 0,
+        since: Since = NEVER_SENT,
     ) -> bool:
         """Take a change of this host. Its Completion carries `token`, and comes within `timeout_ms`.
 
-        since: of a change that was sent before, a commit index from before that; 0 for one that is new.
+        since: of a change that was sent before, a commit index from before that, and in which generation.
         False where too many changes are pending: the Completion says so, and the change is not done.
         """
         self._unsettled_ms = now_ms
         proposal = Proposal(req_id, command, level, now_ms + timeout_ms, token)
-        if since:
-            proposal.sent_before(since)
+        if since.applied:
+            proposal.sent_before(since, self.state.hard.generation)
         return self.proposals.submit(proposal, now_ms)
 
     @property

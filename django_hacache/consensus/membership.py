@@ -157,6 +157,8 @@ class Membership:
         if state.hard.generation not in (None, generation):
             # Protected: test_a_change_of_an_earlier_generation_is_looked_up_in_the_new_one
             self._proposals.generation_changed()
+        elif generation is not None and state.hard.generation is None:
+            self._proposals.generation_known(generation)
 
 
 def _speaks_as_leader(message: Message | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
+from zlib import crc32
 
 
 class Generation(NamedTuple):
@@ -16,6 +17,24 @@ class Generation(NamedTuple):
 
     number: int
     id: str
+
+    @property
+    def mark(self) -> int:
+        """What tells it from others in 64 bits, of which there are 32 by chance; never 0."""
+        return crc32(self.id.encode()) << 32 | self.number & 0xFFFF_FFFF or 1
+
+
+class Since(NamedTuple):
+    """Where an order was before a change was first sent: an index means nothing in another generation.
+
+    Applied 0: it was not sent yet. Mark 0: of a generation that nobody has named.
+    """
+
+    applied: int
+    mark: int
+
+
+NEVER_SENT = Since(0, 0)
 
 
 class Sender(NamedTuple):

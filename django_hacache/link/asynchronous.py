@@ -38,7 +38,9 @@ class AsyncNodeClient:
         self._alive_at = alive_at
         self._connection: Connection | None = None
 
-    async def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
+    async def request(
+        self, request: pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)
+    ) -> pb.Ack:
         """Send a request and return the node's answer, as NodeClient.request does, without blocking the loop.
 
         Raises LinkError where the request carries no req_id to match the answer by.

@@ -46,7 +46,9 @@ class NodeClient:
         self._alive_at = alive_at
         self._idle: list[Connection] = []
 
-    def request(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> pb.Ack:
+    def request(
+        self, request: pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)
+    ) -> pb.Ack:
         """Send a request and return the node's answer. Takes and raises what Exchange does.
 
         Whatever else arrives meanwhile, as a time limit does, is raised as it is.

@@ -35,8 +35,8 @@ class Exchange:
     """A request on its way to the node.
 
     deadline: when to give up, as monotonic() tells the time (seconds).
-    since: the log index that the host had applied before. What is sent again carries it: the node refuses where it
-    may have forgotten since then what became of the first.
+    since: the log index that the host had applied before, and in which generation; (0, 0) where nobody knows. What is
+    sent again carries it: the node refuses where it may have forgotten since then what became of the first.
     """
 
     __slots__ = (
@@ -51,7 +51,7 @@ class Exchange:
         "resent",
     )
 
-    def __init__(self, request: pb.CacheRequest, *, deadline: float, since: int = 1) -> None:
+    def __init__(self, request: pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)) -> None:
         self._request = request
         self._since = since
         self._pause_s = PAUSE_MIN_S
@@ -89,7 +89,8 @@ class Exchange:
         if self._sent and not self.resent:
             self.resent = True
             if not self._request.since_index:
-                self._request.since_index = self._since
+                index, self._request.since_generation = self._since
+                self._request.since_index = max(index, 1)
                 self.payload = self._request.SerializeToString()
         pause, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_MAX_S)
         return min(pause, remaining)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from django_hacache.consensus.messages import AckLevel, Refusal
+from django_hacache.consensus.messages import AckLevel, Refusal, Since
 from django_hacache.node.answers import ack_of, change_of, level_of, outcome_of, refusal_ack
 from django_hacache.node.slices import EARLIER, Gathering, slices_of
 from django_hacache.node.validation import (
@@ -61,7 +61,7 @@ class Desk(Protocol):
         level: AckLevel | None,
         token: Token | None,
         timeout: int,
-        since: int,
+        since: Since,
     ) -> bool: ...
     def has_quorum(self) -> bool: ...
     def met_candidate(self, url: str) -> None: ...
@@ -177,6 +177,7 @@ class Intake:
     ) -> None:
         change = change_of(request)
         level = level_of(change)
+        since = Since(request.since_index, request.since_generation)
         timeout = min(request.timeout_ms or DEFAULT_TIMEOUT_MS, TIMEOUT_MS_MAX)
         # A refusal that says why should arrive before the sender gives up by itself.
         timeout -= min(timeout // 10, ANSWER_MARGIN_MS)
@@ -188,13 +189,13 @@ class Intake:
             level = AckLevel.LEADER
         if level is None:
             changes = len(change.changes) if isinstance(change, pb.Batch) else 1
-            if self._desk.submit(change.req_id, request, None, None, timeout, request.since_index):
+            if self._desk.submit(change.req_id, request, None, None, timeout, since):
                 reply(ack_of(request, told, pb.Outcome(mod_res=[True] * changes)))
             else:
                 reply(refusal_ack(told, Refusal.BUSY))
             return
         token = Token(request, told, reply, trusted_ids)
-        self._desk.submit(change.req_id, request, level, token, timeout, request.since_index)
+        self._desk.submit(change.req_id, request, level, token, timeout, since)
 
     def _checked(self, change: Any, bounds: Bounds) -> Sequence[Any]:
         changes = checked(change, bounds)

@@ -128,7 +128,8 @@ class Loop:
             self._evaluator.applied(core.state.applied)
             if self._upkeep.applied(ready.apply) and self._upkeep.step(now_ms()):
                 self.kick()
-        self._page.note_applied(core.state.applied)
+        generation = core.state.hard.generation
+        self._page.note_applied(core.state.applied, 0 if generation is None else generation.mark)
         if ready.lease_until_ms is not None:
             self._page.grant(ready.lease_until_ms * MS)
         self._tell(ready)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from django_hacache.conf import CacheOptions, ClusterConfig
     from django_hacache.consensus.hard_state import Installing
-    from django_hacache.consensus.messages import Message, Sender
+    from django_hacache.consensus.messages import Message, Sender, Since
     from django_hacache.node.durable import Found
     from django_hacache.node.intake import Reply, Token
     from django_hacache.node.parts import Arrived
@@ -340,7 +340,7 @@ class Node:
         level: AckLevel | None,
         token: Token | None,
         timeout: int,
-        since: int,
+        since: Since,
     ) -> bool:
         self.loop.kick()
         try:

@@ -33,6 +33,7 @@ def slices_of(request: pb.CacheRequest, changes: Sequence[Any]) -> list[pb.Cache
             ),
             timeout_ms=request.timeout_ms,
             since_index=request.since_index,
+            since_generation=request.since_generation,
         )
         for first, end in _places(changes)
     ]

@@ -33,7 +33,8 @@ MAGIC = int.from_bytes(b"hacache1", "little")
     _APPLIED,
     _EXPECTED_UNTIL,
     _ALIVE_AT,
-) = range(9)
+    _GENERATION,
+) = range(10)
 
 # How long a node may take from here until its socket is open (ns).
 START_NS = 5_000_000_000
@@ -164,14 +165,25 @@ class ControlPage:
         """Note that there is no live leader now; since when stays, for who asks whether there was one meanwhile."""
         self._words[_WRITABLE_UNTIL] = min(self._words[_WRITABLE_UNTIL], boottime_ns())
 
-    def note_applied(self, index: int) -> None:
-        """Note how much of the log this host has applied."""
+    def note_applied(self, index: int, generation: int) -> None:
+        """Note how much of the log of which generation this host has applied."""
         self._words[_APPLIED] = index
+        self._words[_GENERATION] = generation
 
     @property
     def applied_index(self) -> int:
         """The log index that this host had applied a moment ago."""
         return self._words[_APPLIED]
+
+    @property
+    def since(self) -> tuple[int, int]:
+        """Where the order is at least: the index that was applied, and the generation that it is of.
+
+        The node writes the index first. So an index of the generation before is never taken for one of this.
+        """
+        generation = self._words[_GENERATION]
+        index = self._words[_APPLIED]
+        return index, generation if generation == self._words[_GENERATION] else 0
 
     def writable(self) -> bool:
         """Whether the node knew a live leader a moment ago: otherwise a write need not be tried."""

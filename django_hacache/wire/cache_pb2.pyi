@@ -130,12 +130,15 @@ class CacheRequest(_message.Message):
     BUNDLE_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     SINCE_INDEX_FIELD_NUMBER: _builtins.int
+    SINCE_GENERATION_FIELD_NUMBER: _builtins.int
     timeout_ms: _builtins.int
     """Extension: how long the sender of a change waits for the answer (milliseconds). 0: the node's default."""
     since_index: _builtins.int
     """Extension, on a change that a node forwards or a worker sends again: a commit index that the sender knew before it
     first sent the change. The leader refuses where it may have forgotten since then that the change took effect.
     """
+    since_generation: _builtins.int
+    """Extension: in which generation that index is, as the node's control page says it. What a node forwards is of its own."""
     @_builtins.property
     def get(self) -> Global___Get: ...
     @_builtins.property
@@ -199,10 +202,11 @@ class CacheRequest(_message.Message):
         bundle: _abc.Iterable[Global___CacheRequest] | None = ...,
         timeout_ms: _builtins.int = ...,
         since_index: _builtins.int = ...,
+        since_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "append_ack", b"append_ack", "batch", b"batch", "clear", b"clear", "del", b"del", "get", b"get", "increment", b"increment", "insert", b"insert", "method", b"method", "mgmt_req", b"mgmt_req", "put", b"put", "remove", b"remove", "sender", b"sender", "snapshot_ack", b"snapshot_ack", "snapshot_chunk", b"snapshot_chunk", "status", b"status", "touch", b"touch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "append_ack", b"append_ack", "batch", b"batch", "bundle", b"bundle", "clear", b"clear", "del", b"del", "get", b"get", "increment", b"increment", "insert", b"insert", "method", b"method", "mgmt_req", b"mgmt_req", "put", b"put", "remove", b"remove", "sender", b"sender", "since_index", b"since_index", "snapshot_ack", b"snapshot_ack", "snapshot_chunk", b"snapshot_chunk", "status", b"status", "timeout_ms", b"timeout_ms", "touch", b"touch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "append_ack", b"append_ack", "batch", b"batch", "bundle", b"bundle", "clear", b"clear", "del", b"del", "get", b"get", "increment", b"increment", "insert", b"insert", "method", b"method", "mgmt_req", b"mgmt_req", "put", b"put", "remove", b"remove", "sender", b"sender", "since_generation", b"since_generation", "since_index", b"since_index", "snapshot_ack", b"snapshot_ack", "snapshot_chunk", b"snapshot_chunk", "status", b"status", "timeout_ms", b"timeout_ms", "touch", b"touch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["get", "put", "insert", "del", "remove", "mgmt_req", "touch", "increment", "clear", "batch", "status", "append", "append_ack", "snapshot_chunk", "snapshot_ack"]  # noqa: Y015
     _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015

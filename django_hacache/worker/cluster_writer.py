@@ -41,7 +41,7 @@ class ClusterWriter:
             request = next(requests)
             while True:
                 try:
-                    answer = site.client().request(request, deadline=deadline, since=site.applied_index())
+                    answer = site.client().request(request, deadline=deadline, since=site.since())
                 except BaseException as error:  # noqa: BLE001 - it is raised again there
                     request = requests.throw(error)
                 else:
@@ -57,7 +57,7 @@ class ClusterWriter:
             request = next(requests)
             while True:
                 try:
-                    client, since = site.async_client(), site.applied_index()
+                    client, since = site.async_client(), site.since()
                     answer = await client.request(request, deadline=deadline, since=since)
                 except BaseException as error:  # noqa: BLE001 - as above
                     request = requests.throw(error)

@@ -229,10 +229,10 @@ class ClusterSite:
         page = self._page()
         return page.alive_at_ns if page is not None else 0
 
-    def applied_index(self) -> int:
-        """The log index that this host had applied a moment ago, at least 1."""
+    def since(self) -> tuple[int, int]:
+        """The log index that this host had applied a moment ago, and in which generation."""
         page = self.reader.control
-        return max(page.applied_index, 1) if page is not None else 1
+        return page.since if page is not None else (0, 0)
 
     def close(self) -> None:
         """Close what can be closed from here: the replica, connections without a request, those of ended loops."""

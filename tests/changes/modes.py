@@ -44,7 +44,7 @@ class Clustered:
         self._waiting = []
         self._index = 0
         breaker = CircuitBreaker(lambda: 0, lambda: True)
-        site = SimpleNamespace(breaker=breaker, client=lambda: self, applied_index=lambda: 1)
+        site = SimpleNamespace(breaker=breaker, client=lambda: self, since=lambda: (1, 0))
         self._writer = ClusterWriter(CACHE, site)
 
     def perform(self, change):

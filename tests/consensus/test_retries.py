@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_hacache.consensus.messages import AckLevel, Refusal
+from django_hacache.consensus.messages import AckLevel, Refusal, Since
 from tests.simulation.kv import Command
 
 
@@ -51,7 +51,7 @@ def test_what_a_worker_sends_again_after_the_table_may_have_forgotten_it_is_refu
     leader = cluster.settle()
     host = cluster.followers()[0]
     incr = Command("incr", "n", 1)
-    since = host.core.state.applied
+    since = host.page_since
     cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="same")
     cluster.run(1.5 if restarts else 50)
     if restarts:
@@ -75,7 +75,7 @@ def test_what_a_worker_sends_again_to_a_host_that_has_lost_everything_takes_effe
     cluster = stage(request_table=8)
     leader = cluster.settle()
     host = cluster.followers()[0]
-    since = host.core.state.applied
+    since = host.page_since
     incr = Command("incr", "n", 1)
     cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="same")
     cluster.run(50)
@@ -97,7 +97,7 @@ def test_what_a_worker_sends_again_to_a_host_that_has_lost_everything_is_done_wh
     host = cluster.followers()[0]
     for number in range(20):
         cluster.write(leader, "k", number)
-    since = host.core.state.applied
+    since = host.page_since
     host.crash(wipe=True)
     cluster.restart(host)
     again = cluster.submit(
@@ -107,10 +107,16 @@ def test_what_a_worker_sends_again_to_a_host_that_has_lost_everything_is_done_wh
     assert (again.ended.refusal, again.ended.outcome) == (None, b"1")
 
 
-def test_a_word_of_an_earlier_generation_says_nothing_of_this_one_nor_once_its_order_is_as_long(stage):
+@pytest.mark.parametrize("ahead", [0, 10])
+@pytest.mark.parametrize("mark", [0, 1])
+def test_an_index_of_an_earlier_generation_says_nothing_of_this_one(stage, ahead, mark):
+    """Neither now nor once its order is as long: what it did at an earlier index is forgotten."""
     cluster = stage(request_table=4)
     leader = cluster.settle()
-    since = leader.core.state.log.last_index + 10
+    for number in range(20):
+        cluster.put(leader, f"k{number}", number)
+    cluster.run(100)
+    since = Since(leader.core.state.log.last_index + ahead, mark)
     for sender in (*cluster.followers(), leader):
         first, again = (
             cluster.submit(
@@ -136,7 +142,7 @@ def test_a_host_without_room_answers_a_retry_from_its_table_and_never_says_that_
     leader = cluster.settle()
     host, other = cluster.followers()
     incr = Command("incr", "n", 1)
-    since = host.core.state.applied
+    since = host.page_since
     cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="done")
     cluster.run(50)
     cluster.cut([other], [leader, host])
@@ -156,7 +162,7 @@ def test_what_a_worker_sends_again_soon_is_answered_as_the_first_time(stage):
     cluster = stage()
     leader = cluster.settle()
     host = cluster.followers()[0]
-    since = host.core.state.applied
+    since = host.page_since
     for _ in range(3):
         operation = cluster.submit(
             host.addr, Command("incr", "n", 1), AckLevel.QUORUM, timeout=3000, req_id="same", since=since

@@ -107,7 +107,7 @@ def test_a_change_that_waits_for_room_while_the_leader_changes_happens_once_or_n
 
 def test_a_change_that_waits_when_its_host_dies_happens_once_however_often_it_is_asked_for(full):
     cluster, leader, host = full()
-    since = host.core.state.applied
+    since = host.page_since
     increments(cluster, host, req_id="same", since=since)
     cluster.run(50)
     host.crash()

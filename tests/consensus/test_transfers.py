@@ -14,6 +14,7 @@ from django_hacache.consensus.messages import (
     LeaderReqAck,
     LeaderSwitch,
     Ping,
+    Since,
 )
 from django_hacache.consensus.state import Role
 from tests.consensus.transfers import (
@@ -337,7 +338,9 @@ def test_a_retry_is_known_to_a_leader_whose_replica_came_in_parts(stage):
     cluster.connection_refused(other.addr, leader.addr)
     assert cluster.run_while(lambda: not late.core.accepts, at_most=15_000)
     for req_id in ("before", "meanwhile"):
-        again = cluster.submit(late.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id=req_id, since=1)
+        again = cluster.submit(
+            late.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id=req_id, since=Since(1, 0)
+        )
         cluster.run(200)
         assert again.ended.outcome == {"before": b"1", "meanwhile": b"2"}[req_id]
     assert cluster.value(late, "n") == 2

@@ -97,7 +97,7 @@ def test_what_is_in_the_order_already_needs_no_room_and_is_not_forgotten_while_i
     leader = cluster.settle()
     host, _ = cluster.followers()
     incr = Command("incr", "n", 1)
-    since = host.core.state.applied
+    since = host.page_since
     cluster.submit(host.addr, incr, AckLevel.QUORUM, timeout=3000, req_id="same")
     cluster.run(50)
     stop_entries(cluster)

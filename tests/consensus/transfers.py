@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_hacache.consensus.messages import AckLevel, Append, LeaderReq, Ping, Refusal
+from django_hacache.consensus.messages import AckLevel, Append, LeaderReq, Ping, Refusal, Since
 from tests.simulation.kv import Command
 
 KEYS = 40
@@ -109,7 +109,9 @@ def the_last_part_comes_when_the_log_is_further(stage):
     for host in (late, other):
         cluster.connection_refused(host.addr, leader.addr)
     assert cluster.run_while(lambda: not late.core.accepts, at_most=15_000)
-    again = cluster.submit(late.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="meanwhile", since=1)
+    again = cluster.submit(
+        late.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="meanwhile", since=Since(1, 0)
+    )
     cluster.run(500)
     assert again.ended.outcome == b"1"
 
@@ -143,7 +145,7 @@ def the_joiner_forgets_requests_before_the_last_part_comes(stage, *, restarts=Fa
     for host in (late, other):
         cluster.connection_refused(host.addr, leader.addr)
     assert cluster.run_while(lambda: not late.core.accepts, at_most=15_000)
-    since = first.ended.index - 1
+    since = Since(first.ended.index - 1, late.page_since.mark)
     again = cluster.submit(late.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="meanwhile", since=since)
     assert cluster.run_while(lambda: again.ended is None, at_most=500)
     assert again.ended.refusal is Refusal.OUTCOME_UNKNOWN
@@ -325,7 +327,7 @@ def a_host_begins_anew_with_a_change_that_was_never_committed(stage):
     for host in cluster.followers_of(leader):
         cluster.connection_refused(host.addr, leader.addr)
     assert cluster.run_while(lambda: not lonely.core.accepts, at_most=15_000)
-    again = cluster.submit(lonely.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="lost", since=1)
+    again = cluster.submit(lonely.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="lost", since=Since(1, 0))
     assert cluster.run_while(lambda: again.ended is None, at_most=500)
     assert again.ended.refusal is None
     assert cluster.value(lonely, "n") == 1

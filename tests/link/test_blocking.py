@@ -121,9 +121,9 @@ def test_the_same_request_is_sent_again_when_the_connection_breaks(path, client)
     request = insert()
     answer = pb.Ack(put_ack=pb.PutAck(req_id=request.insert.req_id, mod_res=True))
     with ScriptedNode(path, [b"", answer.SerializeToString()]) as node:
-        assert client.request(request, deadline=soon(), since=7) == answer
+        assert client.request(request, deadline=soon(), since=(7, 5)) == answer
     assert [seen.insert for seen in node.seen] == 2 * [request.insert]
-    assert [seen.since_index for seen in node.seen] == [0, 7]
+    assert [(seen.since_index, seen.since_generation) for seen in node.seen] == [(0, 0), (7, 5)]
 
 
 def test_an_answer_that_does_not_parse_is_no_answer(path, client):

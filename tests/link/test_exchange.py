@@ -52,13 +52,14 @@ def test_what_was_sent_once_may_have_happened_though_it_could_not_be_sent_again(
 
 
 def test_what_is_sent_again_says_since_when_it_may_have_happened():
-    one = exchange(since=7)
+    one = exchange(since=(7, 5))
     again(one)
-    assert pb.CacheRequest.FromString(one.payload).since_index == 0
+    first = pb.CacheRequest.FromString(one.payload)
+    assert (first.since_index, first.since_generation) == (0, 0)
     one.sent()
     again(one)
     request = pb.CacheRequest.FromString(one.payload)
-    assert (request.since_index, request.insert.req_id) == (7, one.req_id)
+    assert (request.since_index, request.since_generation, request.insert.req_id) == (7, 5, one.req_id)
 
 
 def test_attempts_pause_longer_and_longer_up_to_a_bound():

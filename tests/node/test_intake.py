@@ -94,10 +94,10 @@ def test_a_change_waits_for_its_outcome(intake, take, desk):
 
 
 def test_of_what_is_sent_again_the_core_learns_since_when_it_may_have_happened(take, desk):
-    take(insert=insert(), since_index=7)
-    assert desk.since == 7
+    take(insert=insert(), since_index=7, since_generation=5)
+    assert desk.since == (7, 5)
     take(insert=insert(ack_level=DIRECT))
-    assert desk.since == 0
+    assert desk.since == (0, 0)
 
 
 @pytest.mark.parametrize("refusal", Refusal)

@@ -167,10 +167,51 @@ def test_the_page_is_allocated_and_for_this_user_only(directory):
 
 def test_a_worker_sees_what_its_host_has_applied_and_a_restarted_node_does_not_take_it_back(directory):
     node, worker = pages(directory)
-    assert worker.applied_index == 0
-    node.note_applied(7)
+    assert worker.since == (0, 0)
+    node.note_applied(7, 5)
     ControlPage.create(directory)
-    assert worker.applied_index == 7
+    assert worker.since == (7, 5)
+
+
+def test_an_index_of_the_generation_before_is_never_taken_for_one_of_this(directory, monkeypatch):
+    """The worker looks between any two of the node's writes, and the node writes between any two of its looks."""
+    node, worker = pages(directory)
+    node.note_applied(39, 1)
+
+    class Interleaved:
+        """The words; when the given number of them have been read or written, the other side goes on."""
+
+        def __init__(self, words, after, go_on):
+            self.words, self.left, self.go_on = words, after, go_on
+
+        def touched(self):
+            self.left -= 1
+            if self.left == 0:
+                self.go_on()
+
+        def __getitem__(self, at):
+            value = self.words[at]
+            self.touched()
+            return value
+
+        def __setitem__(self, at, value):
+            self.words[at] = value
+            self.touched()
+
+    seen = []
+    for after in (1, 2):
+        node.note_applied(39, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(node, "_words", Interleaved(node._words, after, lambda: seen.append(worker.since)))
+            node.note_applied(2, 2)
+    for after in (1, 2, 3):
+        node.note_applied(39, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                worker, "_words", Interleaved(worker._words, after, lambda: node.note_applied(2, 2))
+            )
+            seen.append(worker.since)
+    assert set(seen) <= {(39, 1), (39, 0), (2, 1), (2, 0), (2, 2)}
 
 
 def test_after_the_last_epoch_comes_another_one(directory):

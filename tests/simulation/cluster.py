@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
-from django_hacache.consensus.messages import AckLevel, Forward, Message, Refusal, Sender
+from django_hacache.consensus.messages import NEVER_SENT, AckLevel, Forward, Message, Refusal, Sender, Since
 from django_hacache.consensus.ready import Completion
 from django_hacache.consensus.state import Role
 
@@ -30,7 +30,7 @@ class Operation:
     begun: float
     timeout: int
     # The commit index that the worker found in its host's page before it first sent.
-    since: int
+    since: Since
     asked_at: float = 0.0
     attempts: int = 0
     ended: Completion | None = None
@@ -175,14 +175,21 @@ class Cluster:
     # clients
 
     def submit(
-        self, addr: str, command: Command, level: AckLevel, *, timeout: int, req_id: str = "", since: int = 0
+        self,
+        addr: str,
+        command: Command,
+        level: AckLevel,
+        *,
+        timeout: int,
+        req_id: str = "",
+        since: Since = NEVER_SENT,
     ) -> Operation:
         """A worker of a host asks for a change; with `since`, it is one that another try may have done."""
         host = self.hosts[addr]
         self._calls += 1
         req_id = req_id or f"r{self._calls}"
         operation = Operation(
-            req_id, command, level, addr, self.now, timeout, since or max(host.page_applied, 1)
+            req_id, command, level, addr, self.now, timeout, since if since.applied else host.page_since
         )
         self.commands[req_id] = command
         self.operations[req_id] = operation
@@ -193,7 +200,7 @@ class Cluster:
         operation = self.operations.get(req_id)
         return operation is not None and operation.level is AckLevel.ONCE
 
-    def _ask(self, host: Host, operation: Operation, since: int) -> None:
+    def _ask(self, host: Host, operation: Operation, since: Since) -> None:
         if operation.ended is not None:
             return
         operation.attempts += 1

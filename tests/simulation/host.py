@@ -10,7 +10,7 @@ from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.core import Core
 from django_hacache.consensus.hard_state import Installing, fresh_state
 from django_hacache.consensus.log import Log
-from django_hacache.consensus.messages import AckLevel, Entry, Sender
+from django_hacache.consensus.messages import AckLevel, Entry, Sender, Since
 from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.state import NEVER, Role
 from django_hacache.consensus.transfer import LOOK_AGAIN_MS, Next, Outgoing
@@ -82,7 +82,7 @@ class Host:
         # The control page: workers read by it even while the node is paused or dead.
         self.lease_until = NEVER
         self.epoch = 0
-        self.page_applied = 0
+        self.page_since = Since(1, 0)
         # The process that granted the lease of the page as leader.
         self.granted_as_leader = 0
         self.upkeep_at = 0
@@ -136,7 +136,7 @@ class Host:
         disk = self.disk
         self.process += 1
         self.revoke()
-        self.page_applied = disk.applied
+        self._note_since()
         self.removing = (0, None)
         self.outgoing.clear()
         self.carried = None
@@ -269,7 +269,7 @@ class Host:
         return False
 
     def submit(
-        self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int, since: int
+        self, req_id: str, command: Command, level: AckLevel, token: Any, timeout: int, since: Since
     ) -> None:
         self.core.submit(req_id, command, level, token, timeout_ms=timeout, now_ms=self.clock(), since=since)
         self.kick()
@@ -370,9 +370,13 @@ class Host:
             self.publish(ready)
             self._catch_up()
 
+    def _note_since(self) -> None:
+        generation = self.disk.hard.generation
+        self.page_since = Since(max(self.disk.applied, 1), 0 if generation is None else generation.mark)
+
     def publish(self, ready: Ready) -> None:
         cluster = self.cluster
-        self.page_applied = self.disk.applied
+        self._note_since()
         if ready.lease_until_ms is not None:
             self.grant(ready.lease_until_ms)
             cluster.invariants.granted(self)

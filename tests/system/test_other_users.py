@@ -362,7 +362,7 @@ def test_nothing_of_others_is_opened_while_they_exchange_the_directories(volume,
     put(replica, ":1:k", b"ours")
     page = ControlPage.create(location)
     page.grant(boottime_ns() + 3600 * 10**9)
-    page.note_applied(4711)
+    page.note_applied(4711, 1)
     with occupying(location):
         pass
 

@@ -142,16 +142,9 @@ class Ordering:
             self._order(proposal, now_ms)
 
     def may_be_forgotten(self, proposal: Proposal) -> bool:
-        """Whether it may have taken effect and left the table since: trying again could count it twice.
-
-        A `since` that this order has not reached is of an earlier generation and says nothing of this one: nor later,
-        when the order has reached it and may have forgotten what took effect before.
-        """
+        """Whether it may have taken effect and left the table since: trying again could count it twice."""
         # Protected: try_again_what_may_have_been_forgotten
-        says_nothing = proposal.since > self._state.log.last_index
-        return (says_nothing or self._table.floor > proposal.since) and (
-            self._table.find(proposal.req_id) is None
-        )
+        return self._table.floor > proposal.since and self._table.find(proposal.req_id) is None
 
     def _order(self, proposal: Proposal, now_ms: int) -> None:
         """Give it its place, or find the one that it has. Protected: forget_requests."""

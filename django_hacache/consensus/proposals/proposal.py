@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from django_hacache.consensus.messages import AckLevel
+from django_hacache.consensus.messages import AckLevel, Generation, Since
 from django_hacache.consensus.state import NEVER
 
 
@@ -34,6 +34,8 @@ class Proposal:
     size: int = 0
     # The commit index before it was first sent: it took effect after that or not at all. 0: not sent yet.
     since: int = 0
+    # In which generation that is, where a worker says so and this node has none yet.
+    since_mark: int = 0
     stage: Stage = Stage.WAITING
     sent_at_ms: int = NEVER
     # It is in the queue of those that are about to be ordered or sent.
@@ -66,6 +68,16 @@ class Proposal:
             self.leaders -= 1
             self.given_in = -1
 
-    def sent_before(self, since: int) -> None:
-        """Note that it may have taken effect after `since`."""
-        self.since, self.may_have_applied = since, True
+    def sent_before(self, since: Since, generation: Generation | None) -> None:
+        """Note that it may have taken effect after `since`, by the word of a worker; this node is in `generation`."""
+        self.since, self.since_mark, self.may_have_applied = since.applied, since.mark, True
+        if generation is not None:
+            self.look_at_all_of(generation)
+
+    def look_at_all_of(self, generation: Generation) -> None:
+        """Where `since` is of another generation, it may have taken effect anywhere in this one.
+
+        Protected: test_an_index_of_an_earlier_generation_says_nothing_of_this_one
+        """
+        if self.since_mark != generation.mark:
+            self.since = min(self.since, 1)

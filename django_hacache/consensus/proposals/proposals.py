@@ -20,7 +20,15 @@ from django_hacache.consensus.config import CoreConfig
 from django_hacache.consensus.dedup import RequestTable
 from django_hacache.consensus.leader.heartbeats import Heartbeats
 from django_hacache.consensus.leader.replication import LeaderReplication
-from django_hacache.consensus.messages import AckLevel, Entry, Forward, ForwardReply, Refusal, Sender
+from django_hacache.consensus.messages import (
+    AckLevel,
+    Entry,
+    Forward,
+    ForwardReply,
+    Generation,
+    Refusal,
+    Sender,
+)
 from django_hacache.consensus.proposals.ordering import AT_ONCE, AT_ONCE_BYTES, Ordering
 from django_hacache.consensus.proposals.pending import Pending
 from django_hacache.consensus.proposals.proposal import Proposal, Stage
@@ -175,6 +183,11 @@ class Proposals:
         """What was sent in another order may be sent in this one, and forgotten: where that began is not known."""
         for proposal in self._pending.by_key.values():
             proposal.since = min(proposal.since, 1)
+
+    def generation_known(self, generation: Generation) -> None:
+        """This node had none: the words of its workers may be of this one."""
+        for proposal in self._pending.by_key.values():
+            proposal.look_at_all_of(generation)
 
     # answers
 
