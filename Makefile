@@ -13,11 +13,12 @@ WEB_PORT ?= 8001
 NODE_PORT ?= 7001
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit wheel format simulate fuzz faults benchmark proto clean
+.PHONY: help demo test coverage lint audit wheel format simulate fuzz faults benchmark proto clean
 
 help:
 	@echo 'make demo              three nodes and three web processes on this machine, until Ctrl-C'
 	@echo 'make test              all tests'
+	@echo 'make coverage          all tests, and how much of the package they reach: less than before fails'
 	@echo 'make lint              ruff, mypy, import-linter'
 	@echo 'make audit             known vulnerabilities in what is installed'
 	@echo 'make wheel             the wheel, built, installed elsewhere and used there'
@@ -34,6 +35,14 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(RUN) -m pytest
+
+# All tests, too: first those that coverage can watch.
+coverage: $(VENV)/installed-dev
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest -m 'not untraced'
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
+	$(RUN) -m pytest -m untraced
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
@@ -67,7 +76,7 @@ proto: $(VENV)/installed-dev
 	$(RUN) proto/generate.py
 
 clean:
-	rm -rf $(VENV) .demo .fuzz .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .demo .fuzz .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/pip:

@@ -26,6 +26,16 @@ hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), de
 hypothesis.settings.load_profile("patient")
 
 
+# Rooms of tests, and modules, that are not run under coverage: see the marker "untraced".
+UNTRACED = {"simulation", "fuzz", "faults", "test_interruptions.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if UNTRACED.intersection(item.path.parts) or "interrupted" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.untraced)
+
+
 @pytest.fixture
 def timer() -> Iterator[SetTimer]:
     """Makes SIGALRM call a handler once, `after` so many seconds; 0 takes the timer back."""

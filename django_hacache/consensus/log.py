@@ -45,11 +45,6 @@ class Log:
             return self._entries[position - 1].term
         return None
 
-    def entry(self, index: int) -> Entry:
-        if not self.base_index < index <= self.last_index:
-            raise IndexError(f"index {index} is not within ({self.base_index}, {self.last_index}]")
-        return self._entries[index - self.base_index - 1]
-
     def between(self, first: int, last: int) -> Sequence[Entry]:
         """Entries with first <= index <= last."""
         return self._entries[max(first - self.base_index - 1, 0) : max(last - self.base_index, 0)]

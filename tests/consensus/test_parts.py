@@ -52,7 +52,7 @@ def test_a_batch_holds_at_least_one_entry():
 
 def test_compaction_keeps_half_of_the_limit_and_what_is_not_applied():
     log = Log(0, 0, entries(*[1] * 9))
-    size = log.entry(1).size
+    size = log.between(1, 1)[0].size
     assert log.compaction_point(9, 20 * size) is None
     assert log.compaction_point(9, 6 * size) == 6
     assert log.compaction_point(3, 6 * size) == 3

@@ -129,7 +129,7 @@ def test_every_removal_is_an_entry_of_the_log(leader):
     before = leader.core.state.log.last_index
     leader.pass_time(500 + 2 * EVERY_IDLE_MS)
     assert leader.core.state.log.last_index == before + 1
-    last = leader.core.state.log.entry(before + 1)
+    [last] = leader.core.state.log.between(before + 1, before + 1)
     assert [key for one in pb.Effects.FromString(last.effect).effects for key in one.remove_keys.keys] == [
         b"goes"
     ]

@@ -171,7 +171,7 @@ class Invariants:
         state, generation = host.core.state, host.core.hard.generation
         if index <= max(state.commit, state.log.base_index):
             return
-        entry = state.log.entry(index)
+        [entry] = state.log.between(index, index)
         known = self._history(generation).held_once.get((index, entry.term), set()) - {host.addr}
         holds = known or any(
             self._holds(each, generation, entry) for each in self._cluster.hosts.values() if each is not host
