@@ -41,13 +41,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from django_hacache.replica.environment import Environment
-    from django_hacache.replica.eviction import Limits, Surplus
+    from django_hacache.replica.eviction import Surplus
     from django_hacache.replica.hand import Sight
 
 _header = HEADER.pack
 
 EXPIRY_HAND, AGE_HAND, ROOM_HAND = b"hand.expiry:", b"hand.age:", b"hand.room:"
-GOING = b"going:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
 
@@ -356,31 +355,6 @@ class WriteTransaction(ReadTransaction):
         for name in names(self._txn):
             if name not in FIXED and not name.startswith(ENTRIES):
                 self._txn.drop(self.environment.lmdb.open_db(name, txn=self._txn))
-
-    def surplus(self, cache: str, limits: Limits) -> list[bytes]:
-        """Old replica keys that have to go for the cache to be within `limits` (see eviction.surplus)."""
-        used = self.usage(cache)
-        size = max(used.bytes - limits.size_limit, self.missing_headroom())
-        if size > 0:
-            size = max(size, 2 * self.inserted)
-        going = self._going(cache) if limits.max_entries is not None else 0
-        wanted = eviction.surplus(used, limits, size, going=going)
-        left = 0 if wanted is None else wanted.left
-        if left != going:
-            self.set_host_mark(GOING + cache.encode(), left.to_bytes(8, "big"))
-        return [] if wanted is None else self.oldest(cache, wanted)
-
-    def _going(self, cache: str) -> int:
-        """How many entries the last step has left to go."""
-        return int.from_bytes(self.host_mark(GOING + cache.encode()) or b"", "big")
-
-    def missing_headroom(self) -> int:
-        """Bytes that have to be freed so that the next writes find room where the file can hardly grow."""
-        map_bytes, file_bytes = self.environment.lengths()
-        growth = min(self.environment.growth_bytes(), map_bytes - file_bytes)
-        if growth >= eviction.HEADROOM_BYTES:
-            return 0
-        return eviction.HEADROOM_BYTES - self.room().free
 
     def _place_of(self, mark: bytes) -> bytes:
         return self.host_mark(mark) or b""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ReplicaFull
-from django_hacache.replica.clock import NEVER, boottime_ns
-from django_hacache.replica.eviction import EXPIRED_LOOKS_A_STEP, WRITES_A_STEP, some_of
+from django_hacache.replica.eviction import WRITES_A_STEP, some_of
 from django_hacache.replica.transaction import WriteTransaction
 from django_hacache.system.interruption import ensure_own
+from django_hacache.worker.standalone_store import StandaloneStore
 
 if TYPE_CHECKING:
     from django_hacache.changes.outcome import Outcome
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from django_hacache.conf import AckLevel
     from django_hacache.replica.eviction import Limits
     from django_hacache.replica.replica import Replica
-    from django_hacache.replica.transaction import Item
     from django_hacache.values.signing import Codec
     from django_hacache.worker.process import StandaloneSite
 
@@ -32,36 +31,6 @@ LARGE_SHARE = 2048
 # gone. The steps are small: a removal takes pages before it frees any.
 SHARES_TO_FREE = (64, 8, 2, 1)
 STEP_KEYS, STEP_SHARE = 64, 8
-
-
-class StandaloneStore(WriteTransaction):
-    """A write transaction as a store of changes: it gives the versions, and time is that of this machine."""
-
-    codec: Codec
-
-    find = WriteTransaction.item
-
-    def put(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> None:
-        expires_at = NEVER if ttl_ms is None else boottime_ns() + ttl_ms * 1_000_000
-        self.set(cache, key, value, version=self.next_version(), expires_at=expires_at)
-
-    def put_if_absent(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> bool:
-        expires_at = NEVER if ttl_ms is None else boottime_ns() + ttl_ms * 1_000_000
-        return self.add(cache, key, value, version=self.next_version(), expires_at=expires_at)
-
-    def replace(self, cache: str, key: str, value: bytes, found: Item) -> None:
-        # Nothing can have changed since, so the time to live that was seen is the one to keep.
-        self.set(cache, key, value, version=self.next_version(), expires_at=found.expires_at)
-
-    def renew(self, cache: str, key: str, found: Item, ttl_ms: int | None) -> bool:
-        self.put(cache, key, found.value, ttl_ms)
-        return True
-
-    def remove(self, cache: str, key: str) -> bool:
-        return self.delete(cache, key)
-
-    def codec_of(self, cache: str) -> Codec:  # noqa: ARG002 - the writer is one cache's
-        return self.codec
 
 
 class StandaloneWriter:
@@ -114,18 +83,8 @@ class StandaloneWriter:
             or store.inserted * LARGE_SHARE > limits.size_limit
             or limits.max_entries is not None
         ):
-            self._reclaim(store)
+            store.reclaim(self._cache, limits)
         return outcome
-
-    def _reclaim(self, store: StandaloneStore) -> None:
-        """One bounded step: remove what has expired, then what is above the limits."""
-        cache = self._cache
-        gone = store.expired(cache, boottime_ns(), EXPIRED_LOOKS_A_STEP)
-        if gone:
-            store.remove_keys(cache, (one.key for one in gone))
-        surplus = store.surplus(cache, self._limits)
-        if surplus:
-            store.remove_keys(cache, surplus)
 
     def _make_room(self, replica: Replica, share: int) -> None:
         """Remove the oldest one in `share` entries, in small steps."""

@@ -21,7 +21,6 @@ FUNCTION_LINES_MAX = 50
 LONG_MODULES = {
     "django_hacache/node/codec.py": 417,
     "django_hacache/node/service.py": 474,
-    "django_hacache/replica/transaction.py": 414,
     "tests/cache/test_api.py": 470,
     "tests/cache/test_cluster_failures.py": 407,
     "tests/conf/test_cluster.py": 445,

@@ -17,6 +17,7 @@ from django_hacache.replica.eviction import (
 )
 from django_hacache.replica.layout import MAX_KEY_BYTES
 from django_hacache.replica.replica import Replica
+from django_hacache.worker.standalone_store import StandaloneStore
 from tests.replica.writing import put, store
 
 MEBIBYTE = 1024 * 1024
@@ -28,8 +29,17 @@ def hash_of(number):
 
 
 def surplus(replica, limits):
-    with replica.write() as transaction:
-        return transaction.surplus("default", limits)
+    return replica.transact(StandaloneStore, lambda store, of: store.surplus("default", of), limits)
+
+
+def remove_surplus(replica, limits):
+    """One step; how many keys were to go, and how many of them were there."""
+
+    def remove(store, of):
+        gone = store.surplus("default", of)
+        return len(gone), store.remove_keys("default", gone), store.remove_keys("default", gone)
+
+    return replica.transact(StandaloneStore, remove, limits)
 
 
 def keys(*numbers):
@@ -68,10 +78,8 @@ def test_what_goes_of_too_many_entries_goes_in_bounded_steps_however_few_are_lef
     count = MAX_SURPLUS_KEYS * 5 // 2
     fill(replica, count)
     for _ in range(4):
-        with replica.write() as transaction:
-            gone = transaction.surplus("default", Limits(2**40, count - 1, frequency))
-            assert len(gone) <= MAX_SURPLUS_KEYS
-            transaction.remove_keys("default", gone)
+        gone, _, _ = remove_surplus(replica, Limits(2**40, count - 1, frequency))
+        assert gone <= MAX_SURPLUS_KEYS
     assert replica.usage("default").entries == stays
     assert surplus(replica, Limits(2**40, count - 1, frequency)) == []
 
@@ -90,10 +98,7 @@ def test_an_entry_that_was_written_again_is_no_longer_the_oldest(replica):
 
 def test_what_is_surplus_is_gone_after_its_keys_are_removed(replica):
     fill(replica, 9)
-    with replica.write() as transaction:
-        gone = transaction.surplus("default", Limits(MEBIBYTE, 8, 3))
-        assert transaction.remove_keys("default", gone) == 3
-        assert transaction.remove_keys("default", gone) == 0
+    assert remove_surplus(replica, Limits(MEBIBYTE, 8, 3)) == (3, 3, 0)
     assert replica.usage("default").entries == 6
     assert replica.get("default", "k0") is None
 
@@ -164,7 +169,7 @@ def test_each_cache_has_a_place_of_its_own_to_go_on_from(replica):
 def test_in_an_empty_cache_nothing_is_found(replica):
     with replica.write() as transaction:
         assert expired_keys(transaction, "default", boottime_ns(), 4) == []
-        assert transaction.surplus("default", Limits(1, None, 3)) == []
+    assert surplus(replica, Limits(1, None, 3)) == []
 
 
 def test_the_oldest_of_a_small_cache_are_found_wherever_the_last_look_ended(replica):
