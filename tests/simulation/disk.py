@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django_hacache.consensus.dedup import Recorded, RequestTable
 from django_hacache.consensus.hard_state import HardState, Installing, fresh_state
-from django_hacache.consensus.messages import Entry, Generation
+from django_hacache.consensus.messages import Entry, Generation, Since
 from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.transfer import Part
 
@@ -76,6 +76,12 @@ class Disk:
         # Those that the log has dropped, or that came with the leader's replica.
         self.requests = RequestTable(request_table, request_table_bytes)
         self._limits = request_table, request_table_bytes
+
+    @property
+    def since(self) -> Since:
+        """What workers find in the control page."""
+        generation = self.hard.generation
+        return Since(max(self.applied, 1), 0 if generation is None else generation.mark)
 
     def persist(
         self,

@@ -136,7 +136,7 @@ class Host:
         disk = self.disk
         self.process += 1
         self.revoke()
-        self._note_since()
+        self.page_since = self.disk.since
         self.removing = (0, None)
         self.outgoing.clear()
         self.carried = None
@@ -370,13 +370,9 @@ class Host:
             self.publish(ready)
             self._catch_up()
 
-    def _note_since(self) -> None:
-        generation = self.disk.hard.generation
-        self.page_since = Since(max(self.disk.applied, 1), 0 if generation is None else generation.mark)
-
     def publish(self, ready: Ready) -> None:
         cluster = self.cluster
-        self._note_since()
+        self.page_since = self.disk.since
         if ready.lease_until_ms is not None:
             self.grant(ready.lease_until_ms)
             cluster.invariants.granted(self)
