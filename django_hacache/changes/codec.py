@@ -74,16 +74,21 @@ _ERRORS: dict[int, type[Exception]] = {
 def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
     """Return the request that carries `change`, with a req_id of its own.
 
-    deadline: until when the caller waits, as system.monotonic() tells the time (seconds).
+    deadline: until when the caller waits, as platform.monotonic() tells the time (seconds).
     """
     request = pb.CacheRequest(timeout_ms=max(1, math.ceil((deadline - monotonic()) * 1000)))
     req_id = os.urandom(16).hex()
     level = _ACK_LEVELS[ack]
     match change:
         case Insert():
-            request.insert.CopyFrom(_insert(change, cache, req_id, level))
+            # Filled in place: a message that is copied into another one has its value copied.
+            _fill_insert(request.insert, change, cache)
+            request.insert.req_id = req_id
+            request.insert.ack_level.CopyFrom(level)
         case Remove():
-            request.remove.CopyFrom(_remove(change, cache, req_id, level))
+            request.remove.CopyFrom(
+                pb.Remove(cache_name=cache, entry=change.key, req_id=req_id, ack_level=level)
+            )
         case Touch():
             request.touch.CopyFrom(
                 pb.Touch(
@@ -103,35 +108,31 @@ def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> p
         case Clear():
             request.clear.CopyFrom(pb.Clear(cache_name=cache, req_id=req_id, ack_level=level))
         case Batch():
-            parts = [_part(part, cache) for part in change.changes]
-            request.batch.CopyFrom(pb.Batch(changes=parts, req_id=req_id, ack_level=level))
+            request.batch.req_id = req_id
+            request.batch.ack_level.CopyFrom(level)
+            for part in change.changes:
+                _fill_part(request.batch.changes.add(), part, cache)
         case _:
             assert_never(change)
     return request
 
 
-def _part(change: Insert | Remove, cache: str) -> pb.Change:
+def _fill_part(part: pb.Change, change: Insert | Remove, cache: str) -> None:
     if isinstance(change, Insert):
-        return pb.Change(insert=_insert(change, cache, "", None))
-    return pb.Change(remove=_remove(change, cache, "", None))
+        _fill_insert(part.insert, change, cache)
+    else:
+        part.remove.cache_name, part.remove.entry = cache, change.key
 
 
-def _insert(change: Insert, cache: str, req_id: str, level: pb.AckLevel | None) -> pb.Insert:
-    return pb.Insert(
-        cache_name=cache,
-        entry=change.key,
-        value=change.value,
-        req_id=req_id,
-        ack_level=level,
-        ttl_ms=change.ttl_ms,
-        condition=_CONDITIONS[change.when],
-        expected_version=change.version,
-        keep_ttl=change.keep_ttl,
-    )
-
-
-def _remove(change: Remove, cache: str, req_id: str, level: pb.AckLevel | None) -> pb.Remove:
-    return pb.Remove(cache_name=cache, entry=change.key, req_id=req_id, ack_level=level)
+def _fill_insert(message: pb.Insert, change: Insert, cache: str) -> None:
+    message.cache_name, message.entry, message.value = cache, change.key, change.value
+    if change.ttl_ms is not None:
+        message.ttl_ms = change.ttl_ms
+    if change.when is not When.ALWAYS:
+        message.condition = _CONDITIONS[change.when]
+        message.expected_version = change.version
+    if change.keep_ttl:
+        message.keep_ttl = True
 
 
 def outcome_of(ack: pb.Ack) -> Outcome:

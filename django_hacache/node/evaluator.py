@@ -96,6 +96,7 @@ class Evaluator:
             effects = store.effects()
         except Refused as refused:
             self.overlay.take_back()
+            self._names.clear()  # what one part had made room for is taken back, too
             raise NeverOrdered(CODES[refused.code], str(refused)) from None
         if self._gate is not None and effects:
             self._gate.ordered(index, parts[0].cache_name, len(effects) + store.rewritten)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 import urllib.parse
 from ipaddress import IPv6Address, ip_address
 
@@ -26,9 +27,24 @@ async def connection_from(peer: str) -> socket.socket | None:
     for number, name in enumerate(os.listdir(DESCRIPTORS)):  # noqa: PTH208 - of the kernel's memory, at once
         if number % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
-        if _is_from(wanted, int(name)):
-            with contextlib.suppress(OSError):  # it has just gone
-                return socket.socket(fileno=os.dup(int(name)))
+        if _is_from(wanted, int(name)) and (found := _copied(wanted, int(name))):
+            return found
+    return None
+
+
+def _copied(wanted: tuple[str, int], descriptor: int) -> socket.socket | None:
+    """A socket of its own for that connection; None where the descriptor is by now of something else.
+
+    gRPC closes and accepts in threads of its own, at any moment.
+    """
+    try:
+        copy = os.dup(descriptor)
+    except OSError:
+        return None
+    if _is_from(wanted, copy):
+        return socket.socket(fileno=copy)
+    if stat.S_ISSOCK(os.fstat(copy).st_mode):
+        os.close(copy)  # and a file's stays open: see below
     return None
 
 

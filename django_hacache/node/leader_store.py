@@ -74,12 +74,13 @@ class LeaderStore:
         self._note(cache, key, value, ends)
 
     def renew(self, cache: str, key: str, found: Sight, ttl_ms: int | None) -> bool:
-        if max(found.length, len(found.value)) > TOUCHED_BYTES:
+        length = max(found.length, len(found.value))
+        if length > TOUCHED_BYTES:
             return self._renew_large(cache, key, found, ttl_ms)
         self._draft.touch(cache, key, ttl_ms)
-        self._note(cache, key, bytes(found.value), expires_at(self._now_ms, ttl_ms))
+        self._note(cache, key, bytes(found.value), expires_at(self._now_ms, ttl_ms), length)
         # The time to live stands before the value, and a page that was committed is not changed in place.
-        self.rewritten += len(found.value)
+        self.rewritten += length
         return True
 
     def _renew_large(self, cache: str, key: str, found: Sight, ttl_ms: int | None) -> bool:
@@ -115,10 +116,10 @@ class LeaderStore:
     def codec_of(self, cache: str) -> Codec:
         return self._codecs.get(cache, PLAIN)
 
-    def _note(self, cache: str, key: str, value: bytes, ends: int) -> None:
-        index = self._index
+    def _note(self, cache: str, key: str, value: bytes, ends: int, length: int = 0) -> None:
+        index, length = self._index, max(length, len(value))
         self.overlay.note(
             cache,
             replica_key(key),
-            Sight(value, version_of(index, self._draft.last), ends, index, len(value)),
+            Sight(value, version_of(index, self._draft.last), ends, index, length),
         )

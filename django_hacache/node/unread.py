@@ -101,7 +101,9 @@ class Unread:
     def _call_next(self) -> None:
         if self._next is not None:
             return
-        self._next = next((stream for stream in self._waiting if self._has_room(stream)), None)
+        # One that was cancelled is in the line until its task has its turn.
+        can = (one for one, turn in self._waiting.items() if not turn.done() and self._has_room(one))
+        self._next = next(can, None)
         if self._next is not None:
             self._waiting[self._next].set_result(None)
 

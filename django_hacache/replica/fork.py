@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
-
-import lmdb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# It is there from py-lmdb 3 on, which imports it as late as it opens something: too late for what is opened first.
+_envid = import_module("lmdb._envid") if find_spec("lmdb._envid") else None
 _IMPORTED_BY = os.getpid()
+# Whether this thread is in the block below.
+_forgetting = threading.local()
 
 
 def leak(inherited: object) -> None:
@@ -34,15 +39,21 @@ def inherited_environments_forgotten() -> Iterator[None]:
     """Let a forked child open what its parent has open.
 
     py-lmdb 3 refuses a file that the process has open, and counts what a child inherited. Its registry holds what
-    `_envid.env_keys` returns: the child's get a mark.
+    `_envid.env_keys` returns: the child's get a mark. The function stays replaced there, and marks what this thread
+    opens in this block only: two threads that each put back what they had found would leave the wrong one for good.
     """
-    envid = getattr(lmdb, "_envid", None)
-    if envid is None or os.getpid() == _IMPORTED_BY:
+    if _envid is None or os.getpid() == _IMPORTED_BY:
         yield
         return
-    original, mark = envid.env_keys, os.getpid()
-    envid.env_keys = lambda path, subdir: tuple((mark, *key) for key in original(path, subdir))
+    if _envid.env_keys is not _keys:
+        _keys.original, _envid.env_keys = _envid.env_keys, _keys  # type: ignore[attr-defined]
+    before, _forgetting.now = getattr(_forgetting, "now", False), True
     try:
         yield
     finally:
-        envid.env_keys = original
+        _forgetting.now = before
+
+
+def _keys(path: object, subdir: object) -> tuple[tuple[object, ...], ...]:
+    keys: tuple[tuple[object, ...], ...] = _keys.original(path, subdir)  # type: ignore[attr-defined]
+    return tuple((os.getpid(), *key) for key in keys) if getattr(_forgetting, "now", False) else keys

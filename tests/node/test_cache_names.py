@@ -13,6 +13,7 @@ from django_hacache.values.serializers import (
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.leading import (
     TAKEN,
+    batch,
     overlay_of,
 )
 
@@ -85,6 +86,16 @@ def test_a_change_that_is_refused_after_it_made_room_has_made_none(leader):
     assert overlay_of(leader) == ({}, {}, [])
     assert leader.decide(insert=in_cache("c0", 2)) == TAKEN
     assert leader.latest() == ["set"]
+
+
+def test_what_makes_room_and_is_refused_then_makes_it_again_for_the_next_change(leader):
+    """Else every host would skip that one, which was acknowledged."""
+    served = [f"c{number}" for number in range(1, MAX_CACHES)]
+    leader = full_of_names(leader, Catalogue([*served, "new", "newer"], []))
+    with pytest.raises(NeverOrdered):
+        leader.decide(batch=batch(in_cache("new"), in_cache("newer")))
+    assert leader.decide(insert=in_cache("new", 1)) == TAKEN
+    assert leader.latest() == ["clear", "set"]
 
 
 def test_an_empty_cache_needs_no_place(leader):

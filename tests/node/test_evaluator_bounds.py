@@ -96,6 +96,15 @@ def test_a_touch_counts_with_the_value_that_replicas_write_anew_for_it(leader):
     assert leader.evaluator.lacks(request, request.ByteSize()) is None
 
 
+def test_a_touch_counts_with_all_of_a_value_of_which_only_the_beginning_was_looked_at(leader):
+    """Once for the replica's entry, once for what a touch before it has left."""
+    leader.decide(insert=change_to(bytes(5000)))
+    leader.apply()
+    for _ in range(2):
+        leader.decide(touch=pb.Touch(cache_name="default", entry="key", ttl_ms=HOUR_MS))
+        assert leader.evaluator._store.rewritten >= 5000
+
+
 def test_what_a_condition_looks_at_is_not_copied_however_large_it_is(leader, monkeypatch):
     """A few bytes of each change could read some MiB: five hundred in a batch would take a leader seconds."""
     leader.decide(insert=change_to(bytes(1 << 20)))

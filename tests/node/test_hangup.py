@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import subprocess
 import sys
 import urllib.parse
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +69,23 @@ def test_to_look_for_a_connection_gives_up_no_lock_of_a_file(tmp_path):
             [sys.executable, "-c", LOCKED, path], check=True, capture_output=True, text=True, timeout=60
         )
         assert told.stdout == "locked\n"
+
+
+def test_a_descriptor_that_is_another_connection_s_by_the_time_it_is_copied_is_not_taken(monkeypatch):
+    """gRPC closes and accepts in threads of its own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    wanted, other = (socket.create_connection(listener.getsockname()) for _ in range(2))
+    accepted = [listener.accept()[0] for _ in range(2)]
+    name = "ipv4:{}:{}".format(*wanted.getsockname())
+    copy, before = os.dup, len(list(Path("/dev/fd").iterdir()))
+
+    def exchanged(descriptor):
+        if descriptor == accepted[0].fileno():
+            os.dup2(accepted[1].fileno(), descriptor)
+        return copy(descriptor)
+
+    monkeypatch.setattr(os, "dup", exchanged)
+    assert asyncio.run(connection_from(name)) is None
+    assert len(list(Path("/dev/fd").iterdir())) <= before
+    for one in (listener, wanted, other, *accepted):
+        one.close()

@@ -133,6 +133,18 @@ def test_one_that_goes_while_it_waits_or_in_its_turn_keeps_nobody_from_theirs(cl
     run(scenario, clock)
 
 
+def test_one_that_was_cancelled_in_this_very_step_gives_its_turn_on(clock):
+    async def scenario(unread):
+        streams = await fill(unread)
+        gone, last = (asyncio.ensure_future(unread.room(Stream())) for _ in range(2))
+        await turns()
+        gone.cancel()
+        unread.read(streams[0], LARGEST)
+        await last
+
+    run(scenario, clock)
+
+
 def test_who_reads_nothing_is_cut_off_where_somebody_else_waits(clock):
     async def scenario(unread):
         streams = await fill(unread)

@@ -64,3 +64,44 @@ def test_a_child_that_py_lmdb_refuses_what_its_parent_has_open_can_open_it_once(
     ran = subprocess.run(command, check=True, cwd=PROJECT, capture_output=True, text=True)
     refuses = int(lmdb.__version__.partition(".")[0]) >= 3
     assert ran.stdout.splitlines() == (["refused"] if refuses else []) + ["one of its own"]
+
+
+OVERLAPPING = """
+import os, sys, threading
+import lmdb
+from django_hacache.replica.fork import inherited_environments_forgotten
+
+path = sys.argv[1]
+child = os.fork()
+if child == 0:
+    entered, left = threading.Event(), threading.Event()
+
+    def one():
+        with inherited_environments_forgotten():
+            entered.set()
+            left.wait(20)
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    entered.wait(20)
+    with inherited_environments_forgotten():
+        left.set()
+        thread.join()
+        own = lmdb.open(path, subdir=False)
+    other = lmdb.open(path + ".other", subdir=False)
+    for name in (path, path + ".other"):
+        try:
+            with inherited_environments_forgotten() if name == path else threading.Lock():
+                lmdb.open(name, subdir=False)
+        except lmdb.Error:
+            print("refused", flush=True)
+    sys.exit()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_two_threads_of_a_child_that_open_at_once_leave_py_lmdb_as_watchful_as_it_was(tmp_path):
+    command = [sys.executable, "-c", OVERLAPPING, str(tmp_path / "replica.lmdb")]
+    ran = subprocess.run(command, check=True, cwd=PROJECT, capture_output=True, text=True)
+    refuses = int(lmdb.__version__.partition(".")[0]) >= 3
+    assert ran.stdout.splitlines() == (["refused", "refused"] if refuses else ran.stdout.splitlines())
