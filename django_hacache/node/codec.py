@@ -6,69 +6,16 @@ opened. Changes that are forwarded travel as the requests they are, and their ou
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django_hacache.consensus import messages as core
 from django_hacache.node.answers import CHANGES, CODES, ack_of, change_of, level_of, outcome_of, refusal_ack
-from django_hacache.node.large import LARGE_BYTES, number_of, with_length
+from django_hacache.node.log_codec import append_ack_of, append_of, write_append, write_append_ack
+from django_hacache.node.signatures import generation_from_wire, generation_to_wire
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-# Older than any cluster; what is reckoned with it still has 64 bits.
-AGE_MS_MAX = 1 << 62
-APPEND, ENTRIES, EFFECTS = (
-    number_of(pb.CacheRequest, "append"),
-    number_of(pb.Append, "entries"),
-    number_of(pb.LogEntry, "effects"),
-)
-
-
-def generation_to_wire(generation: core.Generation | None) -> pb.Generation | None:
-    return None if generation is None else pb.Generation(number=generation.number, id=generation.id)
-
-
-def generation_from_wire(message: Any, field: str) -> core.Generation | None:
-    if not message.HasField(field):
-        return None
-    generation = getattr(message, field)
-    return core.Generation(generation.number, generation.id)
-
-
-def sender_to_wire(sender: core.Sender) -> pb.Sender:
-    return pb.Sender(
-        addr=sender.addr,
-        incarnation=sender.incarnation,
-        generation=generation_to_wire(sender.generation),
-        fresh=sender.fresh,
-        hosts=sender.hosts,
-    )
-
-
-class SenderReader:
-    """Reads who sent a message. A peer signs all its messages alike, so the latest reading mostly does."""
-
-    def __init__(self) -> None:
-        self._latest: dict[str, tuple[pb.Sender, core.Sender]] = {}
-
-    def read(self, sender: pb.Sender) -> core.Sender:
-        known = self._latest.get(sender.addr)
-        if known is None or known[0] != sender:
-            known = self._latest[sender.addr] = (sender, sender_from_wire(sender))
-        return known[1]
-
-
-def sender_from_wire(sender: pb.Sender) -> core.Sender:
-    return core.Sender(
-        sender.addr,
-        sender.incarnation,
-        generation_from_wire(sender, "generation"),
-        sender.fresh,
-        sender.hosts,
-    )
-
 
 # changes
 
@@ -111,107 +58,6 @@ def _reply_of_del(ack: pb.DelAck) -> core.ForwardReply:
 def _reply_of_batch(ack: pb.BatchAck) -> core.ForwardReply:
     outcome = pb.Outcome(mod_res=ack.mod_res)
     return core.ForwardReply(ack.req_id, ack.index, ack.term, outcome.SerializeToString())
-
-
-# the log
-
-
-def entry_to_wire(entry: core.Entry, age: int) -> pb.LogEntry:
-    return pb.LogEntry(
-        index=entry.index,
-        term=entry.term,
-        effects=entry.effect,
-        req_id=entry.req_id,
-        outcome=entry.outcome,
-        age_ms=age,
-    )
-
-
-def entry_chunks(entry: core.Entry, age: int) -> list[bytes]:
-    """The serialized LogEntry, in chunks: what it does is not copied where it is large."""
-    if len(entry.effect) < LARGE_BYTES:
-        return [entry_to_wire(entry, age).SerializeToString()]
-    small = pb.LogEntry(
-        index=entry.index, term=entry.term, req_id=entry.req_id, outcome=entry.outcome, age_ms=age
-    )
-    return [small.SerializeToString(), *with_length(EFFECTS, [entry.effect])]
-
-
-def entry_of(entry: pb.LogEntry, born: int = 0) -> core.Entry:
-    return core.Entry(entry.index, entry.term, entry.effects, entry.req_id, entry.outcome, born)
-
-
-# Appends and their answers are written where they belong: each message that is put into another one is copied, and
-# the arguments of a message take longer than its fields.
-
-
-def _write_append(append: pb.Append, message: core.Append) -> None:
-    append.term = message.term
-    append.prev_index = message.prev_index
-    append.prev_term = message.prev_term
-    append.commit_index = message.commit_index
-    append.anew = message.anew
-    for entry, age_ms in zip(message.entries, message.ages_ms, strict=True):
-        written = append.entries.add()
-        written.index = entry.index
-        written.term = entry.term
-        written.effects = entry.effect
-        written.req_id = entry.req_id
-        written.outcome = entry.outcome
-        written.age_ms = age_ms
-
-
-def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
-    """The request that carries an Append, signed and serialized."""
-    for entry in message.entries:
-        if len(entry.effect) >= LARGE_BYTES:
-            return _encoded_large_append(message, sender)
-    request = pb.CacheRequest()
-    _write_append(request.append, message)
-    request.sender.CopyFrom(sender)
-    return request.SerializeToString()
-
-
-def _encoded_large_append(message: core.Append, sender: pb.Sender) -> bytes:
-    empty = pb.Append()
-    _write_append(empty, replace(message, entries=(), ages_ms=()))
-    chunks = [empty.SerializeToString()]
-    for entry, age in zip(message.entries, message.ages_ms, strict=True):
-        chunks += with_length(ENTRIES, entry_chunks(entry, age))
-    return b"".join([pb.CacheRequest(sender=sender).SerializeToString(), *with_length(APPEND, chunks)])
-
-
-def _append_of(message: pb.Append) -> core.Append:
-    wired = list(message.entries)
-    return core.Append(
-        message.term,
-        message.prev_index,
-        message.prev_term,
-        message.commit_index,
-        tuple([entry_of(entry) for entry in wired]),
-        tuple([min(entry.age_ms, AGE_MS_MAX) for entry in wired]),
-        message.anew,
-    )
-
-
-def _write_append_ack(ack: pb.AppendAck, message: core.AppendAck) -> None:
-    ack.term = message.term
-    ack.success = message.success
-    ack.match_index = message.match_index
-    ack.applied_index = message.applied_index
-    ack.prev_index = message.prev_index
-    ack.installing = message.installing
-
-
-def _append_ack_of(message: pb.AppendAck) -> core.AppendAck:
-    return core.AppendAck(
-        message.term,
-        message.success,
-        message.match_index,
-        message.applied_index,
-        message.prev_index,
-        message.installing,
-    )
 
 
 # leadership
@@ -347,11 +193,11 @@ def to_request(message: core.Message, addr: str) -> pb.CacheRequest | None:
     match message:
         case core.Append():
             request = pb.CacheRequest()
-            _write_append(request.append, message)
+            write_append(request.append, message)
             return request
         case core.AppendAck():
             request = pb.CacheRequest()
-            _write_append_ack(request.append_ack, message)
+            write_append_ack(request.append_ack, message)
             return request
         case core.Forward():
             return _forward_to_wire(message)
@@ -368,7 +214,7 @@ def to_ack(message: core.Message, addr: str) -> pb.Ack | None:
     match message:
         case core.AppendAck():
             ack = pb.Ack()
-            _write_append_ack(ack.append_ack, message)
+            write_append_ack(ack.append_ack, message)
             return ack
         case core.ForwardReply():
             return _reply_to_wire(message)
@@ -390,9 +236,9 @@ def from_request(request: pb.CacheRequest) -> core.Message | None:
         convert = MGMT_FROM_WIRE.get(name or "")
         return convert(getattr(request.mgmt_req, str(name))) if convert else None
     if method == "append":
-        return _append_of(request.append)
+        return append_of(request.append)
     if method == "append_ack":
-        return _append_ack_of(request.append_ack)
+        return append_ack_of(request.append_ack)
     return forward_of(request) if method in CHANGES else None
 
 
@@ -400,7 +246,7 @@ def from_ack(ack: pb.Ack) -> core.Message | None:
     """The consensus message in a node's answer; None where it is something else."""
     match ack.WhichOneof("method"):
         case "append_ack":
-            return _append_ack_of(ack.append_ack)
+            return append_ack_of(ack.append_ack)
         case "put_ack":
             return _reply_of_put(ack.put_ack)
         case "del_ack":

@@ -24,9 +24,9 @@ from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.ready import Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node import effects, parts
-from django_hacache.node.codec import EFFECTS, entry_chunks, entry_of, entry_to_wire
 from django_hacache.node.incomplete import Held
 from django_hacache.node.large import LARGE_BYTES, without
+from django_hacache.node.log_codec import EFFECTS, entry_chunks, entry_of, entry_to_wire
 from django_hacache.node.succession import noted_hosts
 from django_hacache.wire import cache_pb2 as pb
 

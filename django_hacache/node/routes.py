@@ -10,16 +10,16 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING, TypeVar
 
 from django_hacache.consensus import messages as core_messages
-from django_hacache.node import codec
+from django_hacache.node import codec, log_codec, signatures
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from django_hacache.node.acceptor import InboundLane
+    from django_hacache.node.inbound import InboundStream
     from django_hacache.node.lane import Lane
     from django_hacache.node.peers import PeerStream
-    from django_hacache.node.service import InboundStream
 
 HEARTBEATS = (core_messages.Ping, core_messages.Pong, core_messages.Probe, core_messages.ProbeReply)
 # Those of which no two are equal.
@@ -114,7 +114,7 @@ class Routes:
         """The same message often goes to several peers: it is encoded once."""
         sender = self._sender()
         if self._appended is None or self._appended[0] is not append or self._appended[1] != sender:
-            self._appended = (append, sender, codec.encoded_append(append, self._signature_of(sender)))
+            self._appended = (append, sender, log_codec.encoded_append(append, self._signature_of(sender)))
         _, _, encoded = self._appended
         place = (append.term, append.prev_index)
         if self._lanes[peer].send_append(place, encoded):
@@ -167,5 +167,5 @@ class Routes:
 
     def _signature_of(self, sender: core_messages.Sender) -> pb.Sender:
         if self._signature is None or self._signature[0] != sender:
-            self._signature = (sender, codec.sender_to_wire(sender))
+            self._signature = (sender, signatures.sender_to_wire(sender))
         return self._signature[1]

@@ -18,7 +18,7 @@ from django_hacache.consensus.core import Core
 from django_hacache.consensus.messages import AckLevel
 from django_hacache.exceptions import ReplicaError
 from django_hacache.link.server import LinkServer
-from django_hacache.node import codec
+from django_hacache.node import codec, signatures
 from django_hacache.node.answers import size_of
 from django_hacache.node.catalogue import Catalogue, limits_to_wire, sentence_about
 from django_hacache.node.complaints import Complaints
@@ -133,7 +133,7 @@ class Node:
         largest = max(EARLIER.bytes, *(options.max_value_bytes for options in caches.values()))
         largest += REQUEST_SLACK_BYTES
         self.transport = transport = Transport(config, self, rng, core.sender, largest)
-        self._senders = codec.SenderReader()
+        self._senders = signatures.SenderReader()
         self._complaints = Complaints(logger)
         self._intake = intake = Intake(self, caches)
         self._link = link = self._link_of(socket, largest)
@@ -267,7 +267,7 @@ class Node:
         send_ack = self.transport.routes.send_ack
         match request.WhichOneof("method"):
             case "snapshot_chunk":
-                sender = codec.sender_from_wire(request.sender)
+                sender = signatures.sender_from_wire(request.sender)
                 ack = self._receiver.on_chunk(sender, request.snapshot_chunk)
                 send_ack(addr, pb.Ack(snapshot_ack=ack))
             case "snapshot_ack":
@@ -297,7 +297,7 @@ class Node:
         self.loop.kick()
 
     def _part_answered(self, sender: pb.Sender, ack: pb.SnapshotAck) -> None:
-        if self.core.part_answered(codec.sender_from_wire(sender), now_ms()):
+        if self.core.part_answered(signatures.sender_from_wire(sender), now_ms()):
             self._snapshots.on_ack(sender.addr, ack)
 
     @property

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 from google.protobuf.message import DecodeError
 
-from django_hacache.conf.hosts import is_loopback
-from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.server import too_large
 from django_hacache.node import credentials, names
 from django_hacache.node.budget import REQUESTS_PER_S, Budgets
@@ -21,8 +19,8 @@ from django_hacache.node.clients import STREAMS_MAX, Clients
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.guesses import Guesses
 from django_hacache.node.hangup import connection_from, hang_up
+from django_hacache.node.inbound import InboundStream
 from django_hacache.node.keyring import Keyring, Kind
-from django_hacache.node.outbox import Outbox
 from django_hacache.node.roster import Roster
 from django_hacache.node.unfinished import Unfinished
 from django_hacache.node.unread import Unread
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from django_hacache.conf import ClusterConfig
-    from django_hacache.node.budget import Budget
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -48,98 +45,6 @@ class StreamEvents(Protocol):
     def stream_opened(self, stream: InboundStream) -> None: ...
     def stream_request(self, stream: InboundStream, request: pb.CacheRequest) -> None: ...
     def stream_closed(self, stream: InboundStream) -> None: ...
-
-
-class InboundStream:
-    """One stream that somebody opened to this node.
-
-    Args:
-        addr: the address that a node announced; empty for a client.
-        host: where the stream comes from.
-        limit: bytes of answers that may wait, for a node.
-        unanswered: requests of a client whose answers it may not have read.
-        budget: how fast a client is read.
-        unread: what all clients together have not read.
-    """
-
-    def __init__(
-        self,
-        addr: str,
-        *,
-        limit: int,
-        unanswered: int,
-        host: str = "",
-        budget: Budget | None = None,
-        unread: Unread | None = None,
-    ) -> None:
-        self.addr = addr
-        self.host = host
-        # Of a client: the other end of its connection, as gRPC writes it.
-        self.peer = ""
-        self.budget = budget
-        self._unread = unread
-        self.outbox: Outbox[pb.Ack] = Outbox(pb.Ack, limit=limit, bundles=bool(addr))
-        self.overrun = asyncio.Event()
-        # Another one has its place: a node opens one at a time, and clients have so many.
-        self.replaced = asyncio.Event()
-        self._unanswered = unanswered
-        # A client that has not read the answers to this many requests is not read from: that is its back pressure.
-        self._slots = asyncio.Semaphore(unanswered)
-
-    @property
-    def is_node(self) -> bool:
-        return bool(self.addr)
-
-    def send(self, ack: pb.Ack, *, urgent: bool = False) -> bool:
-        """Queue an answer; False where a node has too much waiting."""
-        return self.outbox.put(ack, urgent=urgent)
-
-    def reply(self, ack: pb.Ack | None) -> None:
-        """Answer a request, or do not: with None."""
-        if self.is_node:
-            if ack is not None:
-                self.send(ack)
-        elif ack is None:
-            self._slots.release()
-        else:
-            before = self.outbox.bytes
-            self.send(ack)
-            size = self.outbox.bytes - before
-            if self._unread is not None:
-                self._unread.answered(self, size)
-            if self.budget is not None:
-                self.budget.pay(size)
-
-    def taken(self, size: int) -> None:
-        """A client has read an answer, and may send one more request."""
-        self._slots.release()
-        if self._unread is not None:
-            self._unread.read(self, size)
-
-    async def room(self) -> None:
-        """Wait until a client may be given one more answer. Its request is then taken before anything is awaited."""
-        if self.is_node:
-            return
-        await self._slots.acquire()
-        if self._unread is not None:
-            await self._unread.room(self)
-
-    def cut_off(self) -> None:
-        """Others wait for the room that its answers take."""
-        self.outbox.discard()
-        self.overrun.set()
-
-    def leave(self) -> None:
-        """It is over: what is still answered goes nowhere."""
-        self.outbox.discard()
-        if self._unread is not None:
-            self._unread.leave(self)
-
-    async def finish(self) -> None:
-        """The other side has said all that it had to say: once that is answered, there is no more to send."""
-        for _ in range(0 if self.is_node else self._unanswered):
-            await self._slots.acquire()
-        self.outbox.close()
 
 
 class Service(grpc.GenericRpcHandler):
@@ -433,42 +338,3 @@ class Service(grpc.GenericRpcHandler):
             if not stream.is_node:
                 stream.taken(len(encoded))
                 self.unfinished.answered(stream.peer, len(encoded))
-
-
-async def start_server(
-    config: ClusterConfig, service: Service, keyring: Keyring | None = None
-) -> grpc.aio.Server:
-    """Serve on the address that HA_HOSTS gives this node, on all interfaces.
-
-    Raises ConfigurationError where the port is taken.
-    """
-    server = grpc.aio.server(options=credentials.server_options(config))
-    server.add_generic_rpc_handlers((service,))
-    me = config.me()
-    bind = listening_address(me.name, me.port)
-    try:
-        if config.tls is None:
-            port = server.add_insecure_port(bind)
-        else:
-            port = server.add_secure_port(bind, (keyring or Keyring(config)).server_credentials())
-    except RuntimeError as error:
-        raise ConfigurationError(
-            f"cannot listen on {bind}: the port is taken, or the address is not this host's. "
-            "Does another node run there?"
-        ) from error
-    if port != me.port:
-        raise ConfigurationError(f"cannot listen on {bind}: the port is taken. Does another node run there?")
-    await server.start()
-    return server
-
-
-def listening_hosts(name: str) -> str | None:
-    """The same for a socket: the address to listen on, None for every interface."""
-    return name if is_loopback(name) else None
-
-
-def listening_address(name: str, port: int) -> str:
-    """Loopback for a host of that name, else every interface: a host's name need not be one of its addresses."""
-    if is_loopback(name):
-        return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
-    return f"[::]:{port}"

@@ -15,10 +15,11 @@ from django_hacache.node.complaints import Complaints
 from django_hacache.node.guesses import Guesses
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.lane import Lane
+from django_hacache.node.listening import listening_hosts, start_server
 from django_hacache.node.peers import PeerStream, without_a_vote
 from django_hacache.node.roster import Roster
 from django_hacache.node.routes import Routes
-from django_hacache.node.service import InboundStream, Service, listening_hosts, start_server
+from django_hacache.node.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from django_hacache.conf import ClusterConfig
     from django_hacache.consensus.messages import Sender
+    from django_hacache.node.inbound import InboundStream
     from django_hacache.node.intake import Reply
     from django_hacache.wire import cache_pb2 as pb
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_hacache.node import codec
+from django_hacache.node import signatures
 from django_hacache.wire import cache_pb2 as pb
 
 from .life import play
@@ -83,7 +83,7 @@ def sender_of(world, addr):
     return pb.Sender(
         addr=addr,
         incarnation=f"incarnation of {addr}",
-        generation=codec.generation_to_wire(generation),
+        generation=signatures.generation_to_wire(generation),
         fresh=generation is None,
         hosts=core.sender().hosts,
     )

@@ -20,9 +20,9 @@ from django_hacache.consensus.messages import Generation
 from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.state import Role
 from django_hacache.node import durable, runtime
-from django_hacache.node.codec import entry_of
+from django_hacache.node.inbound import InboundStream
+from django_hacache.node.log_codec import entry_of
 from django_hacache.node.outbox import Outbox
-from django_hacache.node.service import InboundStream
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb

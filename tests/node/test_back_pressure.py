@@ -12,7 +12,9 @@ from django_hacache.conf import ClusterConfig, Host
 from django_hacache.node import budget
 from django_hacache.node import service as service_module
 from django_hacache.node import unread as unread_module
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.inbound import InboundStream
+from django_hacache.node.listening import start_server
+from django_hacache.node.service import Service
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.streams import METADATA, METHOD
 from tests.node_process import TOKEN, free_port
@@ -222,7 +224,7 @@ def test_a_client_that_is_refused_and_never_reads_why_is_hung_up_on(monkeypatch)
 def test_what_a_client_is_answered_counts_in_what_its_host_may_have(monkeypatch):
     monkeypatch.setattr(budget, "REQUEST_BYTES", 100)
     spent = budget.Budget(lambda: 1000.0)
-    stream = service_module.InboundStream("", limit=1 << 30, unanswered=2, budget=spent)
+    stream = InboundStream("", limit=1 << 30, unanswered=2, budget=spent)
     assert spent.spend(0) == 0
     stream.reply(pb.Ack(get_ack=pb.GetAck(value=bytes(2 * budget.REQUESTS_PER_S * 100))))
     assert spent.spend(0) > 0.9

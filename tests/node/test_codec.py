@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_hacache.consensus import messages as core
-from django_hacache.node import answers, codec
+from django_hacache.node import answers, codec, log_codec, signatures
 from django_hacache.wire import cache_pb2 as pb
 
 ADDR = "127.0.0.1:7001"
@@ -20,7 +20,7 @@ stamps = st.integers(-(2**63), 2**63 - 1)
 names = st.text(max_size=20)
 generations = st.none() | st.builds(core.Generation, u64, names)
 entries = st.builds(core.Entry, u64, u64, st.binary(), names, st.binary())
-ages = st.integers(0, codec.AGE_MS_MAX)
+ages = st.integers(0, log_codec.AGE_MS_MAX)
 appends = st.lists(st.tuples(entries, ages), max_size=5).flatmap(
     lambda aged: st.builds(
         core.Append,
@@ -110,7 +110,7 @@ def _example(kind):
 
 @given(st.builds(core.Sender, names, names, generations, st.booleans()))
 def test_a_sender_is_the_same(sender):
-    assert codec.sender_from_wire(over_the_wire(codec.sender_to_wire(sender))) == sender
+    assert signatures.sender_from_wire(over_the_wire(signatures.sender_to_wire(sender))) == sender
 
 
 @pytest.mark.parametrize("kind", CHANGES)
@@ -206,6 +206,6 @@ def test_the_heartbeat_of_a_base_peer_is_a_probe():
 
 
 def test_an_age_that_nothing_can_have_is_cut():
-    entry = codec.entry_to_wire(core.Entry(1, 1), 2**64 - 1)
+    entry = log_codec.entry_to_wire(core.Entry(1, 1), 2**64 - 1)
     append = codec.from_request(pb.CacheRequest(append=pb.Append(term=1, entries=[entry])))
-    assert append.ages_ms == (codec.AGE_MS_MAX,)
+    assert append.ages_ms == (log_codec.AGE_MS_MAX,)

@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from django_hacache.node import credentials, descriptors
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.listening import start_server
+from django_hacache.node.service import Service
 from tests.node.streams import METADATA, METHOD
 from tests.node.test_back_pressure import Slow
 from tests.node.test_service import config_of

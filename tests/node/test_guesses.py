@@ -9,7 +9,8 @@ import pytest
 
 from django_hacache.node import credentials, guesses
 from django_hacache.node.guesses import BURST, PER_S, Guesses
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.listening import start_server
+from django_hacache.node.service import Service
 from tests.node.streams import METHOD
 from tests.node.test_lane import Ends, run
 from tests.node.test_service import EagerEvents, config_of

@@ -3,7 +3,7 @@
 import pytest
 
 from django_hacache.consensus.messages import Append, Entry
-from django_hacache.node import codec
+from django_hacache.node import codec, log_codec
 from django_hacache.node.answers import AROUND_BYTES, size_of
 from django_hacache.node.evaluator import Evaluator
 from django_hacache.node.large import LARGE_BYTES, with_length
@@ -51,7 +51,7 @@ def test_an_append_says_the_same_whatever_is_in_it(sizes):
         Entry(number, 2, bytes(size), f"req-{number}", b"outcome") for number, size in enumerate(sizes, 1)
     )
     append = Append(2, 0, 0, 0, entries, tuple(range(len(sizes))), anew=not sizes)
-    request = pb.CacheRequest.FromString(codec.encoded_append(append, SENDER))
+    request = pb.CacheRequest.FromString(log_codec.encoded_append(append, SENDER))
     expected = codec.to_request(append, SENDER.addr)
     expected.sender.CopyFrom(SENDER)
     assert request == expected
@@ -61,8 +61,8 @@ def test_an_append_says_the_same_whatever_is_in_it(sizes):
 @pytest.mark.parametrize("value", [SMALL, LARGE])
 def test_an_entry_of_the_log_says_the_same_whatever_it_does(value):
     entry = Entry(7, 2, value, "req", b"outcome")
-    encoded = b"".join(codec.entry_chunks(entry, 12))
-    assert pb.LogEntry.FromString(encoded) == codec.entry_to_wire(entry, 12)
+    encoded = b"".join(log_codec.entry_chunks(entry, 12))
+    assert pb.LogEntry.FromString(encoded) == log_codec.entry_to_wire(entry, 12)
 
 
 @pytest.mark.parametrize("value", [SMALL, LARGE])

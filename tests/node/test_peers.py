@@ -11,9 +11,10 @@ import pytest
 
 from django_hacache.conf import Host
 from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.listening import start_server
 from django_hacache.node.outbox import Outbox
 from django_hacache.node.peers import PeerStream
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.service import Service
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.test_lane import until
 from tests.node.test_service import config_of

@@ -15,9 +15,10 @@ from google.protobuf import descriptor_pb2
 from django_hacache.conf import Host
 from django_hacache.node import credentials
 from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.listening import start_server
 from django_hacache.node.peers import METHOD, PeerStream
 from django_hacache.node.roster import SHOWN_S, Roster
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.service import Service
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.test_lane import until
 from tests.node.test_peers import Events

@@ -9,7 +9,9 @@ import grpc
 
 from django_hacache.conf import ClusterConfig, Host
 from django_hacache.node import credentials
-from django_hacache.node.service import InboundStream, Service, start_server
+from django_hacache.node.inbound import InboundStream
+from django_hacache.node.listening import start_server
+from django_hacache.node.service import Service
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.streams import METHOD
 from tests.node_process import TOKEN, free_port

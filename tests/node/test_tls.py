@@ -17,8 +17,9 @@ from django_hacache.node import arrivals, pipe
 from django_hacache.node.acceptor import LaneServer
 from django_hacache.node.keyring import Keyring
 from django_hacache.node.lane import Lane
+from django_hacache.node.listening import start_server
 from django_hacache.node.peers import PeerStream
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.service import Service
 from django_hacache.node.tls import _client_context
 from tests.certificates import CLIENT, HOUR, NAME, SERVER, Authority
 from tests.node.test_lane import Events as LaneEvents

@@ -12,7 +12,8 @@ import pytest
 
 from django_hacache.conf import ClusterConfig, Host
 from django_hacache.node import unfinished as module
-from django_hacache.node.service import Service, start_server
+from django_hacache.node.listening import start_server
+from django_hacache.node.service import Service
 from django_hacache.node.unfinished import (
     AROUND_BYTES,
     IDLE_BYTES_PER_S,
