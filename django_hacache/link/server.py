@@ -15,7 +15,7 @@ from django_hacache.link.address import socket_address
 from django_hacache.link.begun import Begun
 from django_hacache.link.framed import Framed
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, Oversize, frame
-from django_hacache.system.directory import Directory, Identity, identity, open_private
+from django_hacache.system.directory import Directory, Identity, is_still, open_private
 from django_hacache.system.platform import peer_pid, peer_uid
 from django_hacache.wire import cache_pb2 as pb
 
@@ -103,14 +103,7 @@ class LinkServer:
 
     def lost(self) -> bool:
         """Whether it listens where nobody can connect any more: the socket file was removed or replaced."""
-        if self._identity is None:
-            return False
-        try:
-            return identity(self._path.stat()) != self._identity
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:
-            return False  # that it cannot be looked at says nothing of it
+        return self._identity is not None and not is_still(self._path, self._identity)
 
     async def close(self, *, patience_s: float = 0.0) -> None:
         """Stop listening, end all connections and remove the socket file.

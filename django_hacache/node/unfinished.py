@@ -123,7 +123,7 @@ class Unfinished:
         idle_bytes = IDLE_BYTES_PER_S * (now - self._looked_at)
         self._timer = None
         self._watch()
-        lines = sorted(self._lines.items(), key=lambda named: named[1].level, reverse=True)
+        lines = list(self._lines.items())
         for _, line in lines:
             received = received_bytes(line.connection) or 0
             came, line.received = received - line.received, received

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.clock import boot_id, boottime_ns
-from django_hacache.system.directory import ABSENT, PRIVATE_FILE, ensure_private, identity, open_private
+from django_hacache.system.directory import PRIVATE_FILE, ensure_private, identity, is_still, open_private
 from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import allocate
 
@@ -213,12 +213,7 @@ class ControlPage:
 
     def stale(self) -> bool:
         """Whether the file at the path is another one than the mapped one: the directory was wiped."""
-        try:
-            found = self._path.stat()
-        except OSError as error:
-            ensure_own(error)
-            return isinstance(error, ABSENT)  # that it cannot be looked at says nothing of it
-        return identity(found) != self._identity
+        return not is_still(self._path, self._identity)
 
     def close(self) -> None:
         """Unmap the page."""

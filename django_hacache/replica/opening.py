@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.replica import fork
+from django_hacache.system.directory import identity, is_still
 from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import lock_byte, unlock_byte
 from django_hacache.system.safe_path import Unfit
@@ -113,13 +114,7 @@ class Membership:
 
     def replaced(self) -> bool:
         """Whether the file at the path is another one: the directory was wiped."""
-        try:
-            found = (self._path / NAME).stat()
-        except OSError as error:
-            ensure_own(error)
-            return True
-        own = os.fstat(self._descriptor)
-        return (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino)
+        return not is_still(self._path / NAME, identity(os.fstat(self._descriptor)))
 
     def leak(self) -> None:
         """In a forked child: make sure that it is never closed, which would end the child's own membership."""

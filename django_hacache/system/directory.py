@@ -40,6 +40,15 @@ def identity(found: os.stat_result) -> Identity:
     return Identity(found.st_dev, found.st_ino)
 
 
+def is_still(path: Path, known: Identity) -> bool:
+    """Whether the file at the path is that one; that it cannot be looked at says nothing of it."""
+    try:
+        return identity(os.stat(path)) == known  # noqa: PTH116 - once for each of many reads
+    except OSError as error:
+        ensure_own(error)
+        return not isinstance(error, ABSENT)
+
+
 class Directory:
     """An opened directory that only this user can write to. Its block ends with the descriptor."""
 
