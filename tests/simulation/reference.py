@@ -97,5 +97,6 @@ def span(decided_at: float, ttl: int, plan: Plan) -> Span:
     drift = 2 * plan.clock_rate_error * (ttl + plan.duration) + 5
     slowest = plan.delay[1] + plan.batching + plan.disk_delay
     late = 6 * (400 + slowest + plan.longest_tail + (3 * plan.election_timeout if plan.pauses else 0))
-    # The leader decides by the time at which it was told last, which may be a batch ago.
-    return Span(decided_at + ttl - drift - plan.batching, decided_at + ttl + drift + late)
+    # The leader decides by the time at which it was told last, which may be a batch ago, and a write to its disk.
+    told = plan.batching + plan.disk_delay
+    return Span(decided_at + ttl - drift - told, decided_at + ttl + drift + late)
