@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# A list of all authorities that there are has a quarter of it.
+PEM_BYTES_MAX = 1 << 20
+
+
 class Unfit(Exception):
     """What is there is not what it should be; the message says why, as "it is ..."."""
 

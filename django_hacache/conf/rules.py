@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django_hacache.conf.files import Unfit, content_of
+from django_hacache.conf.files import PEM_BYTES_MAX, Unfit, content_of
 from django_hacache.conf.hosts import hosts_called, is_loopback, which_host
 from django_hacache.conf.problems import Findings, Id
 from django_hacache.conf.shown import listed, shown_file
@@ -20,9 +20,6 @@ from django_hacache.system.interruption import ensure_own
 if TYPE_CHECKING:
     from django_hacache.conf.config import ClusterConfig
     from django_hacache.conf.sources import Source
-
-# A list of all authorities that there are has a quarter of it.
-PEM_BYTES_MAX = 1 << 20
 
 
 def check_cluster(config: ClusterConfig, source: Source, findings: Findings) -> None:

@@ -188,7 +188,6 @@ class _Connection(Framed):
         # Of the request that is not whole; 0 where there is none.
         self._begun_size = 0
         self.process = 0
-        self._reply_callable = self.reply
         self._unanswered = 0
         self._finishing = self._read_all = False
 
@@ -227,7 +226,8 @@ class _Connection(Framed):
         if isinstance(payload, Oversize):
             self.reply(too_large(payload, self._max_request_bytes))
         else:
-            self._handle(pb.CacheRequest.FromString(payload), self._reply_callable)
+            # Made anew for each: one that is kept would keep the connection, and what it has read, for the collector.
+            self._handle(pb.CacheRequest.FromString(payload), self.reply)
 
     def broken(self, error: Exception) -> None:
         self._complain("bytes", f"A worker sent bytes that are no request and was disconnected: {error}")

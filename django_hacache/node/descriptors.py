@@ -19,6 +19,19 @@ FEW_SHARE = 0.9
 LOOK_S = 2.0
 
 
+def fill_standard() -> None:
+    """Open nothing as 0, 1 and 2 where one of them is closed: what is written to standard error would go elsewhere.
+
+    To the next file that is opened, or to a socket: libraries of C do not ask. To be called before anything is opened.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one, since those below it are open.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def raise_limit() -> int:
     """Take what the system allows this process anyway; returns how many descriptors it may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

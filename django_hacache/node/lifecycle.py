@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.node import descriptors
+from django_hacache.node.renewal import Renewal
 from django_hacache.node.runtime import Node
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.eviction import map_size_for
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from django_hacache.conf import CacheOptions, ClusterConfig
+    from django_hacache.node.renewal import Hangups
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -50,6 +52,7 @@ def run(
     location: Path,
     caches: Mapping[str, CacheOptions],
     read_again: Callable[[], ClusterConfig],
+    hangups: Hangups,
 ) -> int:
     """Run a node until a signal ends it; returns the exit code. At SIGHUP it takes what `read_again` has of secrets.
 
@@ -58,7 +61,7 @@ def run(
     with _only_node_of(location):
         began = -STARTS_OVER_EVERY_S
         while True:
-            end = _run_loop(_serve(config, location, caches, read_again))
+            end = _run_loop(_serve(config, location, caches, read_again, hangups))
             if end is not End.FULL or time.monotonic() - began < STARTS_OVER_EVERY_S:
                 return 0 if end is End.STOPPED else 1
             began = time.monotonic()
@@ -79,6 +82,7 @@ async def _serve(
     location: Path,
     caches: Mapping[str, CacheOptions],
     read_again: Callable[[], ClusterConfig],
+    hangups: Hangups,
 ) -> End:
     descriptors.raise_limit()
     size = sum(options.size_limit for options in caches.values())
@@ -93,8 +97,8 @@ async def _serve(
             caches,
             shutil.disk_usage(location).total,
         )
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _Renewal(node, read_again).ask)
         await node.start()
+        hangups.go_to(Renewal(node, read_again).ask)
         _log_start(config, node, location, caches)
         _settle_garbage_collector()
         watching = asyncio.ensure_future(descriptors.Watch().run())
@@ -103,6 +107,7 @@ async def _serve(
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in (*ends, watching):
             end.cancel()
+        hangups.go_nowhere()
         await node.stop()
         logger.info("%s has stopped", node.addr)
         if node.starts_over:
@@ -112,38 +117,6 @@ async def _serve(
     finally:
         page.revoke()
         replica.close()
-
-
-class _Renewal:
-    """Reads tokens and certificates again, beside the loop; once more, however often it is asked to meanwhile."""
-
-    def __init__(self, node: Node, read_again: Callable[[], ClusterConfig]) -> None:
-        self._node = node
-        self._read_again = read_again
-        self._asked = False
-        self._task: asyncio.Task[None] | None = None
-
-    def ask(self) -> None:
-        self._asked = True
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._renew())
-
-    async def _renew(self) -> None:
-        while self._asked:
-            self._asked = False
-            try:
-                await self._node.renew(self._read_again)
-            except ConfigurationError as error:
-                logger.error(  # noqa: TRY400 - the operator's mistake, and no trace of ours mends it
-                    "%s keeps its tokens and certificates, for those that are there now cannot be used: %s",
-                    self._node.addr,
-                    error,
-                )
-            else:
-                logger.info(
-                    "%s has read its tokens and certificates again: they hold for new connections",
-                    self._node.addr,
-                )
 
 
 def _settle_garbage_collector() -> None:

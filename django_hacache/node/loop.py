@@ -208,17 +208,17 @@ class Loop:
         self._timer = None
         self._wakes_at = 0
         core, now = self._core, now_ms()
-        if core.role is Role.LEADER:
-            for peer in self._transport.peers:
-                if self._transport.routes.append_moves(peer):
-                    core.append_moves(peer, now)
-        if self._transport.roster.others:
-            core.hosts_differ(now)
         try:
+            if core.role is Role.LEADER:
+                for peer in self._transport.peers:
+                    if self._transport.routes.append_moves(peer):
+                        core.append_moves(peer, now)
+            if self._transport.roster.others:
+                core.hosts_differ(now)
             self._look_for_losses()
             core.tick(now)
             self._upkeep.run(now)
-        except ReplicaError as error:
+        except Exception as error:  # noqa: BLE001 - a node that went on would have no timer any more
             self.fail(error)
             return
         self._set_writable(now)

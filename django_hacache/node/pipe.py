@@ -150,8 +150,11 @@ class Pipe(Framed):
 
 def _queued_by_kernel(transport: asyncio.Transport) -> int:
     """Bytes that the other host has not acknowledged yet."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return 0  # TLS forgets it in the moment in which it is lost
     try:
-        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     except OSError:
         return 0  # a kernel that does not say: what left the loop counts
     return int.from_bytes(answer, sys.byteorder)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
+from django_hacache.conf.files import PEM_BYTES_MAX, Unfit, content_of
 from django_hacache.exceptions import ConfigurationError
+from django_hacache.system.platform import as_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from django_hacache.conf import TLS
@@ -27,8 +31,8 @@ class Secured:
         # Whether everybody has to show a certificate, and a member one that is for its address.
         self.is_mutual = tls.ca_client is not None
         files = _Files.of(tls)
-        self.server_context = _server_context(tls)
-        self.client_context = _client_context(tls)
+        self.server_context = _server_context(tls, files)
+        self.client_context = _client_context(tls, files)
         if _Files.of(tls) != files:
             raise ConfigurationError("the files of TLS were written to while they were read")
         self.server = grpc.ssl_server_certificate_configuration(
@@ -57,37 +61,46 @@ class _Files(NamedTuple):
         )
 
 
-def _server_context(tls: TLS) -> ssl.SSLContext:
+def _server_context(tls: TLS, files: _Files) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _load(context, tls.server_cert, tls.server_key)
-    if tls.ca_client:
+    with _named(f"{tls.server_cert} and {tls.server_key}"):
+        _load(context, files.server_cert, files.server_key)
+    if files.ca_client is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        _trust(context, tls.ca_client)
+        _trust(context, files.ca_client, tls.ca_client)
     return _as_strict_as_grpc(context)
 
 
-def _client_context(tls: TLS) -> ssl.SSLContext:
+def _client_context(tls: TLS, files: _Files) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
-    if tls.ca_server:
+    if files.ca_server is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        _trust(context, tls.ca_server)
+        _trust(context, files.ca_server, tls.ca_server)
     # The rule for names is our own, see names.py.
     context.check_hostname = False
-    if tls.client_cert and tls.client_key:
-        _load(context, tls.client_cert, tls.client_key)
+    if files.client_cert is not None and files.client_key is not None:
+        with _named(f"{tls.client_cert} and {tls.client_key}"):
+            _load(context, files.client_cert, files.client_key)
     return _as_strict_as_grpc(context)
 
 
-def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+def _load(context: ssl.SSLContext, cert: bytes, key: bytes) -> None:
+    """From what was read: at the path there may be something else by now, and OpenSSL takes nothing but a path."""
+    with as_path(cert) as cert_path, as_path(key) as key_path:
+        context.load_cert_chain(cert_path, key_path)
+
+
+@contextmanager
+def _named(names: str) -> Iterator[None]:
     try:
-        context.load_cert_chain(cert, key)
+        yield
     except OSError as error:  # ssl.SSLError, too
-        raise ConfigurationError(f"{cert} and {key}: expected a certificate and its key: {error}") from error
+        raise ConfigurationError(f"{names}: expected a certificate and its key: {error}") from error
 
 
-def _trust(context: ssl.SSLContext, authority: Path) -> None:
+def _trust(context: ssl.SSLContext, content: bytes, authority: Path | None) -> None:
     try:
-        context.load_verify_locations(cadata=_read(authority).decode())
+        context.load_verify_locations(cadata=content.decode())
     except (ssl.SSLError, ValueError) as error:  # UnicodeDecodeError, too
         raise ConfigurationError(f"{authority}: expected the certificate of an authority: {error}") from error
 
@@ -101,6 +114,8 @@ def _as_strict_as_grpc(context: ssl.SSLContext) -> ssl.SSLContext:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return content_of(path, PEM_BYTES_MAX)[0]
+    except Unfit as unfit:
+        raise ConfigurationError(f"{path}: expected a readable PEM file, but {unfit}") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: expected a readable PEM file: {error.strerror}") from error

@@ -6,11 +6,12 @@ came by. Knows the messages' envelopes, and neither the core nor what anything i
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
+from django_hacache.exceptions import ConfigurationError
 from django_hacache.node.acceptor import InboundLane, LaneServer
+from django_hacache.node.beside import Beside
 from django_hacache.node.complaints import Complaints
 from django_hacache.node.guesses import Guesses
 from django_hacache.node.keyring import Keyring
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 STREAMS_END_S = 0.5
+# A file system over a network may hang for as long as it likes.
+READ_AGAIN_S = 10.0
 
 
 class TransportEvents(Protocol):
@@ -69,6 +72,7 @@ class Transport:
         self._guesses = Guesses()
         self.roster = roster = Roster(config)
         self._keyring = keyring = Keyring(config)
+        self._beside = Beside()
         self._peers = {host.addr: PeerStream(config, me, host, self, rng, roster, keyring) for host in others}
         self._lanes = {host.addr: Lane(config, me, host, self, rng, roster, keyring) for host in others}
         self.routes = Routes(me.addr, self._peers, self._lanes, sender)
@@ -113,7 +117,11 @@ class Transport:
 
         Raises ConfigurationError where they are of no use, and goes on with those that it has.
         """
-        self._keyring.take(await asyncio.to_thread(lambda: self._keyring.prepared(read_again())))
+        try:
+            prepared = await self._beside.call(lambda: self._keyring.prepared(read_again()), READ_AGAIN_S)
+        except TimeoutError as error:
+            raise ConfigurationError(f"to read them takes longer than {READ_AGAIN_S:g} s: {error}") from None
+        self._keyring.take(prepared)
 
     # what there is to know of it
 

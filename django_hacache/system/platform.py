@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SUPPORTED = ("linux", "darwin")
 
@@ -152,6 +153,25 @@ def allocate(descriptor: int, size: int) -> None:
     there = os.fstat(descriptor).st_size
     if there < size:
         os.pwrite(descriptor, bytes(size - there), there)
+
+
+@contextmanager
+def as_path(content: bytes) -> Iterator[str]:
+    """A path at which that can be read in this block, for what takes nothing else: in memory where that is possible."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("hacache", os.MFD_CLOEXEC), "wb") as memory:
+            memory.write(content)
+            memory.flush()
+            path = f"/proc/self/fd/{memory.fileno()}"
+            if os.path.exists(path):  # noqa: PTH110 - /proc may not be mounted
+                yield path
+                return
+    import tempfile  # noqa: PLC0415 - workers have no use for it
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file.name
 
 
 class Socket(Protocol):

@@ -1,7 +1,12 @@
 """What workers have begun to send: it takes bounded memory, keeps nobody else away, and is taken once there is room."""
 
 import asyncio
+import gc
 import sys
+import weakref
+
+import pytest
+import uvloop
 
 from django_hacache.link.framing import HEADER, frame
 from django_hacache.link.server import BEGUN_REQUESTS, LinkServer
@@ -124,3 +129,23 @@ def test_what_another_process_has_begun_and_left_keeps_no_worker_waiting(tmp_pat
         await server.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("uvloop_runs", [False, True])
+def test_what_was_begun_is_gone_with_its_connection_and_waits_for_no_collector(tmp_path, uvloop_runs):
+    async def scenario():
+        server = LinkServer(tmp_path / "s", answer, max_request_bytes=LARGEST, complain=lambda *_: None)
+        await server.start()
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(frame(request(LARGEST - 1000))[: LARGEST // 2])
+        await eventually(lambda: server._begun and all(one._frames.waiting for one in server._connections))
+        connection = weakref.ref(next(iter(server._connections)))
+        writer.transport.abort()
+        await eventually(lambda: connection() is None)
+        await server.close()
+
+    gc.disable()
+    try:
+        (uvloop if uvloop_runs else asyncio).run(scenario())
+    finally:
+        gc.enable()

@@ -7,6 +7,8 @@ import contextlib
 import logging
 import os
 import resource
+import subprocess
+import sys
 
 import grpc
 import pytest
@@ -103,3 +105,21 @@ def test_a_connection_that_opens_no_stream_is_closed_and_one_with_a_stream_is_no
             await server.stop(None)
 
     asyncio.run(scenario())
+
+
+CLOSED = """
+import os
+from django_hacache.node.descriptors import fill_standard
+
+os.write(1, b"")
+os.close(2)
+fill_standard()
+print(os.open("/dev/null", os.O_RDONLY) > 2, os.readlink("/proc/self/fd/2"), flush=True)
+"""
+
+
+def test_a_closed_standard_error_is_nothing_and_no_file_of_the_node():
+    ran = subprocess.run(
+        [sys.executable, "-c", CLOSED], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout == "True /dev/null\n"

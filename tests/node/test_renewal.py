@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
+
+import pytest
 
 from django_hacache.conf.cluster import cluster_config
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.node.lifecycle import _Renewal
+from django_hacache.node.renewal import Renewal
 
 
 class Node:
@@ -37,7 +41,7 @@ async def turns():
 def test_however_often_it_is_asked_meanwhile_it_reads_once_more():
     async def scenario():
         node = Node()
-        renewal = _Renewal(node, cluster_config)
+        renewal = Renewal(node, cluster_config)
         for _ in range(100):
             renewal.ask()
             await turns()
@@ -59,10 +63,43 @@ def test_what_cannot_be_used_is_told_and_later_ones_are_read(caplog):
         node = Node()
         node.go_on.set()
         for read_again in (unreadable, cluster_config):
-            _Renewal(node, read_again).ask()
+            Renewal(node, read_again).ask()
             await turns()
 
     asyncio.run(scenario())
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     assert "127.0.0.1:7001 keeps its tokens and certificates" in caplog.text
     assert "the file is gone" in caplog.text
+
+
+HANGUPS = """
+import asyncio, os, signal, sys, time
+import uvloop
+from django_hacache.node.renewal import Hangups
+
+hangups = Hangups()
+hang_up = lambda: os.kill(os.getpid(), signal.SIGHUP)
+hang_up()
+
+async def life():
+    asked = asyncio.Event()
+    hangups.go_to(asked.set)
+    await asyncio.wait_for(asked.wait(), 20)
+    print("asked before the loop", flush=True)
+    asked.clear()
+    os.system(f"kill -HUP {os.getpid()}")
+    await asyncio.wait_for(asked.wait(), 20)
+    print("asked", flush=True)
+    hangups.go_nowhere()
+
+(uvloop if sys.argv[1] == "uvloop" else asyncio).run(life())
+hang_up()
+print("alive", flush=True)
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_hangup_ends_the_process_at_no_moment(loop):
+    command = [sys.executable, "-c", HANGUPS, loop]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert ran.stdout.splitlines() == ["asked before the loop", "asked", "alive"]

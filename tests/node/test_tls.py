@@ -323,9 +323,9 @@ def test_what_cannot_be_used_is_not_taken(broken, says, authority, directory, wr
 def test_files_that_are_written_to_while_they_are_read_are_not_taken(authority, monkeypatch):
     mine, later = authority.issue("written"), authority.issue("written-later")
 
-    def written_meanwhile(settings):
+    def written_meanwhile(settings, files):
         later.copy_to(mine)
-        return _client_context(settings)
+        return _client_context(settings, files)
 
     monkeypatch.setattr("django_hacache.node.tls._client_context", written_meanwhile)
     with pytest.raises(ConfigurationError, match="written to while they were read"):

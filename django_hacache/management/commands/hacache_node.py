@@ -39,6 +39,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        # Before anything is opened or can be asked for.
+        from django_hacache.node import descriptors, renewal  # noqa: PLC0415 - only this command knows the node
+
+        descriptors.fill_standard()
+        hangups = renewal.Hangups()
         _log_to_stderr(int(options["verbosity"]))
         try:
             config = node_config(options["addr"])
@@ -51,7 +56,7 @@ class Command(BaseCommand):
             refusals.overhear() if config.tls else refusals.silence()
             from django_hacache.node.lifecycle import run  # noqa: PLC0415
 
-            code = run(config, location, caches, lambda: node_config(options["addr"]))
+            code = run(config, location, caches, lambda: node_config(options["addr"]), hangups)
         except HACacheError as error:
             raise CommandError(str(error)) from error
         if code:
