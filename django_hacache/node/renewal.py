@@ -47,6 +47,10 @@ class Hangups:
         """The node stops: whoever starts next has read what is there then."""
         self._tell = None
 
+    def end(self) -> None:
+        """The process is about to end: Python would let go of what it handles before that."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
 
 class Renewal:
     """Reads tokens and certificates again, beside the loop; once more, however often it is asked to meanwhile."""

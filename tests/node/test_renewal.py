@@ -94,7 +94,14 @@ async def life():
 
 (uvloop if sys.argv[1] == "uvloop" else asyncio).run(life())
 hang_up()
-print("alive", flush=True)
+hangups.end()
+
+class Last:
+    def __del__(self):
+        hang_up()
+        os.write(1, b"alive")
+
+last = Last()
 """
 
 

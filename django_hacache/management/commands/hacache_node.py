@@ -59,6 +59,8 @@ class Command(BaseCommand):
             code = run(config, location, caches, lambda: node_config(options["addr"]), hangups)
         except HACacheError as error:
             raise CommandError(str(error)) from error
+        finally:
+            hangups.end()
         if code:
             sys.exit(code)
 
