@@ -16,14 +16,16 @@ class Beside:
     """One call at a time, in a thread that does not keep the process from its end."""
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
+        # Said by the call itself as its last act: a thread that has told its outcome may live on for a moment.
+        self._ended = threading.Event()
+        self._ended.set()
 
     async def call(self, function: Callable[[], T], patience_s: float) -> T:
         """Return what it returns, or raise what it raises.
 
         Raises TimeoutError where that takes longer, and at once while an earlier call hangs.
         """
-        if self._thread is not None and self._thread.is_alive():
+        if not self._ended.is_set():
             raise TimeoutError("an earlier one hangs")
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[T] = loop.create_future()
@@ -38,11 +40,12 @@ class Beside:
                 set_: Callable[..., None] = ended.set_result
             except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
                 outcome, set_ = error, ended.set_exception
+            self._ended.set()
             try:
                 loop.call_soon_threadsafe(tell, set_, outcome)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
 
-        self._thread = threading.Thread(target=run, daemon=True)
-        self._thread.start()
+        self._ended.clear()
+        threading.Thread(target=run, daemon=True).start()
         return await asyncio.wait_for(ended, patience_s)
