@@ -64,7 +64,7 @@ REASONS = {
     "SSLV3_ALERT_BAD_CERTIFICATE": "it refuses our certificate",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refuses our certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it demands a client certificate (CACHE_TLS_CLIENT_CERT), and we show none",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refuses our handshake: it may demand a client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refuses our handshake; if it is a server, it may demand a client certificate",
 }
 
 
