@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_hacache.changes.outcome import ABSENT, DONE, Outcome, Why
 from django_hacache.changes.vocabulary import Batch, Clear, Increment, Insert, Remove, Touch, When
@@ -68,7 +68,88 @@ _ERRORS: dict[int, type[Exception]] = {
 }
 
 
-# The worker's end
+# Each kind of change: how it is written into its message, and read from it where it is carried out. What comes there is
+# known to be possible, see node/validation.py.
+
+
+class _Form(NamedTuple):
+    """How one kind of change stands on the wire."""
+
+    field: str  # that holds the message, of a CacheRequest and of a Change
+    message: type[Any]
+    write: Callable[[Any, Any], None]
+    read: Callable[[Any], Part]
+
+
+def _write_insert(message: pb.Insert, change: Insert) -> None:
+    message.entry, message.value = change.key, change.value
+    if change.ttl_ms is not None:
+        message.ttl_ms = change.ttl_ms
+    if change.when is not When.ALWAYS:
+        message.condition = _CONDITIONS[change.when]
+        message.expected_version = change.version
+    if change.keep_ttl:
+        message.keep_ttl = True
+
+
+def _read_insert(message: pb.Insert) -> Insert:
+    return Insert(
+        message.entry,
+        message.value,
+        message.ttl_ms if message.HasField("ttl_ms") else None,
+        _WHEN[message.condition],
+        message.expected_version,
+        message.keep_ttl,
+    )
+
+
+def _read_put(message: pb.Put) -> Insert:
+    return Insert(message.entry, message.value, message.ttl_ms if message.HasField("ttl_ms") else None)
+
+
+def _write_remove(message: pb.Remove, change: Remove) -> None:
+    message.entry = change.key
+
+
+def _read_remove(message: pb.Remove | pb.Del) -> Remove:
+    return Remove(message.entry)
+
+
+def _write_touch(message: pb.Touch, change: Touch) -> None:
+    message.entry = change.key
+    if change.ttl_ms is not None:
+        message.ttl_ms = change.ttl_ms
+
+
+def _read_touch(message: pb.Touch) -> Touch:
+    return Touch(message.entry, message.ttl_ms if message.HasField("ttl_ms") else None)
+
+
+def _write_increment(message: pb.Increment, change: Increment) -> None:
+    message.entry, message.delta = change.key, integer_to_bytes(change.delta)
+
+
+def _read_increment(message: pb.Increment) -> Increment:
+    return Increment(message.entry, integer_from_bytes(message.delta))
+
+
+def _write_clear(_message: pb.Clear, _change: Clear) -> None:
+    """It has nothing but the name of its cache."""
+
+
+def _read_clear(_message: pb.Clear) -> Clear:
+    return Clear()
+
+
+_FORMS: dict[type[Any], _Form] = {
+    Insert: _Form("insert", pb.Insert, _write_insert, _read_insert),
+    Remove: _Form("remove", pb.Remove, _write_remove, _read_remove),
+    Touch: _Form("touch", pb.Touch, _write_touch, _read_touch),
+    Increment: _Form("increment", pb.Increment, _write_increment, _read_increment),
+    Clear: _Form("clear", pb.Clear, _write_clear, _read_clear),
+}
+# Put and Del are those of programs of the base schema.
+_READERS = {form.message: form.read for form in _FORMS.values()} | {pb.Put: _read_put, pb.Del: _read_remove}
 
 
 def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
@@ -77,62 +158,32 @@ def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> p
     deadline: until when the caller waits, as platform.monotonic() tells the time (seconds).
     """
     request = pb.CacheRequest(timeout_ms=max(1, math.ceil((deadline - monotonic()) * 1000)))
-    req_id = os.urandom(16).hex()
-    level = _ACK_LEVELS[ack]
-    match change:
-        case Insert():
-            # Filled in place: a message that is copied into another one has its value copied.
-            _fill_insert(request.insert, change, cache)
-            request.insert.req_id = req_id
-            request.insert.ack_level.CopyFrom(level)
-        case Remove():
-            request.remove.CopyFrom(
-                pb.Remove(cache_name=cache, entry=change.key, req_id=req_id, ack_level=level)
-            )
-        case Touch():
-            request.touch.CopyFrom(
-                pb.Touch(
-                    cache_name=cache, entry=change.key, ttl_ms=change.ttl_ms, req_id=req_id, ack_level=level
-                )
-            )
-        case Increment():
-            request.increment.CopyFrom(
-                pb.Increment(
-                    cache_name=cache,
-                    entry=change.key,
-                    delta=integer_to_bytes(change.delta),
-                    req_id=req_id,
-                    ack_level=level,
-                )
-            )
-        case Clear():
-            request.clear.CopyFrom(pb.Clear(cache_name=cache, req_id=req_id, ack_level=level))
-        case Batch():
-            request.batch.req_id = req_id
-            request.batch.ack_level.CopyFrom(level)
-            for part in change.changes:
-                _fill_part(request.batch.changes.add(), part, cache)
-        case _:
-            assert_never(change)
+    if isinstance(change, Batch):
+        message: Any = request.batch
+        for part in change.changes:
+            _write(message.changes.add(), part, cache)
+    else:
+        message = _write(request, change, cache)
+    message.req_id = os.urandom(16).hex()
+    message.ack_level.CopyFrom(_ACK_LEVELS[ack])
     return request
 
 
-def _fill_part(part: pb.Change, change: Insert | Remove, cache: str) -> None:
-    if isinstance(change, Insert):
-        _fill_insert(part.insert, change, cache)
-    else:
-        part.remove.cache_name, part.remove.entry = cache, change.key
+def _write(holder: pb.CacheRequest | pb.Change, change: Part, cache: str) -> Any:
+    """Fill the message in place: one that is copied into another has its value copied."""
+    form = _FORMS[type(change)]
+    message = getattr(holder, form.field)
+    message.cache_name = cache
+    form.write(message, change)
+    return message
 
 
-def _fill_insert(message: pb.Insert, change: Insert, cache: str) -> None:
-    message.cache_name, message.entry, message.value = cache, change.key, change.value
-    if change.ttl_ms is not None:
-        message.ttl_ms = change.ttl_ms
-    if change.when is not When.ALWAYS:
-        message.condition = _CONDITIONS[change.when]
-        message.expected_version = change.version
-    if change.keep_ttl:
-        message.keep_ttl = True
+def change_from(message: Any) -> Part:
+    """Return the change that a message of any kind but Batch is."""
+    return _READERS[type(message)](message)
+
+
+# Outcomes: as a node answers them, and as they stand in the log
 
 
 def outcome_of(ack: pb.Ack) -> Outcome:
@@ -156,45 +207,6 @@ def outcome_of(ack: pb.Ack) -> Outcome:
             raise RequestRefused(f"The node answered a change with {other!r}.")
 
 
-# The end of the node that carries a change out: what came is known to be possible, see node/validation.py.
-
-
-def change_from(message: Any) -> Part:
-    """Return the change that a message of any kind but Batch is."""
-    return _READ_BY[type(message)](message)
-
-
-def _insert_of(message: pb.Insert) -> Insert:
-    return Insert(
-        message.entry,
-        message.value,
-        message.ttl_ms if message.HasField("ttl_ms") else None,
-        _WHEN[message.condition],
-        message.expected_version,
-        message.keep_ttl,
-    )
-
-
-def _put_of(message: pb.Put) -> Insert:
-    return Insert(message.entry, message.value, message.ttl_ms if message.HasField("ttl_ms") else None)
-
-
-def _removal_of(message: pb.Remove | pb.Del) -> Remove:
-    return Remove(message.entry)
-
-
-def _touch_of(message: pb.Touch) -> Touch:
-    return Touch(message.entry, message.ttl_ms if message.HasField("ttl_ms") else None)
-
-
-def _increment_of(message: pb.Increment) -> Increment:
-    return Increment(message.entry, integer_from_bytes(message.delta))
-
-
-def _clear_of(_message: pb.Clear) -> Clear:
-    return Clear()
-
-
 def outcome_bytes(outcomes: Sequence[Outcome]) -> bytes:
     """What the changes of one request came to, as it stands in the log."""
     if len(outcomes) == 1 and outcomes[0] is DONE:
@@ -209,13 +221,3 @@ def outcome_bytes(outcomes: Sequence[Outcome]) -> bytes:
 
 
 _DONE = pb.Outcome(mod_res=[True]).SerializeToString()
-
-_READ_BY: dict[type[Any], Callable[[Any], Part]] = {
-    pb.Insert: _insert_of,
-    pb.Put: _put_of,
-    pb.Remove: _removal_of,
-    pb.Del: _removal_of,
-    pb.Touch: _touch_of,
-    pb.Increment: _increment_of,
-    pb.Clear: _clear_of,
-}
