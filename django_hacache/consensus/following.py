@@ -58,7 +58,7 @@ class Following:
             self._replication.refuse(append, sender.addr)
             return
         # Without entries it says that there is nothing to wait for.
-        at_once = not append.entries or self._somebody_waits()
+        at_once = not append.entries or append.awaited or self._somebody_waits()
         if append.anew:
             self._installation.begin(append)
         self._replication.on_append(append, sender.addr, now_ms, apply_at_once=at_once)

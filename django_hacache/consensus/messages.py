@@ -182,7 +182,7 @@ class Append:
     """Entries for a follower's log. `ages_ms` are milliseconds since each was appended, on the sender's clock.
 
     With `anew` the leader's log no longer reaches the follower's: who does not have (prev_index, prev_term) begins
-    there with an empty replica.
+    there with an empty replica. With `awaited` somebody waits for every host to apply what is committed.
     """
 
     term: int
@@ -192,6 +192,7 @@ class Append:
     entries: tuple[Entry, ...] = ()
     ages_ms: tuple[int, ...] = ()
     anew: bool = False
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def write_append(append: pb.Append, message: core.Append) -> None:
     append.prev_term = message.prev_term
     append.commit_index = message.commit_index
     append.anew = message.anew
+    append.awaited = message.awaited
     for entry, age_ms in zip(message.entries, message.ages_ms, strict=True):
         written = append.entries.add()
         written.index = entry.index
@@ -95,6 +96,7 @@ def append_of(message: pb.Append) -> core.Append:
         tuple([entry_of(entry) for entry in wired]),
         tuple([min(entry.age_ms, AGE_MS_MAX) for entry in wired]),
         message.anew,
+        message.awaited,
     )
 
 

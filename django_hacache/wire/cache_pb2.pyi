@@ -1868,6 +1868,7 @@ class Append(_message.Message):
     COMMIT_INDEX_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     ANEW_FIELD_NUMBER: _builtins.int
+    AWAITED_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     prev_index: _builtins.int
     prev_term: _builtins.int
@@ -1875,6 +1876,10 @@ class Append(_message.Message):
     anew: _builtins.bool
     """The log no longer reaches the follower: who does not have the entry at prev_index begins there with an empty
     replica, and is sent the leader's in SnapshotChunks beside the log.
+    """
+    awaited: _builtins.bool
+    """A change waits until every host has applied it: the follower applies what is committed at once. One that does not
+    know this does so after a moment.
     """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogEntry]: ...
@@ -1887,10 +1892,11 @@ class Append(_message.Message):
         commit_index: _builtins.int = ...,
         entries: _abc.Iterable[Global___LogEntry] | None = ...,
         anew: _builtins.bool = ...,
+        awaited: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "commit_index", b"commit_index", "entries", b"entries", "prev_index", b"prev_index", "prev_term", b"prev_term", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "awaited", b"awaited", "commit_index", b"commit_index", "entries", b"entries", "prev_index", b"prev_index", "prev_term", b"prev_term", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,6 +47,26 @@ def test_a_write_at_level_all_waits_out_the_lease_of_a_frozen_host(stage):
     assert cluster.plan.lease * 0.5 < cluster.now - began <= cluster.plan.lease + 300
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_write_at_level_all_takes_two_round_trips(stage, busy):
+    """Entries and their commit go to every follower at once, and each applies at once: none waits for a batch."""
+    cluster = stage()
+    hosts = [cluster.settle(), *cluster.followers()]
+    cluster.run(2000)  # an earlier leader's leases might hold
+    for number, host in enumerate(hosts * 4):
+        write = cluster.put(host, "k", number, AckLevel.ALL)
+        forwarded = 0 if host is hosts[0] else 2
+        in_flight = 2 if busy else 0
+        for _ in range(4 + forwarded + in_flight):
+            # Entries that nobody waits for on a follower are on their way at any moment, with what is committed.
+            later = [cluster.put(hosts[0], "other", number)] if busy else []
+            cluster.run(1)
+        assert write.ended is not None
+        assert write.ended.refusal is None
+        cluster.run(50)
+        assert all(one.ended is not None for one in later)
+
+
 def test_without_a_leader_a_change_is_refused_as_not_done(stage):
     cluster = stage()
     leader = cluster.settle()

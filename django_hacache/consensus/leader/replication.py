@@ -79,8 +79,9 @@ class LeaderReplication:
 
         A majority gets it at once, of which as many as possible are `awaited`: hosts with changes of their own on
         the way. The others get all that has gathered after `commit_delay_ms`, and the same where the majority does not
-        answer within that time. None: all are awaited.
+        answer within that time. None: all are awaited, and everybody is told at once what is committed, too.
         """
+        at_once = awaited is None
         spare = self._spare(now_ms, awaited)
         for peer, progress in self.progress.items():
             if progress.installing and not progress.transferring:
@@ -92,7 +93,7 @@ class LeaderReplication:
                 if now_ms - max(progress.sent_at_ms, progress.append_moved_at_ms) < progress.patience_ms:
                     continue
                 progress.append_lost(self._state.log.base_index)
-            self._replicate_to(peer, progress, now_ms)
+            self._replicate_to(peer, progress, now_ms, at_once=at_once)
         self._sent.clear()
 
     def _spare(self, now_ms: int, awaited: Collection[str] | None) -> Collection[str]:
@@ -113,8 +114,8 @@ class LeaderReplication:
         quick.sort(key=lambda peer: (peer in awaited, self.progress[peer].match_index), reverse=True)
         return [peer for peer in quick[needed:] if peer not in awaited]
 
-    def _replicate_to(self, peer: str, progress: Progress, now_ms: int) -> None:
-        if not self._has_something_for(progress, now_ms):
+    def _replicate_to(self, peer: str, progress: Progress, now_ms: int, *, at_once: bool) -> None:
+        if not self._has_something_for(progress, now_ms, at_once=at_once):
             return
         prev_index = progress.next_index - 1
         prev_term = self._state.log.term_at(prev_index)
@@ -123,22 +124,26 @@ class LeaderReplication:
             progress.begin_anew(append.prev_index)
         elif progress.mode is Mode.PROBE:
             limit = min(PROBE_BYTES, self._config.append_bytes)
-            append = self._append_after(prev_index, prev_term, limit, now_ms, least=0)
+            append = self._append_after(prev_index, prev_term, limit, now_ms, least=0, at_once=at_once)
         else:
-            append = self._append_after(prev_index, prev_term, progress.window.size, now_ms, least=1)
+            limit = progress.window.size
+            append = self._append_after(prev_index, prev_term, limit, now_ms, least=1, at_once=at_once)
         self._state.send(peer, append)
         # Only one that is alone in its message may be large: see append_bytes.
         alone_bytes = append.entries[0].size if len(append.entries) == 1 else 0
         progress.append_sent(append, now_ms, patience_ms=self._config.patience_ms(alone_bytes))
 
-    def _has_something_for(self, progress: Progress, now_ms: int) -> bool:
+    def _has_something_for(self, progress: Progress, now_ms: int, *, at_once: bool) -> bool:
         """Whether the peer lacks entries, or the commit index, or is to be probed."""
         since_ms = now_ms - progress.sent_at_ms
         if progress.next_index <= self._state.log.last_index:
             return True
         if progress.mode is Mode.PROBE:
             return since_ms >= self._config.heartbeat_ms
-        return progress.sent_commit < self._state.applied and since_ms >= self._config.commit_delay_ms
+        if progress.sent_commit >= self._state.applied:
+            return False
+        # Protected: test_a_write_at_level_all_takes_two_round_trips
+        return at_once or since_ms >= self._config.commit_delay_ms
 
     def _anew(self) -> Append:
         """What lets a peer begin here that the log no longer reaches."""
@@ -148,7 +153,7 @@ class LeaderReplication:
         return Append(state.term, state.applied, term, state.applied, anew=True)
 
     def _append_after(
-        self, prev_index: int, prev_term: int, limit: int, now_ms: int, *, least: int
+        self, prev_index: int, prev_term: int, limit: int, now_ms: int, *, least: int, at_once: bool
     ) -> Append:
         """What follows `prev_index`: one message for all peers that are at the same place."""
         append = self._sent.get((prev_index, limit, least))
@@ -157,7 +162,9 @@ class LeaderReplication:
             entries = state.log.batch_from(prev_index + 1, limit, least)
             ages_ms = tuple(max(now_ms - entry.born_ms, 0) for entry in entries)
             # What is committed and not applied here is not told yet: see heartbeats.send.
-            append = Append(state.term, prev_index, prev_term, state.applied, entries, ages_ms)
+            append = Append(
+                state.term, prev_index, prev_term, state.applied, entries, ages_ms, awaited=at_once
+            )
             self._sent[prev_index, limit, least] = append
         return append
 
