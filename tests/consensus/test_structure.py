@@ -10,6 +10,7 @@ from django_hacache import consensus
 from tests.consensus import (
     test_fresh_nodes,
     test_late_words,
+    test_replication,
     test_retries,
     test_transfer_bugs,
     test_transfers,
@@ -59,7 +60,11 @@ def test_each_protected_line_names_a_script_or_a_bug_that_there_is():
     known = {
         each.__name__ for each in (*scripts, *test_transfer_bugs.SCHEDULES, *test_mutations.FOUND_BY_LIVES)
     }
-    known |= {name for tests in (test_fresh_nodes, test_retries, test_transfers) for name in vars(tests)}
+    known |= {
+        name
+        for tests in (test_fresh_nodes, test_replication, test_retries, test_transfers)
+        for name in vars(tests)
+    }
     assert {name: module for name, module in protected().items() if name not in known} == {}
 
 
