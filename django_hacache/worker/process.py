@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.link.address import SOCKET_NAME
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from django_hacache.replica.control import ControlPage
 
 T = TypeVar("T")
+Opened = TypeVar("Opened", Replica, LeasedReader)
 
 # How long a thread waits for another one that opens what both need (seconds).
 OPENING_WAIT_S, OPENING_LOOK_S = 10.0, 0.001
@@ -77,8 +78,8 @@ def _ensure_standalone(directory: Path) -> None:
         ) from None
 
 
-class StandaloneSite:
-    """The replica of a location that no node serves: opened once, written by every process itself."""
+class _Site(Generic[Opened]):
+    """A directory as this process has it open: once, for all threads and cache objects."""
 
     def __init__(self, directory: Path, map_size: int) -> None:
         self._directory = directory
@@ -89,84 +90,79 @@ class StandaloneSite:
         # Nobody has asked for it since the settings have changed.
         self.former = False
         self._lock = threading.Lock()
-        self._replica: Replica | None = None
-        self._released: Callable[[], Replica | None] = _nothing
+        self._reader: Opened | None = None
+        self._released: Callable[[], Opened | None] = _nothing
 
     @property
-    def reader(self) -> Replica:
-        """The open replica.
-
-        Raises ReplicaError where it cannot be opened, ConfigurationError where a node serves it.
-        """
-        if not _same_process[0]:
-            _notice_fork()
-        return self._replica or self._open()
-
-    def _open(self) -> Replica:
-        _await_turn(self._lock, self._directory)
-        with self._lock:
-            # Before LMDB may open it again, the last read of another thread has to be over.
-            self._replica = self._replica or self._released()
-            if self._replica is None:
-                _ensure_standalone(self._directory)
-                self._replica = Replica.open(self._directory, writable=True, map_size=self._map_size)
-            return self._replica
-
-    def close(self) -> None:
-        replica, self._replica = self._replica, None
-        if replica is not None:
-            replica.close()
-
-    @property
-    def unreachable(self) -> bool:
-        """Whether nobody is likely to come back to what is open."""
-        return self._replica is not None and (self.former or not is_there(self._directory))
-
-    def release(self) -> None:
-        """Leave what is open to the reads that are under way: it closes itself with the last one."""
-        if self._replica is not None:
-            self._released = weakref.ref(self._replica)
-        self._replica = None
-
-    def leave_inherited(self) -> None:
-        """In a forked child: start anew."""
-        if self._replica is not None:
-            self._replica.abandon()
-        self._open_nothing()
-
-
-class ClusterSite:
-    """What a worker has open of a location that a node serves: leased reads, connections, circuit breaker."""
-
-    def __init__(self, directory: Path, map_size: int) -> None:
-        self._directory = directory
-        self._map_size = map_size
-        self._open_nothing()
-
-    def _open_nothing(self) -> None:
-        # Nobody has asked for it since the settings have changed.
-        self.former = False
-        self._lock = threading.Lock()
-        self._reader: LeasedReader | None = None
-        self._released: Callable[[], LeasedReader | None] = _nothing
-        self._client: NodeClient | None = None
-        self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
-        self.breaker = CircuitBreaker(self._writable_until, self._writable)
-
-    @property
-    def reader(self) -> LeasedReader:
-        """The replica under the node's lease; where there is no node, everything is a miss."""
+    def reader(self) -> Opened:
+        """What reads the directory, opened. Raises what opening it does."""
         if not _same_process[0]:
             _notice_fork()
         return self._reader or self._open()
 
-    def _open(self) -> LeasedReader:
+    def _open(self) -> Opened:
         _await_turn(self._lock, self._directory)
         with self._lock:
+            # Before LMDB may open it again, the last read of another thread has to be over.
             self._reader = self._reader or self._released()
             if self._reader is None:
-                self._reader = LeasedReader(self._directory, map_size=self._map_size)
+                self._reader = self._opened()
             return self._reader
+
+    def _opened(self) -> Opened:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close what can be closed from here."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether nobody is likely to come back to what is open."""
+        return self._holds_any and (self.former or not is_there(self._directory))
+
+    @property
+    def _holds_any(self) -> bool:
+        return self._reader is not None
+
+    def release(self) -> None:
+        """Leave what is open to the reads that are under way: it closes itself with the last one."""
+        if self._reader is not None:
+            self._released = weakref.ref(self._reader)
+        self._reader = None
+
+    def leave_inherited(self) -> None:
+        """In a forked child: start anew."""
+        if self._reader is not None:
+            self._reader.abandon()
+        self._open_nothing()
+
+
+class StandaloneSite(_Site[Replica]):
+    """The replica of a location that no node serves: opened once, written by every process itself."""
+
+    def _opened(self) -> Replica:
+        """Raise ReplicaError where it cannot be opened, ConfigurationError where a node serves it."""
+        _ensure_standalone(self._directory)
+        return Replica.open(self._directory, writable=True, map_size=self._map_size)
+
+
+class ClusterSite(_Site[LeasedReader]):
+    """What a worker has open of a location that a node serves: leased reads, connections, circuit breaker.
+
+    Where there is no node, every read is a miss.
+    """
+
+    def _open_nothing(self) -> None:
+        super()._open_nothing()
+        self._client: NodeClient | None = None
+        self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
+        self.breaker = CircuitBreaker(self._writable_until, self._writable)
+
+    def _opened(self) -> LeasedReader:
+        return LeasedReader(self._directory, map_size=self._map_size)
 
     def client(self) -> NodeClient:
         """The connections of all threads to the node."""
@@ -195,8 +191,7 @@ class ClusterSite:
         _await_turn(self._lock, self._directory)
         with self._lock:
             # async_to_sync and asyncio.run bring a new loop each time; their ends are noticed here.
-            for ended in [known for known in self._of_loop if known.is_closed()]:
-                self._of_loop.pop(ended).abandon()
+            self._abandon_ended()
             client = self._of_loop[loop] = AsyncNodeClient(
                 self._directory / SOCKET_NAME, self._node_is_gone, self._node_alive_at
             )
@@ -236,43 +231,37 @@ class ClusterSite:
 
     def close(self) -> None:
         """Close what can be closed from here: the replica, connections without a request, those of ended loops."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
+        super().close()
+        self._close_connections()
+        self._of_loop = {}
+
+    def _close_connections(self) -> None:
+        """Those of ended loops, and those of threads: with a request under way they are closed after it."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
-        for loop, async_client in self._of_loop.items():
-            if loop.is_closed():
-                async_client.abandon()
-        self._of_loop = {}
+        self._abandon_ended()
+
+    def _abandon_ended(self) -> None:
+        for ended in [known for known in self._of_loop if known.is_closed()]:
+            self._of_loop.pop(ended).abandon()
 
     @property
-    def unreachable(self) -> bool:
-        """Whether nobody is likely to come back to what is open."""
-        opened = self._reader is not None or self._client is not None or bool(self._of_loop)
-        return opened and (self.former or not is_there(self._directory))
+    def _holds_any(self) -> bool:
+        return super()._holds_any or self._client is not None or bool(self._of_loop)
 
     def release(self) -> None:
         """Leave what is open to whoever is using it, and close the rest."""
-        if self._reader is not None:
-            self._released = weakref.ref(self._reader)
-        self._reader = None
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()  # those with a request under way are closed after it
-        for loop in [known for known in self._of_loop if known.is_closed()]:
-            self._of_loop.pop(loop).abandon()
+        super().release()
+        self._close_connections()
 
     def leave_inherited(self) -> None:
         """In a forked child: start anew."""
-        if self._reader is not None:
-            self._reader.abandon()
         if self._client is not None:
             self._client.close()  # the parent's descriptors stay open
         # Left open and unused: closing a connection could remove it from the parent's event loop.
         _inherited.append(self._of_loop)
-        self._open_nothing()
+        super().leave_inherited()
 
 
 _AnySite = TypeVar("_AnySite", StandaloneSite, ClusterSite)

@@ -61,15 +61,20 @@ def begin_anew_at_what_the_log_has_dropped(monkeypatch):
     monkeypatch.setattr(Installation, "_is_known", trusting)
 
 
-def keep_the_requests_when_the_replica_goes(monkeypatch):
+def begin_anew_without(monkeypatch, kind, method):
+    """What a host has to do when its replica goes, it leaves out then."""
     begin = Installation.begin
 
-    def keeping(self, append):
+    def careless(self, append):
         with monkeypatch.context() as patch:
-            patch.setattr(RequestTable, "clear", lambda self: None)
+            patch.setattr(kind, method, lambda self: None)
             begin(self, append)
 
-    monkeypatch.setattr(Installation, "begin", keeping)
+    monkeypatch.setattr(Installation, "begin", careless)
+
+
+def keep_the_requests_when_the_replica_goes(monkeypatch):
+    begin_anew_without(monkeypatch, RequestTable, "clear")
 
 
 def keep_the_lease_when_the_replica_goes(monkeypatch):

@@ -8,7 +8,6 @@ import pytest
 
 from django_hacache.consensus.messages import (
     AckLevel,
-    Append,
     AppendAck,
     LeaderReq,
     LeaderReqAck,
@@ -21,8 +20,10 @@ from tests.consensus.transfers import (
     INCR,
     KEYS,
     assert_equal,
+    beginning_held,
     crash_the_joiner,
     in_the_middle,
+    keep_entries_from,
     left_behind,
     sends_parts,
     silence,
@@ -192,21 +193,11 @@ def test_where_the_log_no_longer_reaches_the_joiner_the_transfer_begins_anew(sta
 
 def test_a_late_message_to_begin_anew_takes_nothing_from_a_member(stage):
     cluster, leader, late, other = left_behind(stage)
-    held = []
-
-    def hold(source, target, message):
-        if isinstance(message, Append) and message.anew and not held:
-            held.append((leader.core.sender(), message))
-            return False
-        return True
-
-    cluster.filters.append(hold)
+    held = beginning_held(cluster, leader)
     cluster.restart(late)
     assert cluster.run_while(lambda: not late.may_read() or late.disk.hard.installing, at_most=10_000)
     # What is acknowledged now is with the leader and this host.
-    cluster.filters.append(
-        lambda _source, target, message: not (isinstance(message, Append) and target == other.addr)
-    )
+    keep_entries_from(cluster, other)
     cluster.write(leader, "k", 1)
     applied = late.disk.applied
     late.receive(*held[0])

@@ -58,6 +58,46 @@ def sends_parts(cluster, late):
     return places
 
 
+def last_part_held(cluster, late):
+    """Let time pass until the last part of a replica has come to a host; returns what lets the host have it."""
+    take, held = late.take_part, []
+
+    def hold(transfer, sender, number, carried):
+        if carried is not None and carried.part.last:
+            held.append((transfer, sender, number, carried))
+        else:
+            take(transfer, sender, number, carried)
+
+    def deliver():
+        late.take_part = take
+        take(*held[0])
+
+    late.take_part = hold
+    assert cluster.run_while(lambda: not held, at_most=10_000)
+    return deliver
+
+
+def beginning_held(cluster, leader):
+    """A list that gets the first message to begin anew, and who sent it, in place of the host it was meant for."""
+    held = []
+
+    def hold(_source, _target, message):
+        if isinstance(message, Append) and message.anew and not held:
+            held.append((leader.core.sender(), message))
+            return False
+        return True
+
+    cluster.filters.append(hold)
+    return held
+
+
+def keep_entries_from(cluster, host):
+    """Nobody sends that host what is new in the log."""
+    cluster.filters.append(
+        lambda _source, target, message: not (isinstance(message, Append) and target == host.addr)
+    )
+
+
 def crash_the_joiner(cluster, leader, late):
     late.crash()
     cluster.restart(late)
@@ -68,9 +108,7 @@ def the_leader_dies_while_the_joiner_has_more_of_its_log_than_the_other(stage):
     cluster.restart(late)
     in_the_middle(cluster, late)
     # What the other one has not is not committed, whatever the joiner acknowledges.
-    cluster.filters.append(
-        lambda _source, target, message: not (isinstance(message, Append) and target == other.addr)
-    )
+    keep_entries_from(cluster, other)
     operation = cluster.put(leader, "k", 1)
     cluster.run(100)
     assert late.core.state.log.last_index > other.core.state.log.last_index
@@ -88,21 +126,11 @@ def the_leader_dies_while_the_joiner_has_more_of_its_log_than_the_other(stage):
 def the_last_part_comes_when_the_log_is_further(stage):
     cluster, leader, late, other = left_behind(stage)
     cluster.restart(late)
-    take, held = late.take_part, []
-
-    def hold(transfer, sender, number, carried):
-        if carried is not None and carried.part.last:
-            held.append((transfer, sender, number, carried))
-        else:
-            take(transfer, sender, number, carried)
-
-    late.take_part = hold
-    assert cluster.run_while(lambda: not held, at_most=10_000)
+    deliver = last_part_held(cluster, late)
     first = cluster.submit(leader.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="meanwhile")
     ordered = lambda: first.ended and late.core.state.log.last_index >= first.ended.index
     assert cluster.run_while(lambda: not ordered(), at_most=500)
-    late.take_part = take
-    take(*held[0])
+    deliver()
     assert cluster.run_while(lambda: not late.may_read(), at_most=5000)
     silence(cluster, other)
     leader.crash()
@@ -120,22 +148,12 @@ def the_joiner_forgets_requests_before_the_last_part_comes(stage, *, restarts=Fa
     """Its own table is full before that part is there, which was read when nothing of that had been forgotten."""
     cluster, leader, late, other = left_behind(stage, request_table=8)
     cluster.restart(late)
-    take, held = late.take_part, []
-
-    def hold(transfer, sender, number, carried):
-        if carried is not None and carried.part.last:
-            held.append((transfer, sender, number, carried))
-        else:
-            take(transfer, sender, number, carried)
-
-    late.take_part = hold
-    assert cluster.run_while(lambda: not held, at_most=10_000)
+    deliver = last_part_held(cluster, late)
     first = cluster.submit(leader.addr, INCR, AckLevel.QUORUM, timeout=3000, req_id="meanwhile")
     assert cluster.run_while(lambda: first.ended is None, at_most=500)
     write_all(cluster, leader)
     assert cluster.run_while(lambda: late.core.table.floor < first.ended.index, at_most=500)
-    late.take_part = take
-    take(*held[0])
+    deliver()
     if restarts:
         assert cluster.run_while(lambda: late.disk.base[0] < first.ended.index, at_most=500)
         crash_the_joiner(cluster, leader, late)
@@ -282,24 +300,14 @@ def an_incomplete_replica_is_alone_with_the_other(stage):
 
 def a_late_message_to_begin_anew_is_of_what_the_log_has_dropped(stage):
     cluster, leader, late, other = left_behind(stage)
-    held = []
-
-    def hold(_source, _target, message):
-        if isinstance(message, Append) and message.anew and not held:
-            held.append((leader.core.sender(), message))
-            return False
-        return True
-
-    cluster.filters.append(hold)
+    held = beginning_held(cluster, leader)
     cluster.restart(late)
     assert cluster.run_while(lambda: not late.may_read(), at_most=10_000)
     write_all(cluster, leader)
     begins_at = held[0][1].prev_index
     assert cluster.run_while(lambda: late.core.state.log.base_index <= begins_at, at_most=1000)
     # What is acknowledged now is with the leader and this host.
-    cluster.filters.append(
-        lambda _source, target, message: not (isinstance(message, Append) and target == other.addr)
-    )
+    keep_entries_from(cluster, other)
     cluster.write(leader, "k", 1)
     late.receive(*held[0])
     assert late.disk.hard.installing is None

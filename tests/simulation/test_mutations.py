@@ -9,7 +9,6 @@ import pytest
 
 from django_hacache.consensus.dedup import RequestTable
 from django_hacache.consensus.detector import FailureDetector
-from django_hacache.consensus.follower.installation import Installation
 from django_hacache.consensus.follower.lease import HostLease
 from django_hacache.consensus.follower.replication import FollowerReplication
 from django_hacache.consensus.leader.admission import Admission
@@ -119,14 +118,7 @@ def count_a_fresh_host_at_level_once(monkeypatch):
 
 
 def keep_the_lease_while_the_replica_is_replaced(monkeypatch):
-    begin = Installation.begin
-
-    def keeping(self, append):
-        with monkeypatch.context() as patch:
-            patch.setattr(HostLease, "revoke", lambda self: None)
-            begin(self, append)
-
-    monkeypatch.setattr(Installation, "begin", keeping)
+    test_transfer_bugs.begin_anew_without(monkeypatch, HostLease, "revoke")
 
 
 def try_again_what_may_have_been_forgotten(monkeypatch):
