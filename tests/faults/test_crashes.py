@@ -6,12 +6,11 @@ import signal
 import time
 from dataclasses import replace
 
+from django_hacache.node.runtime import BACK_WITHIN_NS
 from tests.faults.consistency import miscounted
 from tests.faults.judge import assert_consistent, assert_kept_its_promises, failed, lasting, writes
 from tests.faults.recording import COUNTING, READING, WRITING
 from tests.waiting import eventually
-
-WRITE_TIMEOUT_NS = 5_000_000_000
 
 
 def test_kill_9_of_the_leader_loses_nothing_that_was_acknowledged(cluster, recorders):
@@ -34,8 +33,8 @@ def test_a_rolling_restart_under_load_fails_no_operation(cluster, recorders):
             host.start()
             cluster.wait()
             down[host.addr] = time.monotonic_ns() - begin
-    # Where a process takes longer to start than a write may wait, the workers of its host have to fail.
-    assert [one for one in failed(history) if down[one.host] < WRITE_TIMEOUT_NS] == []
+    # The workers of a host whose node takes longer to come back than they wait for one have to fail.
+    assert [one for one in failed(history) if down[one.host] < BACK_WITHIN_NS] == []
     assert_kept_its_promises(cluster, history)
 
 
