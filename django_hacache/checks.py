@@ -13,7 +13,7 @@ from django.core import checks
 
 from django_hacache.conf.cluster import cluster_config
 from django_hacache.conf.problems import Findings, Id, Problem
-from django_hacache.conf.review import find_problems
+from django_hacache.conf.rules import find_problems
 from django_hacache.exceptions import HACacheError
 from django_hacache.link.address import SOCKET_NAME, reached
 from django_hacache.system.interruption import ensure_own

@@ -1,13 +1,13 @@
-"""What this host knows of the cluster, asked from its node: for people, monitoring and the admin's page.
+"""The status of the cluster as this host's node tells it: for people, monitoring and the admin's page.
 
-Reads only. Knows neither gRPC nor how its answers are shown.
+Changes nothing. Must not know gRPC, nor how a status is shown.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.cache import DEFAULT_CACHE_ALIAS
 
@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from google.protobuf.message import Message
+
     from django_hacache.conf import CacheOptions
     from django_hacache.wire import cache_pb2 as pb
+
+V = TypeVar("V")
 
 
 class Mode(enum.StrEnum):
@@ -47,10 +51,10 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Something that a host keeps within a limit: `log_bytes`, `uncommitted_entries`, `uncommitted_bytes`,
-    `pending_changes`, `pending_bytes`, `recent_requests`, `recent_requests_bytes`, `outgoing_bytes` (of the peer to
-    which most waits to be sent), `unread_answers_bytes` and `unfinished_messages_bytes` (of clients
-    over gRPC)."""
+    """Something that a host keeps within a limit; the table "What is bounded" of architecture.md explains each.
+
+    `outgoing_bytes` are those of the peer to which most waits to be sent.
+    """
 
     name: str
     used: int
@@ -126,9 +130,9 @@ class HostStatus:
 
 @dataclass(frozen=True, slots=True)
 class OtherHosts:
-    """A node that the one that was asked takes no part with.
+    """A node that takes no part in the cluster.
 
-    Its HA_HOSTS names `hosts`, which is another list; or else it speaks `version` of the protocol between nodes.
+    Its HA_HOSTS is another list, `hosts`; or else it speaks `version` of the protocol between nodes, which is another.
     """
 
     addr: str
@@ -137,7 +141,7 @@ class OtherHosts:
 
     @property
     def sentence(self) -> str:
-        """What is the matter, for people."""
+        """Say for people what is wrong."""
         if self.version is not None:
             return f"{self.addr} takes no part: it is of another release of django_hacache (protocol {self.version})"
         return f"{self.addr} takes no part: its HA_HOSTS is another list, {', '.join(self.hosts)}"
@@ -145,7 +149,10 @@ class OtherHosts:
 
 @dataclass(frozen=True, slots=True)
 class OtherLimit:
-    """A limit of a cache that another host has another value for than the one that was asked; None: no limit."""
+    """A limit of a cache that differs between the host `addr` (`there`) and the one that was asked (`here`).
+
+    None: no limit.
+    """
 
     addr: str
     cache: str
@@ -155,7 +162,7 @@ class OtherLimit:
 
     @property
     def sentence(self) -> str:
-        """What is the matter, for people."""
+        """Say for people what is wrong."""
         there, here = ("none" if value is None else value for value in (self.there, self.here))
         return (
             f"{self.addr} has another {self.limit} for the cache {self.cache!r}: {there}, and this host {here}. Those "
@@ -176,11 +183,10 @@ class CacheStatus:
 class Status:
     """The state of one LOCATION.
 
-    `health`, `quorum` and `term` are None where nobody can tell: in standalone mode, and where no node
-    answers. `error` says why it does not, and is empty otherwise. `reads` says why the reads of the process that asks
-    are misses although the node may be well: it sees what another process of the same container sees. `stored` is
-    False where there is no replica
-    to look at, as before the first use of a standalone cache.
+    health, quorum, term: None in standalone mode, and where no node answers.
+    error: why no node answers, or why a standalone cache cannot be used; empty where all is well.
+    reads: why the reads of this process are misses although the node may be well; empty where they are not.
+    stored: False where there is no replica yet, as before the first use of a standalone cache.
     """
 
     mode: Mode
@@ -200,12 +206,12 @@ class Status:
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
-        """Those of the host that was asked."""
+        """The bounds of the host that was asked."""
         return next((host.bounds for host in self.hosts if host.addr == self.addr), ())
 
     @property
     def transfers(self) -> list[tuple[str, Transfer]]:
-        """The transfers that go on, each with the host that told of it: the one that receives, if it is seen."""
+        """The transfers that go on, once each, with the host that told of it: the receiver where both did."""
         told = [(host.addr, transfer) for host in self.hosts for transfer in host.transfers]
         receiving = {addr for addr, transfer in told if transfer.incoming}
         return [(addr, one) for addr, one in told if one.incoming or one.peer not in receiving]
@@ -224,10 +230,10 @@ def locations() -> list[Path]:
 
 
 def read_status(location: Path, *, timeout_s: float) -> Status:
-    """Ask the node of `location`, or look at the replica itself in standalone mode. Makes no replica.
+    """Return what the node of `location` answers, or what the replica shows in standalone mode. Makes no replica.
 
-    timeout_s: how long the node has to answer (seconds). One that does not answer is no exception but a
-    Status with an error. Raises ConfigurationError where the settings are wrong.
+    timeout_s: how long to wait for the node. One that does not answer gives a Status with an error.
+    Raises ConfigurationError where the settings are wrong.
     """
     if not cluster_config().ha_mode:
         try:
@@ -252,7 +258,7 @@ def _trouble_of_reads(location: Path) -> str:
     caches = node_caches(location)
     try:
         reader = process.cluster_site(location, _map_size(caches)).reader
-        # Any read will do: what is wrong with it is wrong with all.
+        # Any read will do: what makes it a miss makes every read one.
         reader.has(next(iter(caches), DEFAULT_CACHE_ALIAS), "any")
     except ConfigurationError as refusal:
         ensure_own(refusal)
@@ -272,7 +278,7 @@ def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
 
 
 def _ask_node(location: Path, timeout_s: float) -> Status:
-    # Not at the top: the admin imports this module in every worker, and most never ask (see worker/process.py).
+    # Not at the top: the admin imports this module in every worker, and protobuf takes memory and time to start.
     from django_hacache.link.blocking import NodeClient  # noqa: PLC0415
     from django_hacache.wire import cache_pb2 as pb  # noqa: PLC0415
 
@@ -289,61 +295,51 @@ def _ask_node(location: Path, timeout_s: float) -> Status:
 
 
 def _from_wire(location: Path, ack: pb.StatusAck) -> Status:
-    """The status as a value. Half of its texts are what other hosts say of themselves."""
-    leader = ack.leader
-    return Status(
+    return _read(
+        Status,
+        ack,
         mode=Mode.CLUSTER,
         location=str(location),
-        addr=printable(ack.addr),
-        health=printable(ack.health),
-        quorum=ack.quorum,
-        term=ack.term,
-        leader=Leader(printable(leader.addr), leader.election_ts, leader.connected)
-        if ack.HasField("leader")
-        else None,
+        error="",
+        reads="",
+        stored=True,
+        leader=_read(Leader, ack.leader) if ack.HasField("leader") else None,
         hosts=tuple(
-            HostStatus(
-                addr=printable(host.addr),
-                role=printable(host.role),
-                connected=host.connected,
-                commit_index=host.commit_index,
-                applied_index=host.applied_index,
-                uptime_secs=host.uptime_secs,
-                entries=host.entries,
-                lease_ms=host.lease_ms,
-                fresh=host.fresh,
-                bounds=tuple(Bound(printable(bound.name), bound.used, bound.limit) for bound in host.bounds),
-                transfers=tuple(
-                    Transfer(
-                        printable(one.peer),
-                        one.incoming,
-                        one.bytes,
-                        one.entries,
-                        one.total_entries,
-                        one.elapsed_ms,
-                    )
-                    for one in host.transfers
-                ),
+            _read(
+                HostStatus,
+                host,
+                bounds=tuple(_read(Bound, bound) for bound in host.bounds),
+                transfers=tuple(_read(Transfer, transfer) for transfer in host.transfers),
                 lanes=tuple(map(printable, host.lanes)),
-                skipped_effects=host.skipped_effects,
-                wrong_tokens=host.wrong_tokens,
-                longest_turn_ms=host.longest_turn_ms,
             )
             for host in ack.hosts
         ),
-        caches=tuple(CacheStatus(printable(cache.name), cache.entries, cache.bytes) for cache in ack.caches),
+        caches=tuple(_read(CacheStatus, cache) for cache in ack.caches),
         other_hosts=tuple(
-            OtherHosts(printable(other.addr), tuple(map(printable, other.hosts)), other.version or None)
+            _read(OtherHosts, other, hosts=tuple(map(printable, other.hosts)), version=other.version or None)
             for other in ack.other_hosts
         ),
         other_limits=tuple(
-            OtherLimit(
-                printable(one.addr),
-                printable(one.cache_name),
-                printable(one.limit),
-                one.there if one.HasField("there") else None,
-                one.here if one.HasField("here") else None,
+            _read(
+                OtherLimit,
+                other,
+                cache=printable(other.cache_name),
+                there=other.there if other.HasField("there") else None,
+                here=other.here if other.HasField("here") else None,
             )
-            for one in ack.other_limits
+            for other in ack.other_limits
         ),
+    )
+
+
+def _read(kind: type[V], message: Message, **known: Any) -> V:
+    """Return a dataclass with what is known, and all else from the fields of the message that have its names.
+
+    Other hosts wrote half of the texts: they are made printable.
+    """
+    names = [field.name for field in fields(kind) if field.name not in known]  # type: ignore[arg-type]
+    told = {name: getattr(message, name) for name in names}
+    return kind(
+        **known,
+        **{name: printable(value) if isinstance(value, str) else value for name, value in told.items()},
     )

@@ -1,8 +1,8 @@
 """Settings and environment, read once, typed and validated.
 
-This module has what is decided by them, as values that know no Django. Who reads settings asks the module that does:
-cluster.py, options.py and location.py, or review.py for everything that is wrong. Nothing in this room imports grpc,
-opens a replica or touches the network; files are looked at only where a function says so.
+Import the values from here: they know no Django. cluster.py reads the settings of the cluster, options.py those of a
+cache, and rules.py finds everything that is wrong. Nothing in this room imports grpc, opens a replica or touches the
+network; a file is read only where a function says so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The cluster: who its hosts are, how they authenticate and how patient they are.
+"""Reads the settings of the cluster: its hosts, how they authenticate, how long they wait.
 
-Read from settings.HACACHE, else from the environment. Knows no cache alias. The rules that need more than
-one value are in rules.py.
+They come from settings.HACACHE, else from the environment. Must not know a cache alias. The rules that need more than
+one value are in cluster_rules.py.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from django.conf import settings
 from django.utils.ipv6 import is_valid_ipv6_address
 from environ import Env
 
-from django_hacache.conf import rules
+from django_hacache.conf import cluster_rules
 from django_hacache.conf.config import TLS, ClusterConfig
 from django_hacache.conf.hosts import Host
 from django_hacache.conf.location import file_path
+from django_hacache.conf.parsers import boolean, domain, seconds, whole_number
 from django_hacache.conf.problems import Findings, Id
-from django_hacache.conf.shown import listed, shown, shown_name
-from django_hacache.conf.sources import Place, Source, did_you_mean
+from django_hacache.conf.redaction import listed, shown, shown_name
+from django_hacache.conf.sources import Origin, Source, did_you_mean
 from django_hacache.conf.tokens import CLIENT, NODE, read_tokens
-from django_hacache.conf.values import boolean, domain, seconds, whole_number
 from django_hacache.exceptions import ConfigurationError
 
 HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+)):(?P<port>[0-9]{1,5})")
@@ -32,10 +32,10 @@ HTTP = ("http", "https")
 
 
 def cluster_config() -> ClusterConfig:
-    """The validated configuration of the cluster.
+    """Return the validated configuration of the cluster; TLS files are not read, since web workers need none.
 
-    Raises ConfigurationError with a line for every wrong value: the variable, the value, what is expected and
-    where it came from. TLS files are not looked at: web workers need none.
+    Raises ConfigurationError with a line for every wrong value: the variable, the value, what is expected and where it
+    came from.
     """
     findings = Findings()
     config = read_cluster(findings)
@@ -44,10 +44,10 @@ def cluster_config() -> ClusterConfig:
 
 
 def node_config(addr: str | None = None) -> ClusterConfig:
-    """What `cluster_config` returns, checked for what a node needs too: itself in HA_HOSTS, its TLS files.
+    """Return what `cluster_config` returns, checked for a node as well: its place in HA_HOSTS, its TLS files.
 
-    `addr` ("host:port") says who this node is, instead of HOSTNAME_OVERWRITE and the host name. Raises
-    ConfigurationError.
+    addr: "host:port" of this node, in place of HOSTNAME_OVERWRITE and the host name.
+    Raises ConfigurationError.
     """
     findings = Findings()
     config = read_cluster(findings, with_files=True)
@@ -68,10 +68,12 @@ def node_config(addr: str | None = None) -> ClusterConfig:
 
 
 def read_cluster(findings: Findings, *, with_files: bool = False) -> ClusterConfig:
-    """The configuration as far as it is right, defaults for what is wrong; the problems go to `findings`."""
+    """Return the configuration with a default for each wrong value; the problems go to `findings`."""
     given = _given(findings)
     source = Source(
-        findings, [Place("settings.HACACHE", given), Place("the environment", os.environ)], Id.INVALID_SETTING
+        findings,
+        [Origin("settings.HACACHE", given), Origin("the environment", os.environ)],
+        Id.INVALID_SETTING,
     )
     client = read_tokens(source, findings, CLIENT, with_files=with_files)
     node = read_tokens(source, findings, NODE, with_files=with_files)
@@ -97,14 +99,14 @@ def read_cluster(findings: Findings, *, with_files: bool = False) -> ClusterConf
         lane_port=source.read("CACHE_LANE_PORT", port_or_off, default=0),
     )
     _refuse_unknown(given, source.names, findings)
-    rules.check_cluster(config, source, findings)
+    cluster_rules.check_cluster(config, source, findings)
     if with_files:
-        rules.check_tls_files(config, source, findings)
+        cluster_rules.check_tls_files(config, source, findings)
     return config
 
 
 def _tls(source: Source) -> TLS | None:
-    # Every value is read, also with TLS off: a wrong one is reported before the day it is switched on.
+    # Read every value, also with TLS off: a wrong one is reported before the day somebody switches TLS on.
     switched_on = source.read("CACHE_TLS", boolean, default=True)
     default_cert, default_key = file_path("tls/redhac.cert-chain.pem"), file_path("tls/redhac.key.pem")
     tls = TLS(
@@ -189,7 +191,7 @@ def host_list(raw: object) -> tuple[Host, ...]:
 
 
 def _flaw_of(entry: str) -> str:
-    """Why it is no host, without a word of it: a password may stand there."""
+    """Say why the entry is no host, without quoting it: a password may stand there."""
     scheme, found, address = entry.partition("://")
     if not entry:
         return "is empty"

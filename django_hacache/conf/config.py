@@ -1,6 +1,6 @@
-"""What settings and the environment decide, as values: the cluster, and one cache. Knows no Django, and nobody to ask.
+"""The configuration as frozen values: of the cluster, and of one cache.
 
-A node is given these, and so need not know where they came from.
+Must not know Django, nor where a value came from: a node is given these.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django_hacache.conf.hosts import Host, hosts_called, which_host
-from django_hacache.conf.shown import shown
+from django_hacache.conf.redaction import shown
 from django_hacache.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# These belong to a cache, whatever aliases it has: one that is silent takes what another one says.
+# They belong to the cache, not to an alias: an alias that leaves one out takes the value that another alias sets.
 LIMITS = ("SIZE_LIMIT", "MAX_ENTRIES", "CULL_FREQUENCY", "MAX_VALUE_SIZE")
 
 
@@ -61,16 +61,16 @@ class CacheOptions:
 
 
 def limits_of(options: CacheOptions) -> dict[str, int | None]:
-    """What holds for a cache whatever alias it is used by."""
+    """Return the limits of the cache by name: the same for all its aliases."""
     values = (options.size_limit, options.max_entries, options.cull_frequency, options.max_value_bytes)
     return dict(zip(LIMITS, values, strict=True))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TLS:
-    """The PEM files and names of TLS. Paths are absolute; `node_config` says whether the files are there.
+    """The PEM files and names of TLS. Paths are absolute; `node_config` checks that the files are there.
 
-    Without a repr: until then a path may be what belongs in the file.
+    It has no repr: somebody may have put a key where its path belongs, and `node_config` has not refused it yet.
     """
 
     server_cert: Path
@@ -85,7 +85,7 @@ class TLS:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """Everything about the cluster that settings or the environment decide. Times end in their unit."""
+    """Everything about the cluster that settings or the environment decide."""
 
     ha_mode: bool
     hosts: tuple[Host, ...]
@@ -100,24 +100,27 @@ class ClusterConfig:
     reconnect_upper_ms: int
     election_timeout_s: float
     lane_port: int | None = 0  # 0: any free one; None: no lanes
-    # Beside each token, those that are accepted as well. No node token: the nodes show that of the clients.
+    # A node accepts the fallbacks, too. Without a node token the nodes show each other that of the clients.
     auth_token_fallbacks: tuple[str, ...] = field(default=(), repr=False)
     node_token: str = field(default="", repr=False)
     node_token_fallbacks: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def client_tokens(self) -> tuple[str, ...]:
-        """What clients may show."""
+        """The tokens that a client may show."""
         return (self.auth_token, *self.auth_token_fallbacks)
 
     @property
     def node_tokens(self) -> tuple[str, ...]:
-        """What nodes may show, and first what this one does."""
+        """The tokens that a node may show; this node shows the first."""
         own = (self.node_token,) if self.node_token else self.client_tokens
         return (*own, *self.node_token_fallbacks)
 
     def me(self) -> Host:
-        """The host of HA_HOSTS that this process runs on; ConfigurationError where none or several fit."""
+        """Return the host of HA_HOSTS that this process runs on.
+
+        Raises ConfigurationError where none or several fit.
+        """
         found = hosts_called(self.hostname, self.hosts)
         if len(found) != 1:
             raise ConfigurationError(which_host(self.hostname, self.hosts, found))

@@ -1,4 +1,4 @@
-"""Files that settings name: read at once or not at all, whatever stands there. Knows no settings."""
+"""Reads files that settings name, and never waits: what is no regular file is refused. Must not know a setting."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A list of all authorities that there are has a quarter of it.
+# A bundle of every public certificate authority takes a quarter of it.
 PEM_BYTES_MAX = 1 << 20
 
 
-class Unfit(Exception):
-    """What is there is not what it should be; the message says why, as "it is ..."."""
+class UnfitFile(Exception):
+    """The file cannot be used; the message says why, as "it is ..."."""
 
 
 def content_of(path: Path, bytes_max: int) -> tuple[bytes, os.stat_result]:
-    """What is in a regular file, and what is known of it. Raises Unfit or OSError."""
-    # A FIFO would keep the node until somebody writes into it.
+    """Return the content of a regular file and its stat. Raises UnfitFile or OSError.
+
+    bytes_max: a longer file is refused.
+    """
+    # Opening a FIFO without O_NONBLOCK waits until somebody writes into it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise Unfit("it is a directory" if stat.S_ISDIR(state.st_mode) else "it is no regular file")
+            raise UnfitFile("it is a directory" if stat.S_ISDIR(state.st_mode) else "it is no regular file")
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(bytes_max + 1)
     finally:
         os.close(descriptor)
     if len(content) > bytes_max:
-        raise Unfit(f"it has more than {bytes_max} bytes")
+        raise UnfitFile(f"it has more than {bytes_max} bytes")
     return content, state

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_hacache.conf.shown import listed
+from django_hacache.conf.redaction import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Host:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether what listens on a host of that name is reached from this machine only."""
+    """Whether only this machine reaches what listens on a host of that name."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -40,7 +40,7 @@ def is_loopback(name: str) -> bool:
 
 
 def hosts_called(hostname: str, hosts: Sequence[Host]) -> list[Host]:
-    """The hosts that a name means: "host:port" exactly; a bare name also as the start of a longer one."""
+    """Return the hosts that a name means: "host:port" exactly; a bare name also as the start of a longer one."""
     hostname = hostname.lower()
     if ":" in hostname:
         return [host for host in hosts if host.addr == hostname]
@@ -51,7 +51,7 @@ def hosts_called(hostname: str, hosts: Sequence[Host]) -> list[Host]:
 
 
 def which_host(hostname: str, hosts: Sequence[Host], found: Sequence[Host]) -> str:
-    """The sentence for a host name that means none of the hosts, or several."""
+    """Return the sentence for a host name that means none of the hosts, or several of them (`found`)."""
     all_of_them = listed(host.addr for host in hosts) or "nothing"
     if found:
         several = ", ".join(host.addr for host in found)

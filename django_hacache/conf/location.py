@@ -1,6 +1,6 @@
-"""Where a replica lives: the directory named by LOCATION, and the one taken when none is named.
+"""Where a replica lives: the directory that LOCATION names, and the default one.
 
-Computes paths only; creating and guarding the directory is the replica's business.
+Computes paths only: the replica's room makes the directory and guards it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from django_hacache.conf.values import system_path
+from django_hacache.conf.parsers import system_path
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.system.platform import SOCKET_PATH_BYTES_MAX
 
@@ -41,7 +41,7 @@ def parse_location(raw: object) -> Path:
         location = default_location()
     else:
         location = system_path(raw, "the path of a directory")
-        # Taken for paths, they would become directories named "~", "$HOME" or "redis:" in the project.
+        # Each of these would become a directory in the project, named "~", "$HOME" or "redis:".
         if isinstance(raw, str) and ("://" in raw or "?" in raw or raw.startswith("//")):
             raise ValueError("the path of a directory, no URL: the other hosts belong in HA_HOSTS")
         _ensure_written_out(str(location))
@@ -77,7 +77,7 @@ def _ensure_written_out(path: str) -> None:
 
 
 def _is_no_path(raw: str) -> bool:
-    # What other backends take: a name ("unique-snowflake", a table's), "127.0.0.1:11211", "unix:/run/memcached.sock".
+    # Other backends take a name ("unique-snowflake", a table's), "127.0.0.1:11211", "unix:/run/memcached.sock".
     first, slash, _ = raw.partition("/")
     return not slash or ":" in first
 

@@ -1,6 +1,6 @@
-"""One cache alias: its OPTIONS and its LOCATION, and which aliases share a cache, and a node.
+"""Reads the settings of the cache aliases: OPTIONS and LOCATION, and which aliases share a cache or a node.
 
-Knows nothing of the cluster.
+Must not know the cluster.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from django.utils.module_loading import import_string
 
 from django_hacache.conf.config import LIMITS, AckLevel, CacheOptions, limits_of
 from django_hacache.conf.location import default_location, parse_location
+from django_hacache.conf.parsers import boolean, seconds, size_in_bytes, whole_number
 from django_hacache.conf.problems import Findings, Id
-from django_hacache.conf.shown import is_dotted, shown, shown_name
-from django_hacache.conf.signing import OPTION as SIGNING_KEYS
-from django_hacache.conf.signing import check_strength, signing_keys
-from django_hacache.conf.sources import Place, Source, did_you_mean
-from django_hacache.conf.values import boolean, seconds, size_in_bytes, whole_number
+from django_hacache.conf.redaction import is_dotted, shown, shown_name
+from django_hacache.conf.signing_keys import OPTION as SIGNING_KEYS
+from django_hacache.conf.signing_keys import check_strength, signing_keys
+from django_hacache.conf.sources import Origin, Source, did_you_mean
 from django_hacache.system.platform import refusal
 from django_hacache.system.safe_path import real
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 BACKEND = "django_hacache.cache.HACache"
 MIB = 1024 * 1024
 LARGEST_SIZE = 1 << 46
-# Standalone: a value is in memory a few times while it is written and read.
+# Standalone: a process holds several copies of a value while it writes or reads it.
 LARGEST_VALUE = 128 * MIB
-# In a cluster every node takes a value in one piece, and does nothing else meanwhile: some ten milliseconds.
+# In a cluster a node takes a value in one piece and does nothing else meanwhile: some ten milliseconds for this one.
 LARGEST_CLUSTER_VALUE = 8 * MIB
 NAME_BYTES_ADVISED = 64
 NAME_BYTES_MAX = 255
@@ -41,14 +41,14 @@ DJANGO_LOWER_KEYS = ("timeout", "max_entries", "cull_frequency")
 
 
 def cache_options(name: str, location: str | os.PathLike[str], params: Mapping[str, Any]) -> CacheOptions:
-    """The validated options of the alias `name`.
+    """Return the validated options of the alias `name`.
 
-    `location` and `params` are what Django hands to a backend: LOCATION ("" for the default), and the rest of
-    CACHES[name]. Raises ConfigurationError with a line for every unknown or wrong option.
+    location, params: what Django hands to a backend: LOCATION ("" for the default), and the rest of CACHES[name].
+    Raises ConfigurationError with a line for every unknown or wrong option.
     """
     findings = Findings()
     _check_system(findings)
-    findings.raise_errors()  # nothing else counts where this is one
+    findings.raise_errors()  # on a wrong operating system no other problem matters
     options = read_options(name, location, params, findings)
     findings.raise_errors()
     return options
@@ -62,7 +62,7 @@ def _check_system(findings: Findings) -> bool:
 
 
 def node_caches(location: Path) -> dict[str, CacheOptions]:
-    """Every cache of HACache, or of a subclass, whose LOCATION is `location`, by name. Raises ConfigurationError."""
+    """Return every cache whose LOCATION is `location`, by name. Raises ConfigurationError."""
     findings = Findings()
     wanted = real(location)
     found = {
@@ -75,14 +75,14 @@ def node_caches(location: Path) -> dict[str, CacheOptions]:
 
 
 def ensure_fit_for_cluster(caches: Iterable[CacheOptions]) -> None:
-    """Raise ConfigurationError where one of the caches takes values that no cluster does."""
+    """Raise ConfigurationError where one of the caches takes values that are too large for a cluster."""
     findings = Findings()
     check_large_values(caches, findings)
     findings.raise_errors()
 
 
 def check_large_values(caches: Iterable[CacheOptions], findings: Findings) -> None:
-    """Find the caches whose values are too large for a cluster."""
+    """Report the caches that take values too large for a cluster."""
     for name, options in {options.name: options for options in caches}.items():
         if options.max_value_bytes > LARGEST_CLUSTER_VALUE:
             findings.add(
@@ -95,7 +95,7 @@ def check_large_values(caches: Iterable[CacheOptions], findings: Findings) -> No
 
 
 def read_aliases(findings: Findings) -> dict[str, CacheOptions]:
-    """The options of every alias of this backend, as far as they are right; the problems go to `findings`."""
+    """Return the options of every alias of this backend, by alias; the problems go to `findings`."""
     entries = list(_own_entries(findings))
     if entries and not _check_system(findings):
         return {}
@@ -108,7 +108,7 @@ def read_aliases(findings: Findings) -> dict[str, CacheOptions]:
 
 
 def _check_limits(aliases: Mapping[str, CacheOptions], findings: Findings) -> None:
-    """Aliases of one cache may be silent about a limit, and must not contradict each other."""
+    """Report aliases of one cache that contradict each other about a limit; each may leave it out."""
     first: dict[tuple[str, str], str] = {}
     for alias, options in aliases.items():
         other = first.setdefault((real(options.location), options.name), alias)
@@ -159,7 +159,7 @@ def _shown_backend(backend: object, error: ImportError) -> str:
 def _is_ours(backend: str) -> bool:
     if backend == BACKEND:
         return True
-    # Django's own backends are none of ours, and some of them import a client library.
+    # Do not import Django's own backends to see that: some of them import a client library.
     if backend.startswith("django.core.cache.backends."):
         return False
     found = import_string(backend)
@@ -167,7 +167,7 @@ def _is_ours(backend: str) -> bool:
 
 
 def read_options(alias: str, location: object, params: Mapping[str, Any], findings: Findings) -> CacheOptions:
-    """The options as far as they are right, defaults for what is wrong; the problems go to `findings`."""
+    """Return the options of an alias with a default for each wrong one; the problems go to `findings`."""
     entry = f'CACHES["{alias}"]'
     options = _options(entry, params, findings)
     places = _places(entry, params, options)
@@ -198,14 +198,14 @@ def read_options(alias: str, location: object, params: Mapping[str, Any], findin
     return result
 
 
-def _places(entry: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> list[Place]:
+def _places(entry: str, params: Mapping[str, Any], options: Mapping[str, Any]) -> list[Origin]:
     lower = {key.upper(): params[key] for key in DJANGO_LOWER_KEYS if key in params}
-    return [Place(entry, lower), Place(f'{entry}["OPTIONS"]', options)]
+    return [Origin(entry, lower), Origin(f'{entry}["OPTIONS"]', options)]
 
 
-def _others(alias: str, name: str, location: Path) -> Iterator[Place]:
-    """Where the other aliases of the same cache say what its limits are."""
-    quiet = Findings()  # what is wrong with them is told when they are read themselves
+def _others(alias: str, name: str, location: Path) -> Iterator[Origin]:
+    """Yield where the other aliases of the same cache set its limits."""
+    quiet = Findings()  # read_options reports their problems when it reads them
     for other, entry in _own_entries(quiet):
         label = f'CACHES["{other}"]'
         params = _params(entry)
@@ -287,7 +287,7 @@ def _check_keys(
 
 
 def _check_timeout(entry: str, params: Mapping[str, Any], findings: Findings) -> None:
-    # Django takes 300 seconds in silence for a TIMEOUT that is no number.
+    # For a TIMEOUT that is no number Django silently takes 300 seconds.
     timeout = params.get("timeout", params.get("TIMEOUT"))
     try:
         if timeout is not None:

@@ -1,7 +1,7 @@
-"""What can be wrong with a configuration: one numbered problem each, gathered before anything is raised.
+"""What can be wrong with a configuration: each problem has a number, and all are gathered before one is raised.
 
-The numbers are stable; docs/reference/checks.md has a section for each, and each hint has its address. Knows no setting
-by name.
+The numbers are stable; docs/reference/checks.md has a section for each, and each hint has its address. To find the rule
+behind a number, look for its name in `Id` in the modules of this room. Must not know a setting by name.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ CHECKS_PAGE = "https://github.com/django-hacache/django_hacache/blob/main/docs/r
 
 
 def explanation_of(problem: str) -> str:
-    """The address of its section, with the anchor that is made of the heading."""
+    """Return the address of the problem's section in the documentation; its anchor is made of the heading."""
     return f"{CHECKS_PAGE}#{problem.lower().replace('.', '')}"
 
 
@@ -85,7 +85,7 @@ class Problem:
 
 
 class Findings:
-    """The problems of one reading of the configuration, in the order in which they were met."""
+    """Gathers the problems of one reading of the configuration, in the order in which they are found."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []

@@ -1,208 +1,141 @@
-"""The rules of a cluster that need more than one value, or a look at a file.
+"""All rules of the configuration: find_problems() is what `manage.py check` shows.
 
-They apply in HA_MODE only: a half-written cluster configuration must not stop a standalone site. Knows no
-cache alias.
+Here are the rules that need the cluster and the aliases together. Those of the cluster alone are in cluster_rules.py,
+those of tokens in tokens.py, of one alias and of aliases that share a cache in options.py, of keys in signing_keys.py.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django_hacache.conf.files import PEM_BYTES_MAX, Unfit, content_of
-from django_hacache.conf.hosts import hosts_called, is_loopback, which_host
-from django_hacache.conf.problems import Findings, Id
-from django_hacache.conf.shown import listed, shown_file
-from django_hacache.conf.tokens import check_tokens
-from django_hacache.system.interruption import ensure_own
+from django.conf import settings
+
+from django_hacache.conf.cluster import read_cluster
+from django_hacache.conf.location import default_location, project_directory
+from django_hacache.conf.options import check_large_values, read_aliases
+from django_hacache.conf.problems import Findings, Id, Problem
+from django_hacache.system.directory import flaw_of, owner_of
+from django_hacache.system.platform import file_system_of, refusal
+from django_hacache.system.safe_path import real
 
 if TYPE_CHECKING:
-    from django_hacache.conf.config import ClusterConfig
-    from django_hacache.conf.sources import Source
+    from collections.abc import Iterable, Mapping
+
+    from django_hacache.conf.config import CacheOptions, ClusterConfig
+
+MEMORY = ("tmpfs", "ramfs")
+# Django itself writes to a cache with these while it makes a page, and does not expect the write to raise.
+CACHED_SESSIONS = "django.contrib.sessions.backends.cached_db"
+CACHED_PAGES = "django.middleware.cache.UpdateCacheMiddleware"
+MAX_CACHES = 64  # what a replica holds, see replica/layout.py
 
 
-def check_cluster(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    if not config.ha_mode:
-        _check_standalone(config, source, findings)
-        return
-    if "HA_HOSTS" not in source.failed:
-        _check_hosts(config, source, findings)
-    node = (config.node_token, *config.node_token_fallbacks)
-    check_tokens(config.client_tokens, node, source, findings)
-    _check_tls(config, source, findings)
-    _check_times(config, source, findings)
+def find_problems() -> list[Problem]:
+    """Return every problem of settings.HACACHE, the environment, CACHES and the TLS files; raises none of them."""
+    findings = Findings()
+    config = read_cluster(findings, with_files=True)
+    aliases = read_aliases(findings)
+    if refusal() is None:
+        _check_together(config, aliases.values(), findings)
+        if config.ha_mode:
+            _check_pages(aliases, findings)
+    return findings.problems
 
 
-def _check_standalone(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    # Who says HA_MODE=false means it; who forgot it, or misspelt it, has a cache of his own on every host.
-    if config.hosts and source.place_of("HA_MODE") == "the default" and "HA_MODE" not in source.failed:
+def _is_fit(location: Path, findings: Findings) -> bool:
+    """Whether a replica can live there. The user who runs the check may be another than the one who runs the site."""
+    flaw = flaw_of(location)
+    if flaw:
         findings.add(
-            Id.STANDALONE_HOSTS,
-            f"HA_HOSTS is set, in {source.place_of('HA_HOSTS')}, and HA_MODE is not: the cache is standalone, and "
-            "every host has its own.",
-            "Set HA_MODE to true for a cluster, or to false.",
+            Id.UNFIT_LOCATION,
+            f"The location {location} cannot be used: {flaw}.",
+            "Name a directory of the cache's own, such as '/run/mysite'; it is made where there is none.",
         )
-
-
-def _check_hosts(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    origin = source.place_of("HA_HOSTS")
-    addrs = [host.addr for host in config.hosts]
-    hosts = listed(addrs)
-    if not addrs:
+        return False
+    owner = owner_of(location)
+    if owner not in (None, os.geteuid()):
         findings.add(
-            Id.HOSTS_MISSING,
-            "HA_HOSTS is not set, neither in settings.HACACHE nor in the environment: expected every host "
-            "of the cluster as scheme://host:port, since HA_MODE is true.",
-            "List the hosts, or set HA_MODE to false.",
+            Id.ANOTHER_USERS,
+            f"The location {location} belongs to user {owner}, and this process runs as user {os.geteuid()}: expected "
+            "the same, since only its owner can use the cache.",
+            "Run what uses the cache as one user, or give this one another LOCATION.",
         )
-        return
-    for addr, count in Counter(addrs).items():
-        if count > 1:
+    return True
+
+
+def _check_together(config: ClusterConfig, aliases: Iterable[CacheOptions], findings: Findings) -> None:
+    aliases = list(aliases)
+    locations = sorted({str(options.location) for options in aliases})
+    for location in locations:
+        count = len({options.name for options in aliases if str(options.location) == location})
+        if count > MAX_CACHES:
             findings.add(
-                Id.DUPLICATE_HOST,
-                f"HA_HOSTS is '{hosts}', from {origin}: expected every host once, "
-                f"{addr} is there {count} times.",
-                "Remove the duplicate.",
+                Id.TOO_MANY_ALIASES,
+                f"CACHES has {count} caches with the location {location}: expected {MAX_CACHES} at most.",
+                "Give some of them another LOCATION, or one CACHE_NAME and KEY_PREFIX.",
             )
-    _check_count(len(set(addrs)), hosts, origin, findings)
-    if "CACHE_TLS" not in source.failed:
-        _check_schemes(config, origin, findings)
-    if "HOSTNAME_OVERWRITE" not in source.failed:
-        _check_identity(config, source, findings)
-
-
-def _check_count(count: int, hosts: str, origin: str, findings: Findings) -> None:
-    if count == 2:
+        _check_signing(location, aliases, findings)
+    if config.ha_mode and not locations:
         findings.add(
-            Id.TWO_HOSTS,
-            f"HA_HOSTS is '{hosts}', from {origin}: expected 1, 3, 5 or 7 hosts. A majority of two is "
-            "two: the loss of either host would stop the cache.",
-            "Add a third host.",
+            Id.NO_ALIAS,
+            "HA_MODE is true, but no alias in CACHES uses the backend django_hacache.cache.HACache.",
+            "Use the backend in CACHES, or set HA_MODE to false.",
         )
-    elif count % 2 == 0 or count > 7:
+    if config.ha_mode and len(locations) > 1:
         findings.add(
-            Id.HOST_COUNT,
-            f"HA_HOSTS, from {origin}, has {count} hosts: 3, 5 or 7 are better. An even number survives "
-            "no more failures than one host less, and every further host makes writes slower.",
-            "Use 3, 5 or 7 hosts.",
+            Id.SEVERAL_LOCATIONS,
+            f"CACHES names several locations ({', '.join(locations)}): one node serves one of them.",
+            "Give all aliases the same LOCATION; clear() empties its own alias only.",
         )
-
-
-def _check_schemes(config: ClusterConfig, origin: str, findings: Findings) -> None:
-    expected = "http" if config.tls is None else "https"
-    wrong = [f"{host.scheme}://{host.addr}" for host in config.hosts if host.scheme != expected]
-    if wrong:
-        findings.add(
-            Id.SCHEME_MISMATCH,
-            f"HA_HOSTS, from {origin}, has {listed(wrong)}: expected the scheme {expected}, since "
-            f"CACHE_TLS is {'false' if config.tls is None else 'true'}.",
-            "Change the scheme or CACHE_TLS.",
-        )
-    exposed = [host.addr for host in config.hosts if not is_loopback(host.name)]
-    if config.tls is None and exposed:
-        findings.add(
-            Id.PLAIN_TEXT,
-            f"CACHE_TLS is false: the token and every cached value reach {listed(exposed)} in plain text, or "
-            "whoever listens there while a node is down.",
-            "Set CACHE_TLS to true, unless something else encrypts the network between the hosts.",
-        )
-
-
-def _check_identity(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    found = hosts_called(config.hostname, config.hosts)
-    if len(found) == 1 or len(set(config.hosts)) < len(config.hosts):
-        return
-    message = which_host(config.hostname, config.hosts, found)
-    if ":" in config.hostname:
-        origin = source.place_of("HOSTNAME_OVERWRITE")
-        findings.add(
-            Id.NOT_A_HOST, f"{message} It comes from {origin}.", "Correct HOSTNAME_OVERWRITE or HA_HOSTS."
-        )
-    else:
-        findings.add(
-            Id.WHICH_HOST,
-            message,
-            "Set HOSTNAME_OVERWRITE to this host's entry, or start the node with --addr. "
-            "A machine that runs no node may ignore this.",
-        )
-
-
-def _check_tls(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    if config.tls is None:
-        return
-    pair = ("CACHE_TLS_CLIENT_CERT", "CACHE_TLS_CLIENT_KEY")
-    if source.failed & {*pair, "CACHE_TLS_CA_CLIENT"}:
-        return
-    cert, key = config.tls.client_cert, config.tls.client_key
-    if (cert is None) != (key is None):
-        given, missing = pair if key is None else reversed(pair)
-        findings.add(
-            Id.TLS_INCOMPLETE,
-            f"{missing} is not set, but {given} is {shown_file(cert or key or Path())}, from "
-            f"{source.place_of(given)}: expected both or none.",
-            f"Set {missing}, or remove {given}.",
-        )
-    elif config.tls.ca_client is not None and cert is None:
-        findings.add(
-            Id.TLS_INCOMPLETE,
-            f"CACHE_TLS_CLIENT_CERT is not set, but CACHE_TLS_CA_CLIENT is {shown_file(config.tls.ca_client)}, from "
-            f"{source.place_of('CACHE_TLS_CA_CLIENT')}: expected a client certificate, since every node "
-            "demands one of the others.",
-            "Set CACHE_TLS_CLIENT_CERT and CACHE_TLS_CLIENT_KEY, or remove CACHE_TLS_CA_CLIENT.",
-        )
-
-
-def check_tls_files(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    """Report every TLS file that a node could not use."""
-    tls = config.tls
-    if tls is None or not config.ha_mode:
-        return
-    files = {
-        "CACHE_TLS_SERVER_CERT": tls.server_cert,
-        "CACHE_TLS_SERVER_KEY": tls.server_key,
-        "CACHE_TLS_CLIENT_CERT": tls.client_cert,
-        "CACHE_TLS_CLIENT_KEY": tls.client_key,
-        "CACHE_TLS_CA_SERVER": tls.ca_server,
-        "CACHE_TLS_CA_CLIENT": tls.ca_client,
-    }
-    for name, path in files.items():
-        flaw = None if path is None else _flaw_of_pem(path)
-        if path is not None and flaw:
+    if config.ha_mode:
+        check_large_values(aliases, findings)
+    for location in locations:
+        if not _is_fit(Path(location), findings):
+            continue
+        kind = file_system_of(Path(real(location)))
+        if kind is not None and kind not in MEMORY:
             findings.add(
-                Id.TLS_FILE,
-                f"{name} is {shown_file(path)}, from {source.place_of(name)}: expected a PEM file that this process "
-                f"can read, {flaw}.",
-                f"Correct {name} or the file, or set CACHE_TLS to false.",
+                Id.ON_DISK,
+                f"The location {location} is on a file system of type {kind!r}: expected one in memory (tmpfs), since "
+                "every write keeps a disk busy.",
+                "Use a directory in /run or /dev/shm, or mount a tmpfs there.",
+            )
+    if str(default_location()) in locations and project_directory() is None:
+        findings.add(
+            Id.UNKNOWN_PROJECT,
+            f"CACHES uses the default location {default_location()}, and there is neither settings.BASE_DIR "
+            "nor a settings module: every such project of this user shares it.",
+            "Set BASE_DIR or LOCATION.",
+        )
+
+
+def _check_pages(aliases: Mapping[str, CacheOptions], findings: Findings) -> None:
+    writers = []
+    if settings.SESSION_ENGINE == CACHED_SESSIONS:
+        writers.append((f"SESSION_ENGINE is {CACHED_SESSIONS!r}", settings.SESSION_CACHE_ALIAS))
+    if CACHED_PAGES in settings.MIDDLEWARE:
+        writers.append((f"MIDDLEWARE has {CACHED_PAGES!r}", settings.CACHE_MIDDLEWARE_ALIAS))
+    for who, alias in writers:
+        options = aliases.get(alias)
+        if options is not None and not options.ignore_exceptions:
+            findings.add(
+                Id.PAGES_RAISE,
+                f"{who}, and the writes of its cache, the alias {alias!r}, raise where the cluster cannot answer: "
+                "every page is an error then.",
+                "Set IGNORE_EXCEPTIONS in its OPTIONS. Code that has to know takes another alias with its CACHE_NAME.",
             )
 
 
-def _flaw_of_pem(path: Path) -> str | None:
-    try:
-        content, _ = content_of(path, PEM_BYTES_MAX)
-    except Unfit as unfit:
-        return f"but {unfit}"
-    except OSError as error:
-        ensure_own(error)
-        return f"but: {error.strerror}"
-    return None if b"-----BEGIN " in content else "but it has no PEM block"
-
-
-def _check_times(config: ClusterConfig, source: Source, findings: Findings) -> None:
-    lower, upper = config.reconnect_lower_ms, config.reconnect_upper_ms
-    places = [source.place_of(f"CACHE_RECONNECT_TIMEOUT_{end}") for end in ("LOWER", "UPPER")]
-    if lower > upper:
+def _check_signing(location: str, aliases: Iterable[CacheOptions], findings: Findings) -> None:
+    """Report a location with signed and unsigned caches: who can write to it attacks by way of an unsigned one."""
+    caches = {options.name: options for options in aliases if str(options.location) == location}
+    unsigned = sorted(repr(name) for name, options in caches.items() if not options.signing_keys)
+    if unsigned and len(unsigned) < len(caches):
         findings.add(
-            Id.RECONNECT_ORDER,
-            f"CACHE_RECONNECT_TIMEOUT_LOWER is {lower} ms, from {places[0]}: expected at most "
-            f"CACHE_RECONNECT_TIMEOUT_UPPER, which is {upper} ms, from {places[1]}.",
-            "Raise the upper time or lower the lower one.",
-        )
-    if config.election_timeout_s * 1000 < upper:
-        findings.add(
-            Id.ELECTION_TIMEOUT,
-            f"CACHE_ELECTION_TIMEOUT is {config.election_timeout_s:g} s, from "
-            f"{source.place_of('CACHE_ELECTION_TIMEOUT')}: expected not less than "
-            f"CACHE_RECONNECT_TIMEOUT_UPPER ({upper} ms), since elections may end before the hosts connect.",
-            "Raise CACHE_ELECTION_TIMEOUT or lower CACHE_RECONNECT_TIMEOUT_UPPER.",
+            Id.PARTLY_SIGNED,
+            f"Caches at {location} have SIGNING_KEYS, and {', '.join(unsigned)} has none: expected them in all, since "
+            "who can write there without a key runs code in the workers that read it.",
+            'Set OPTIONS["SIGNING_KEYS"] for every cache of this LOCATION.',
         )

@@ -1,7 +1,7 @@
-"""Where named values come from: one or several places, the first that has the name wins.
+"""Reads named values from one or several origins; the first origin that has the name wins.
 
-Knows no setting by name. Every value is read through `Source.read`, so that every complaint names the value,
-what was expected and the place it came from.
+Every value is read by `Source.read`, so that every message names the value, what was expected, and its origin. Must not
+know a setting by name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from environ import Env
 
-from django_hacache.conf.shown import shown
+from django_hacache.conf.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,21 +22,21 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-class Place(NamedTuple):
-    """Where values are looked up, and how a message calls that place."""
+class Origin(NamedTuple):
+    """Where values are looked up, and what a message calls it."""
 
     label: str
     values: Mapping[str, object]
 
 
 class Source:
-    """Values by name from several places.
+    """Reads values by name.
 
-    None is a value not given: the next place is asked. An empty text is an answer: the default, but for secrets that
-    must not be left out by mistake.
+    Where one origin has None, the next is asked. An empty text means the default, except for a secret that must not be
+    left out by mistake.
     """
 
-    def __init__(self, findings: Findings, places: Iterable[Place], invalid: Id) -> None:
+    def __init__(self, findings: Findings, places: Iterable[Origin], invalid: Id) -> None:
         self._findings = findings
         self._places = [(place.label, _environment(place.values)) for place in places]
         self._invalid = invalid
@@ -52,9 +52,9 @@ class Source:
         is_secret: bool = False,
         may_be_empty: bool = True,
     ) -> T | D:
-        """The parsed value of `name`, or the default where it is absent, empty, or wrong and so reported.
+        """Return the parsed value of `name`, or `default` where it is absent, empty, or wrong and so reported.
 
-        `may_be_empty` False: an empty text is wrong.
+        may_be_empty: False where an empty text is wrong.
         """
         self.names.append(name)
         for label, env in self._places:
@@ -77,8 +77,8 @@ class Source:
                 return default
         return default
 
-    def place_of(self, name: str) -> str:
-        """The label of the place that `name` was read from; "the default" where no place has a value."""
+    def origin_of(self, name: str) -> str:
+        """Return the label of the origin that `name` was read from; "the default" where none has a value."""
         for label, env in self._places:
             raw = env.ENVIRON.get(name)
             if raw is not None:
@@ -93,7 +93,7 @@ def _environment(values: Mapping[str, object]) -> Env:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A question that names the known name closest to a misspelt one, or the list of all known ones."""
+    """Return a question with the known name that is closest to a misspelt one, or else the list of all."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name).upper(), names, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known are {', '.join(names)}."

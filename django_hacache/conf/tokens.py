@@ -1,7 +1,8 @@
-"""The tokens of a cluster: which there are, where they are read, and which of them are no secret.
+"""Reads the tokens of the cluster, and reports those that are no secret.
 
-Nodes show each other the node token, clients show the client token. Beside each stand those that are accepted as well,
-while one takes the place of another. No message shows a token, nor what stands where the name of its file should.
+Nodes show each other the node token, clients show the client token. Each has fallbacks, which are accepted as well
+while a new token replaces an old one. No message shows a token, nor the path of its file: somebody may have put the
+token there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from environ import Env
 
-from django_hacache.conf.files import Unfit, content_of
+from django_hacache.conf.files import UnfitFile, content_of
 from django_hacache.conf.location import file_path
+from django_hacache.conf.parsers import secret
 from django_hacache.conf.problems import Findings, Id
-from django_hacache.conf.values import secret
 from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
     from django_hacache.conf.sources import Source
 
 
-class Settings(NamedTuple):
-    """The settings of one kind of token."""
+class TokenSettings(NamedTuple):
+    """The names of the settings of one kind of token."""
 
     token: str
     fallbacks: str
     file: str
 
 
-CLIENT = Settings("CACHE_AUTH_TOKEN", "CACHE_AUTH_TOKEN_FALLBACKS", "CACHE_AUTH_TOKEN_FILE")
-NODE = Settings("CACHE_NODE_TOKEN", "CACHE_NODE_TOKEN_FALLBACKS", "CACHE_NODE_TOKEN_FILE")
+CLIENT = TokenSettings("CACHE_AUTH_TOKEN", "CACHE_AUTH_TOKEN_FALLBACKS", "CACHE_AUTH_TOKEN_FILE")
+NODE = TokenSettings("CACHE_NODE_TOKEN", "CACHE_NODE_TOKEN_FALLBACKS", "CACHE_NODE_TOKEN_FILE")
 FILE_BYTES_MAX = 64 << 10
 TOKEN_BYTES = 32
 TOKEN_BYTES_MIN = 16
@@ -43,8 +44,13 @@ EXAMPLE_TOKENS = frozenset({"SuperSafeSecretToken1337", "write-your-own-token-of
 NEW_TOKEN = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))".'  # noqa: S105 - advice
 
 
-def read_tokens(source: Source, findings: Findings, named: Settings, *, with_files: bool) -> tuple[str, ...]:
-    """The token of that name and its fallbacks; none where there are none, or where only the node reads their file."""
+def read_tokens(
+    source: Source, findings: Findings, named: TokenSettings, *, with_files: bool
+) -> tuple[str, ...]:
+    """Return the token and its fallbacks; nothing where there are none, or where they are in a file.
+
+    with_files: read that file, too. Only a node does.
+    """
     token = source.read(named.token, secret, default="", is_secret=True)
     fallbacks = source.read(named.fallbacks, secrets_list, default=(), is_secret=True)
     path = source.read(named.file, file_path, default=None, is_secret=True)
@@ -53,7 +59,7 @@ def read_tokens(source: Source, findings: Findings, named: Settings, *, with_fil
     if token or fallbacks:
         findings.add(
             Id.TOKEN_FILE,
-            f"{named.file} is set, in {source.place_of(named.file)}, and so is {named.token} or {named.fallbacks}: "
+            f"{named.file} is set, in {source.origin_of(named.file)}, and so is {named.token} or {named.fallbacks}: "
             "expected the tokens in one place.",
             f"Remove {named.token} and {named.fallbacks}, or {named.file}.",
         )
@@ -61,7 +67,7 @@ def read_tokens(source: Source, findings: Findings, named: Settings, *, with_fil
 
 
 def secrets_list(raw: object) -> tuple[str, ...]:
-    """The tokens of a text with commas, or of a list. An empty one is none: a variable in such a text may be empty."""
+    """Return the tokens of a text with commas, or of a list, without empty ones: an unset variable leaves one."""
     entries = Env.parse_value(raw, list) if isinstance(raw, str) else raw
     if not isinstance(entries, list | tuple):
         raise ValueError("a text or a list of tokens")  # noqa: TRY004 - a parser has one way to say no
@@ -74,7 +80,7 @@ def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tup
     tokens: tuple[str, ...] = ()
     try:
         tokens = tuple(secret(line) for line in _content_of(path).decode().splitlines() if line.strip())
-    except Unfit as unfit:
+    except UnfitFile as unfit:
         ensure_own(unfit)
         flaw = str(unfit)
     except OSError as error:
@@ -90,25 +96,25 @@ def _tokens_in(path: Path, source: Source, findings: Findings, name: str) -> tup
         source.failed.add(name)
         findings.add(
             Id.TOKEN_FILE,
-            f"{name}, from {source.place_of(name)}, names a file (not shown, in case it is the token itself): {flaw}.",
+            f"{name}, from {source.origin_of(name)}, names a file (not shown, in case it is the token itself): {flaw}.",
             "Write the token into the first line, and each one that is accepted as well into a line of its own.",
         )
     return tokens
 
 
 def _content_of(path: Path) -> bytes:
-    """What is in the file. Raises Unfit where somebody else could have written it, or it is no file of tokens."""
+    """Return the file's content. Raises UnfitFile where another user could have written it."""
     content, state = content_of(path, FILE_BYTES_MAX)
     if state.st_uid not in (0, os.geteuid()):
-        raise Unfit(f"it belongs to user {state.st_uid}; expected root or the one who runs the node")
+        raise UnfitFile(f"it belongs to user {state.st_uid}; expected root or the one who runs the node")
     if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise Unfit(f"others may write to it, its mode is {state.st_mode & 0o7777:o}")
+        raise UnfitFile(f"others may write to it, its mode is {state.st_mode & 0o7777:o}")
     return content
 
 
 def check_tokens(client: tuple[str, ...], node: tuple[str, ...], source: Source, findings: Findings) -> None:
     """Report a token that is missing, and each that is no secret."""
-    in_file = source.place_of(CLIENT.file) != "the default"
+    in_file = source.origin_of(CLIENT.file) != "the default"
     if not (source.failed & set(CLIENT) or in_file or (client and client[0])):
         findings.add(
             Id.TOKEN_MISSING,
@@ -122,13 +128,13 @@ def check_tokens(client: tuple[str, ...], node: tuple[str, ...], source: Source,
                 _check_token(token, _called(named, source, fallback=number > 0), findings)
 
 
-def _called(named: Settings, source: Source, *, fallback: bool) -> str:
-    """How a message names a token: its setting, and where that is from."""
-    file = source.place_of(named.file)
+def _called(named: TokenSettings, source: Source, *, fallback: bool) -> str:
+    """Return what a message calls a token: its setting, and the origin of that."""
+    file = source.origin_of(named.file)
     if file != "the default":
         return f"{'A later token' if fallback else 'The first token'} of {named.file}, from {file},"
     setting = named.fallbacks if fallback else named.token
-    return f"{'A token of ' if fallback else ''}{setting}, from {source.place_of(setting)},"
+    return f"{'A token of ' if fallback else ''}{setting}, from {source.origin_of(setting)},"
 
 
 def _check_token(token: str, called: str, findings: Findings) -> None:

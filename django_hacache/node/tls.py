@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
-from django_hacache.conf.files import PEM_BYTES_MAX, Unfit, content_of
+from django_hacache.conf.files import PEM_BYTES_MAX, UnfitFile, content_of
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.system.platform import as_path
 
@@ -115,7 +115,7 @@ def _as_strict_as_grpc(context: ssl.SSLContext) -> ssl.SSLContext:
 def _read(path: Path) -> bytes:
     try:
         return content_of(path, PEM_BYTES_MAX)[0]
-    except Unfit as unfit:
+    except UnfitFile as unfit:
         raise ConfigurationError(f"{path}: expected a readable PEM file, but {unfit}") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: expected a readable PEM file: {error.strerror}") from error

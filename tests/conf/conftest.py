@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_hacache.conf import review
+from django_hacache.conf import rules
 from tests.conf import CLUSTER
 
 
@@ -22,7 +22,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every directory is in memory, wherever the temporary ones of this machine are."""
-    monkeypatch.setattr(review, "file_system_of", lambda path: "tmpfs")
+    monkeypatch.setattr(rules, "file_system_of", lambda path: "tmpfs")
 
 
 @pytest.fixture

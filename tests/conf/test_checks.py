@@ -13,10 +13,10 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from django_hacache.conf import review
+from django_hacache.conf import rules
 from django_hacache.conf.options import LARGEST_CLUSTER_VALUE
 from django_hacache.conf.problems import Id, explanation_of
-from django_hacache.conf.review import find_problems
+from django_hacache.conf.rules import find_problems
 from django_hacache.conf.sources import Source
 from django_hacache.exceptions import ConfigurationError
 from tests.conf import HOSTS
@@ -38,8 +38,8 @@ def test_a_right_configuration_has_no_problem(cluster: Any) -> None:
 @pytest.mark.parametrize(
     "pages",
     [
-        {"SESSION_ENGINE": review.CACHED_SESSIONS, "SESSION_CACHE_ALIAS": "pages"},
-        {"MIDDLEWARE": [review.CACHED_PAGES], "CACHE_MIDDLEWARE_ALIAS": "pages"},
+        {"SESSION_ENGINE": rules.CACHED_SESSIONS, "SESSION_CACHE_ALIAS": "pages"},
+        {"MIDDLEWARE": [rules.CACHED_PAGES], "CACHE_MIDDLEWARE_ALIAS": "pages"},
     ],
     ids=["sessions", "pages"],
 )
@@ -158,12 +158,12 @@ def test_a_wrong_limit_is_said_once_whatever_aliases_share_the_cache(settings: A
 
 def test_a_location_on_a_disk_is_warned(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CACHES = {"default": {"BACKEND": BACKEND, "LOCATION": "/var/cache/site"}}
-    monkeypatch.setattr(review, "file_system_of", lambda path: "ext4")
+    monkeypatch.setattr(rules, "file_system_of", lambda path: "ext4")
     [found] = find_problems()
     assert found.id == "django_hacache.W012"
     assert "/var/cache/site is on a file system of type 'ext4'" in found.message
     # Where the system does not say, nothing is claimed.
-    monkeypatch.setattr(review, "file_system_of", lambda path: None)
+    monkeypatch.setattr(rules, "file_system_of", lambda path: None)
     assert ids() == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_hacache.conf.hosts import is_loopback
-from django_hacache.conf.review import find_problems
+from django_hacache.conf.rules import find_problems
 from django_hacache.node.listening import listening_address, listening_hosts
 
 HERE = ["localhost", "127.0.0.1", "127.8.7.6", "::1", "0:0:0:0:0:0:0:1"]

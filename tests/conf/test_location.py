@@ -74,9 +74,9 @@ def test_the_location_is_in_the_temporary_directory_where_there_is_no_tmpfs(
 
 def test_reading_the_configuration_imports_neither_grpc_nor_the_backend() -> None:
     code = (
-        "import sys; from django_hacache.conf import cluster, location, options, review; cluster.cluster_config(); "
+        "import sys; from django_hacache.conf import cluster, location, options, rules; cluster.cluster_config(); "
         "options.cache_options('default', '', {}); options.node_caches(location.default_location()); "
-        "review.find_problems(); "
+        "rules.find_problems(); "
         "assert not {'grpc', 'lmdb', 'django_hacache.cache'} & set(sys.modules)"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": str(ROOT)}

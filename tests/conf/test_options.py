@@ -10,7 +10,7 @@ from django_hacache.cache import HACache
 from django_hacache.conf import AckLevel
 from django_hacache.conf.location import default_location
 from django_hacache.conf.options import cache_options, node_caches
-from django_hacache.conf.review import find_problems
+from django_hacache.conf.rules import find_problems
 from django_hacache.exceptions import ConfigurationError
 from django_hacache.replica.layout import MAX_CACHES
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from django_hacache.cache import HACache
 from django_hacache.cache_url import Env
 from django_hacache.conf.cluster import cluster_config, node_config
-from django_hacache.conf.review import find_problems
-from django_hacache.conf.shown import shown
+from django_hacache.conf.redaction import shown
+from django_hacache.conf.rules import find_problems
 from django_hacache.exceptions import HACacheError
 from tests.conf import CLUSTER, HOSTS
 

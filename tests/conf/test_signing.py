@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from django_hacache.conf.options import cache_options
-from django_hacache.conf.review import find_problems
-from django_hacache.conf.signing import KEY_BYTES
+from django_hacache.conf.rules import find_problems
+from django_hacache.conf.signing_keys import KEY_BYTES
 from django_hacache.exceptions import ConfigurationError
 from tests.conf.test_options import error_of, options
 

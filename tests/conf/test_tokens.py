@@ -10,7 +10,7 @@ import pytest
 
 from django_hacache.conf import ClusterConfig
 from django_hacache.conf.cluster import cluster_config, node_config
-from django_hacache.conf.review import find_problems
+from django_hacache.conf.rules import find_problems
 from django_hacache.exceptions import ConfigurationError
 from tests.conf import TOKEN
 

@@ -31,7 +31,6 @@ LONG_MODULES = {
 }
 LONG_FUNCTIONS = {
     "django_hacache/node/service.py:_stream_values": 80,
-    "django_hacache/status.py:_from_wire": 59,
     "django_hacache/system/safe_path.py:walk": 55,
     "tests/faults/measurements/limits.py:_measure": 56,
     "tests/fuzz/seeds.py:lives": 92,

@@ -12,7 +12,7 @@ from django_hacache.conf.cluster import node_config
 from django_hacache.conf.location import default_location, parse_location
 from django_hacache.conf.options import ensure_fit_for_cluster, node_caches, read_aliases
 from django_hacache.conf.problems import Findings
-from django_hacache.conf.shown import shown
+from django_hacache.conf.redaction import shown
 from django_hacache.exceptions import ConfigurationError, HACacheError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""What a message may show of a value that is wrong: whoever puts a secret in the wrong place must not find it in a log.
+"""What a message may show of a wrong value: a secret that was put in the wrong setting must not end in a log.
 
-Numbers, words, and paths and addresses that are made of such are shown. Of all else it is said what it is: the message
-says where it stands, too, and there it can be looked at. Knows no setting by name.
+A message shows numbers, words, and paths and addresses that are made of such. Of any other value it says only of what
+kind it is, and in which setting it stands. Must not know a setting by name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NUMBER = re.compile(r"[+-]?[0-9][0-9_.]{0,11}(?: ?[A-Za-z]{1,3})?")
-# Neither a token nor a key is made of such words; a password in a URL stands before "@", or after "=".
+# No token and no key is made of such words; a password in a URL stands before "@" or after "=".
 _WORD = "(?:[A-Za-z_-]{1,16}[0-9]{0,3}|[0-9]{1,5})"
 _BETWEEN = r"[/:.,~$%{}()\[\]]"
 WORDS = re.compile(f"{_BETWEEN}*(?:{_WORD}(?:{_BETWEEN}+{_WORD})*)?{_BETWEEN}*")
@@ -29,7 +29,7 @@ LISTED = 8
 
 
 def shown(raw: object) -> str:
-    """A value, or what it is."""
+    """Return the value's repr where that is harmless, else a description of it."""
     if raw is None or isinstance(raw, bool):
         return repr(raw)
     if isinstance(raw, int) and raw.bit_length() > 64:  # Python refuses to write very long ones
@@ -46,7 +46,7 @@ def shown(raw: object) -> str:
 
 
 def shown_name(raw: object) -> str:
-    """The name of a setting or an option, as far as it looks like one."""
+    """Return the repr of a setting's or an option's name where it looks like one, else a description of it."""
     return repr(raw) if isinstance(raw, str) and NAME.fullmatch(raw) else shown(raw)
 
 
@@ -56,14 +56,14 @@ def is_dotted(raw: object) -> bool:
 
 
 def shown_file(path: Path) -> str:
-    """The path of a file, unless that is no file and has no name of one: it may be what belongs in the file."""
+    """Return the path, unless there is no such file and its name is that of none: it may be the key itself."""
     if path.suffix in PEM_SUFFIXES or path.exists():
         return f"'{printable(str(path))}'"
     return "a path without such a file (not shown)"
 
 
 def listed(names: Iterable[str]) -> str:
-    """Some names, and how many more there are."""
+    """Return the first names in one text, and how many more there are."""
     names = list(names)
     more = [f"{len(names) - LISTED} more"] if len(names) > LISTED + 1 else []
     return ", ".join([*(names[:LISTED] if more else names), *more])

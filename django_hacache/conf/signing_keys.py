@@ -1,6 +1,6 @@
-"""OPTIONS["SIGNING_KEYS"]: the keys that values are signed with. No message shows one, nor a part of it.
+"""Reads OPTIONS["SIGNING_KEYS"]: the keys that sign values. No message shows a key or a part of one.
 
-Knows neither what is signed nor how.
+Must not know what they sign, nor how: see values/signing.py.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SigningKeys = tuple[SigningKey, ...]
 
 
 def signing_keys(raw: object) -> SigningKeys:
-    """The keys that the option names, the one that signs first. ValueError says what is expected."""
+    """Return the keys that the option names, first the one that signs. Raises ValueError that says what is expected."""
     if isinstance(raw, str):
         if raw.strip().lower() != OF_DJANGO:
             raise ValueError(EXPECTED)
@@ -68,7 +68,7 @@ def _key(label: str, raw: object) -> SigningKey:
 
 def check_strength(keys: SigningKeys, source: Source, findings: Findings) -> None:
     """Report keys that can be guessed. Who guesses one runs code wherever the cache is read."""
-    origin = source.place_of(OPTION)
+    origin = source.origin_of(OPTION)
     for key in keys:
         size, different = len(key.value), len(set(key.value))
         if size < KEY_BYTES:

@@ -1,7 +1,7 @@
-"""From what a user wrote to a typed value. Knows no setting by name and no source.
+"""Parsers: from what a user wrote to a typed value.
 
-A parser takes the raw value, text from the environment or any object from settings, and returns the typed
-one. Where it cannot, it raises ValueError whose text completes the sentence "expected ...".
+A parser takes the raw value, a text from the environment or any object from settings, and returns the typed one. Where
+it cannot, it raises ValueError, whose text completes the sentence "expected ...". Must not know a setting by name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
 def boolean(raw: object) -> bool:
-    # django-environ reads every word that it does not know as False, "ture" too: a cluster that is not one.
+    # django-environ reads every unknown word as False, "ture" too: HA_MODE=ture would be no cluster.
     if isinstance(raw, bool):
         return raw
     text = str(raw).strip().lower()
@@ -101,7 +101,7 @@ def system_path(raw: object, expected: str) -> Path:
 
 
 def secret(raw: object) -> str:
-    # It travels as gRPC metadata: printable ASCII, and HTTP/2 strips blanks at the ends.
+    # gRPC sends it as metadata, which takes printable ASCII, and HTTP/2 strips blanks at the ends.
     if not isinstance(raw, str) or not raw.isascii() or not raw.isprintable() or raw != raw.strip():
         raise ValueError("printable ASCII characters with no blank at either end")
     return raw
