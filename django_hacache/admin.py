@@ -17,7 +17,7 @@ from django_hacache.status import locations, read_status
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-# A page that waits for a dead node must still come soon (seconds).
+# A page that waits for a dead node must still come soon.
 NODE_TIMEOUT_S = 1.0
 
 

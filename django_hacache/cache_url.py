@@ -1,4 +1,4 @@
-"""hacache:///run/mysite?ack_level=quorum: a cache as one variable, for django-environ. Knows no option by name.
+"""A cache as one variable, hacache:///run/mysite?ack_level=quorum, for django-environ. Must not know an option by name.
 
 Importing this module registers the scheme with django-environ's Env, which is here under its own name:
 
@@ -25,7 +25,7 @@ _of_environ = Env.cache_url_config.__func__
 
 
 def _cache_url_config(cls: type[Env], url: str | ParseResult, backend: str | None = None) -> dict[str, Any]:
-    """What django-environ makes of a URL; of ours with the path, which it keeps for no scheme but its own."""
+    """Return what django-environ makes of a URL, for ours with the path, which it keeps for its own schemes only."""
     config: dict[str, Any] = _of_environ(cls, url, backend)
     parsed = urlparse(url) if isinstance(url, str) else url
     if parsed.scheme != SCHEME:

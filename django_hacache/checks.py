@@ -1,7 +1,7 @@
-"""Django's system checks: the problems of the configuration, as `manage.py check` shows them.
+"""Django's system checks: shows the problems of the configuration in `manage.py check`.
 
-Knows no rule: conf/ has them all, so that a check and a start never disagree. What only a running node knows is asked
-of it, where one runs on this host.
+The rules are in conf/: see conf/rules.py. So a check and a start never disagree. What only a running node knows is
+asked of it, where one runs on this host.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ NODE_ANSWER_S = 2.0
 
 
 def check_configuration(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """One message for every problem of settings.HACACHE, the environment and CACHES."""
+    """Return a message for every problem of settings.HACACHE, the environment and CACHES."""
     return _messages(find_problems())
 
 
 def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:
-    """One message for everything that the node of this host has found of the others: no node, or other limits."""
-    # Not at the top: what runs checks need not load what reads a cache.
+    """Return a message for each host that this one's node has found to be no node, or to have other limits."""
+    # Not at the top: a process that runs checks need not load what reads a cache.
     from django_hacache.status import locations, read_status  # noqa: PLC0415
 
     findings = Findings()
@@ -41,7 +41,7 @@ def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:
         statuses = [read_status(location, timeout_s=NODE_ANSWER_S) for location in served]
     except HACacheError as error:
         ensure_own(error)
-        return []  # the configuration is wrong: the other check says how
+        return []  # the configuration is wrong: check_configuration says how
     for host in (host for status in statuses for host in status.hosts if host.is_base):
         findings.add(
             Id.BASE_PEER,
@@ -59,7 +59,7 @@ def check_hosts(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def _is_served(location: Path) -> bool:
-    """Whether a node listens there; a check does not wait for one that may be about to start."""
+    """Whether a node listens at the location now; a check does not wait for one that may be about to start."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             with reached(location / SOCKET_NAME) as address:

@@ -1,4 +1,4 @@
-"""What users may catch. Knows nothing of the rooms that raise it.
+"""The exceptions that users may catch. Must not know who raises them.
 
 HACacheError
 ├── CacheUnavailable      (also a ConnectionError)

@@ -1,4 +1,4 @@
-"""The cluster as Django's permissions and admin see it. No table stands behind it and nothing is stored."""
+"""The cluster as Django's permissions and admin see it. There is no table behind it, and nothing is stored."""
 
 from __future__ import annotations
 

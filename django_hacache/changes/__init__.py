@@ -1,7 +1,7 @@
 """What a cache can be asked to change, and what each change does: stated once, for one machine and for a cluster.
 
-store.py        what a change sees of a cache, and what it can do to it
-vocabulary.py   the changes. Each knows what it does to a store; a new operation is a new class there
-outcome.py      what a change came to
-codec.py        changes and outcomes as messages, and back; the only one that knows the wire
+vocabulary.py   the changes: each is a class that says what it does to a store. A new operation begins there
+store.py        what a change can ask of a store, and do to it
+outcome.py      whether a change took effect, and what it returned
+codec.py        changes and outcomes as messages, and back; only this module knows the wire
 """

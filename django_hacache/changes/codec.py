@@ -1,6 +1,6 @@
-"""Changes and outcomes as messages, and back: at the worker's end of the way, and where they are carried out.
+"""Changes and outcomes as messages, and back: for the worker that sends them, and for the leader that carries them out.
 
-Knows the wire, not how it is travelled.
+Must not know sockets or streams.
 """
 
 from __future__ import annotations
@@ -208,9 +208,9 @@ def outcome_of(ack: pb.Ack) -> Outcome:
 
 
 def outcome_bytes(outcomes: Sequence[Outcome]) -> bytes:
-    """What the changes of one request came to, as it stands in the log."""
+    """Return the outcomes of one request's changes as they stand in the log."""
     if len(outcomes) == 1 and outcomes[0] is DONE:
-        return _DONE  # as nearly all
+        return _DONE  # nearly all are
     message = pb.Outcome(
         mod_res=[outcome.effective for outcome in outcomes], reason=_REASONS[outcomes[-1].why]
     )

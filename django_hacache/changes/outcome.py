@@ -1,4 +1,4 @@
-"""What a change came to. Tuples: of all that cannot be changed, these are made fastest."""
+"""Outcomes of changes. They are named tuples, since no other immutable object is made as fast."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a change sees of a cache, and what it can do to it.
+"""What a change can ask of a store, and do to it.
 
-There are two: on one machine the LMDB transaction of the process that writes; in a cluster the leader's replica with
-the order above it, which keeps what is done to it as effects for the log. Neither is known here.
+There are two. On one machine the store is an LMDB transaction of the process that writes: worker/standalone_store.py.
+In a cluster it is the leader's replica together with the log above it, and what is done to it becomes effects for the
+log: leader_store.py in node/. Must not know either.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Found(Protocol):
-    """A live entry. Of a large value it may be the beginning, which is enough to see that it is no integer."""
+    """A live entry. `value` may be the beginning of a large one: enough to see that it is no integer."""
 
     @property
     def value(self) -> bytes | memoryview: ...
@@ -25,28 +26,28 @@ F = TypeVar("F", bound=Found)
 
 
 class Store(Protocol[F]):
-    """Caches by their names. What has expired is not found; times to live are in ms, and None is for ever."""
+    """All caches, by name. It finds no entry that has expired. ttl_ms: time to live; None for ever."""
 
     def find(self, cache: str, key: str) -> F | None:
-        """The live entry."""
+        """Return the live entry, None where there is none."""
 
     def put(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> None:
-        """Store a value, whatever is there."""
+        """Store a value, whether or not there is an entry."""
 
     def put_if_absent(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> bool:
-        """Store a value where nothing is found; return whether it was stored."""
+        """Store a value where there is no live entry; return whether it was stored."""
 
     def replace(self, cache: str, key: str, value: bytes, found: F) -> None:
-        """Store a value in place of what was found, to live as long as that."""
+        """Store a value in place of the entry that was found; its time to live stays."""
 
     def renew(self, cache: str, key: str, found: F, ttl_ms: int | None) -> bool:
-        """Give what was found a new time to live; return whether it has not ended meanwhile."""
+        """Give the entry that was found a new time to live; return False where it is gone by now."""
 
     def remove(self, cache: str, key: str) -> bool:
-        """Remove what is there; return whether it would have been found."""
+        """Remove the entry; return whether there was a live one."""
 
     def clear(self, cache: str) -> None:
-        """Remove everything."""
+        """Remove all entries of the cache."""
 
     def codec_of(self, cache: str) -> Codec:
-        """How the values of the cache are stored."""
+        """Return the codec of the cache's values."""

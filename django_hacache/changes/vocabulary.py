@@ -1,7 +1,7 @@
-"""The changes: what a cache can be asked to do, and what each does to a store. Nobody else says that.
+"""The changes: what a cache can be asked to do. Each class alone says, in carry_out(), what it does to a store.
 
-Whoever asks makes one of them; it travels to the store that it is for, and is carried out there in one go. They are
-tuples: of all that cannot be changed, these are made fastest. Knows neither stores nor how a change travels.
+A worker makes a change; it travels to the store, on one machine or on the leader, and carries itself out there at once.
+They are named tuples, since no other immutable object is made as fast. Must not know a store, nor how a change travels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class When(enum.Enum):
-    """What must be found for an Insert to take effect."""
+    """Which entry the store must find for an Insert to take effect."""
 
     ALWAYS = enum.auto()
     ABSENT = enum.auto()
@@ -25,10 +25,11 @@ class When(enum.Enum):
 
 
 class Insert(NamedTuple):
-    """Store a value. `ttl_ms` None: it does not expire.
+    """Store a value.
 
-    version: for When.UNCHANGED, the one that must be found.
-    keep_ttl: what is found keeps its time to live, and `ttl_ms` is for where nothing is.
+    ttl_ms: time to live; None for ever.
+    version: for When.UNCHANGED, the version that the entry must have.
+    keep_ttl: an entry that is found keeps its time to live; `ttl_ms` is for where there is none.
     """
 
     key: str
@@ -62,6 +63,8 @@ class Insert(NamedTuple):
 
 
 class Remove(NamedTuple):
+    """Remove an entry."""
+
     key: str
 
     def carry_out(self, store: Store[F], cache: str) -> Outcome:
@@ -69,7 +72,7 @@ class Remove(NamedTuple):
 
 
 class Touch(NamedTuple):
-    """Give a live entry a new time to live. `ttl_ms` None: it no longer expires."""
+    """Give a live entry a new time to live; `ttl_ms` None: it no longer expires."""
 
     key: str
     ttl_ms: int | None
@@ -101,9 +104,9 @@ class Increment(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Remove `source` if it still has `version`, and only then make the change `then`.
+    """Remove `source` if it still has `version`, and only then carry out `then`.
 
-    The wire has none: in a cluster it is two changes, and the second is sent when the first is acknowledged.
+    It is never sent: in a cluster it is two changes, and the worker sends the second when the first is acknowledged.
     """
 
     source: str
@@ -122,7 +125,7 @@ class Move(NamedTuple):
 
 
 class Clear:
-    """Remove everything."""
+    """Remove all entries of the cache."""
 
     __slots__ = ()
 
@@ -142,4 +145,4 @@ class Batch(NamedTuple):
 
 
 Change = Insert | Remove | Touch | Increment | Move | Clear | Batch
-Sent = Insert | Remove | Touch | Increment | Clear | Batch  # what is one request
+Sent = Insert | Remove | Touch | Increment | Clear | Batch  # each is one request of a worker

@@ -1,1 +1,1 @@
-"""What the operating system gives, made safe and the same everywhere. Knows nothing of caches."""
+"""The operating system, made safe and the same everywhere. Must not know caches."""

@@ -1,7 +1,7 @@
-"""A directory that is this user's alone, and what is in it: opened from its descriptor, never by its path.
+"""A directory that is this user's alone, and the files in it: opened from its descriptor, never by a path.
 
-Nothing stays open but the files: who holds one asks by its path whether others still find that one there, and opens
-the next one this way again. Knows no file by name, and of the way to the directory only that it is safe.
+Only the files stay open. Whoever holds one asks by its path whether others still find that file there, and opens the
+next one through the directory again. Must not know a file by name, nor how the path to the directory is made safe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PRIVATE_FILE = 0o600
-# What the system says where there is nothing at a path.
+# The system's errors where there is nothing at a path.
 ABSENT = (FileNotFoundError, NotADirectoryError)
 OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -41,7 +41,7 @@ def identity(found: os.stat_result) -> Identity:
 
 
 def is_still(path: Path, known: Identity) -> bool:
-    """Whether the file at the path is that one; that it cannot be looked at says nothing of it."""
+    """Whether the file at the path is the known one. True where it cannot be looked at: that proves nothing."""
     try:
         return identity(os.stat(path)) == known  # noqa: PTH116 - once for each of many reads
     except OSError as error:
@@ -50,7 +50,7 @@ def is_still(path: Path, known: Identity) -> bool:
 
 
 class Directory:
-    """An opened directory that only this user can write to. Its block ends with the descriptor."""
+    """An opened directory that only this user can write to. As a context manager it closes itself."""
 
     __slots__ = ("descriptor", "path")
 
@@ -73,7 +73,7 @@ class Directory:
             os.close(descriptor)
 
     def look(self, name: str) -> os.stat_result | None:
-        """What has this name in it, no link followed; None where nothing has."""
+        """Return the stat of the entry with this name, no link followed; None where there is none."""
         try:
             return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError as error:
@@ -85,9 +85,10 @@ class Directory:
         return None if found is None else identity(found)
 
     def ensure_own(self, name: str, kind: int = stat.S_IFREG) -> None:
-        """Raise Unfit where the name is that of something else than a file of this user's own, of this kind.
+        """Raise Unfit where something has this name that is not this user's own, or of another kind.
 
-        Before it is opened: a FIFO would block, and a device do what devices do. Nobody else can change it meanwhile.
+        To be called before it is opened: a FIFO would block, a device do what devices do. Nobody else can replace it in
+        between.
         """
         found = self.look(name)
         if found is not None and (flaw := _flaw_of_file(found, kind)):
@@ -97,7 +98,7 @@ class Directory:
             )
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """Open a file of this user's own; where `flags` say so, it is made. Raises OSError and Unfit."""
+        """Return a descriptor of a file of this user's own; `flags` may make it. Raises OSError and Unfit."""
         self.ensure_own(name)
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=self.descriptor)
 
@@ -109,11 +110,11 @@ class Directory:
             ensure_own(error)
 
     def rename(self, name: str, to: str) -> None:
-        """Give a file another name, which another one may have had."""
+        """Give a file another name, in place of a file that may have had it."""
         os.replace(name, to, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def restrict(self, name: str) -> None:
-        """Make a file this user's alone; it is not opened."""
+        """Make a file this user's alone, without opening it."""
         os.chmod(name, PRIVATE_FILE, dir_fd=self.descriptor)
 
     def is_empty(self) -> bool:
@@ -122,9 +123,10 @@ class Directory:
 
     @contextmanager
     def reached(self, name: str) -> Iterator[str]:
-        """A path of what has this name, for LMDB and for sockets: through the descriptor, valid in this block.
+        """Give a path of the entry with this name, valid in this block: for LMDB and sockets, which take no descriptor.
 
-        Where descriptors have no paths it is the one that people know, and before and after it has to lead here.
+        The path leads through the descriptor. Where descriptors have no paths it is the ordinary one, and before and
+        after the block that has to lead to this directory.
         """
         through = f"{DESCRIPTORS}/{self.descriptor}"
         if self._is_at(through):
@@ -161,9 +163,9 @@ def open_private(path: Path) -> Directory:
 
 
 def ensure_private(path: Path) -> Directory:
-    """The same, made for this user only where there is none, with the parents that are missing.
+    """Open a directory as open_private does; make it, and its parents, where it is missing.
 
-    One that others can read is closed to them, if it is empty: otherwise it would be taken from those who use it.
+    An empty one that others can read is closed to them. One that is not empty raises Unfit: others may be using it.
     """
     user = os.geteuid()
     step = walk(path, user, make=True)
@@ -184,14 +186,14 @@ def ensure_private(path: Path) -> Directory:
 
 
 def flaw_of(path: Path) -> str:
-    """Why no user could have a replica there; empty where one could, and where nobody can tell. Changes nothing."""
+    """Say why no user could have a replica there; empty where one could or nobody can tell. Changes nothing."""
     try:
         step = walk(path, owner_of(path), make=False)
     except ReplicaError as error:
         ensure_own(error)
         if isinstance(error, Unfit):
             return str(error)
-        return ""  # it will be made, or is for another user to see
+        return ""  # it will be made, or only another user may look at it
     try:
         mode = os.fstat(step).st_mode
         if flaw := _writable(path, mode):
@@ -204,7 +206,7 @@ def flaw_of(path: Path) -> str:
 
 
 def owner_of(path: Path) -> int | None:
-    """The user whose directory it is; None where there is none."""
+    """Return the id of the user who owns the directory; None where there is none."""
     try:
         return path.lstat().st_uid
     except OSError as error:
@@ -213,7 +215,7 @@ def owner_of(path: Path) -> int | None:
 
 
 def is_there(path: Path) -> bool:
-    """Whether anything is at the path, or nobody can tell. Those of the standard library swallow interruptions."""
+    """Whether anything is at the path, or nobody can tell. os.path.exists() swallows what a signal handler raises."""
     try:
         path.lstat()
     except OSError as error:
@@ -223,7 +225,7 @@ def is_there(path: Path) -> bool:
 
 
 def _opened(path: Path, step: int, user: int) -> int:
-    """Open for reading what the way has led to, if it is this user's alone."""
+    """Return the descriptor `step` opened for reading, if the directory is this user's alone."""
     found = os.fstat(step)
     if found.st_uid != user:
         raise Unfit(
@@ -260,7 +262,7 @@ def _holds_something(path: Path) -> bool:
         return any(path.iterdir())
     except OSError as error:
         ensure_own(error)
-        return False  # another user's: only the check comes here
+        return False  # another user's; only the system check asks of such a directory
 
 
 def _flaw_of_file(found: os.stat_result, kind: int) -> str:

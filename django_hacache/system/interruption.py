@@ -1,9 +1,9 @@
-"""Tells what a call of this package says from what comes into it from outside. Knows nothing of either.
+"""Tells an error that a call of this package raised from one that a signal handler or another thread put into it.
 
 A signal handler runs in the middle of whatever its thread does, and may raise anything there: the OSError of a time
-limit arrives where the OSError of a file is expected, and an error of this package where the handler uses a cache
-itself. Whoever catches such a kind of error asks here first. Where an object is dropped nobody catches anything: what
-has to be closed then is closed by C, without a step of Python in which a handler could run.
+limit arrives where the package expects the OSError of a file, and an error of this package where the handler uses a
+cache itself. So whoever catches such an error calls ensure_own() first. In a destructor nobody could catch it: there C
+closes what has to be closed, without a step of Python in which a handler could run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django_hacache.exceptions import HACacheError
 if TYPE_CHECKING:
     from types import FrameType
 
-# Who stands between this package and the system.
+# The packages that stand between this one and the system.
 _PACKAGES = frozenset(
     {"django_hacache", "os", "posixpath", "pathlib", "contextlib", "asyncio", "uvloop", "lmdb", "google"}
 )
@@ -23,7 +23,7 @@ _MODULES = frozenset({"eventlet.green.os"})
 
 
 def ensure_own(error: Exception) -> None:
-    """Called where `error` was caught: raise it again where it is the caller's, as a signal handler raises it."""
+    """Raise `error`, just caught, again where it came from outside this package."""
     if is_callers(error):
         raise error
 
@@ -31,8 +31,8 @@ def ensure_own(error: Exception) -> None:
 def is_callers(error: Exception) -> bool:
     """Whether `error`, just caught, came into this package from outside.
 
-    The way of an error of ours ends in the call that failed. That of the caller's goes on into their code, or was put
-    into this thread by another one, and then says nothing of any call.
+    The traceback of an error of ours ends in the call that failed. That of a signal handler's error goes on into the
+    handler's code, and an OSError that another thread put into this one has no errno.
     """
     if isinstance(error, OSError) and error.errno is None and not isinstance(error, HACacheError):
         return True

@@ -1,7 +1,7 @@
-"""What differs between operating systems, and the clocks. Knows nothing of caches.
+"""What differs between operating systems, and the clocks. Must not know caches.
 
-The package is made for Linux and tried there only. On macOS a standalone cache finds all it needs. Elsewhere every
-module can be imported, so that a project with the app in it starts, and the first use of a cache says what is missing.
+The package is made for Linux and tested there only. On macOS a standalone cache has all it needs. Elsewhere every
+module can be imported, so that a project with the app starts, and the first use of a cache says what is missing.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ STARTTIME = 19  # of what follows the name: in ticks since the boot
 SCHEDSTAT = "/proc/{}/schedstat"
 ESCAPED = re.compile(r"\\([0-7]{3})")
 
-# Where Python's socket has no name for them: the level and the option of macOS, and the bytes of its struct xucred.
-# Of Linux's struct tcp_info: where tcpi_bytes_received is.
+# Where tcpi_bytes_received is in Linux's struct tcp_info.
 RECEIVED_AT = 128
+# Python's socket has no names for the level and the options of macOS; its struct xucred has so many bytes.
 SOL_LOCAL, LOCAL_PEERCRED, LOCAL_PEERPID, XUCRED_BYTES = 0, 1, 2, 76
 
 
 def refusal() -> str | None:
-    """The sentence for a system on which the package cannot work, None where it can."""
+    """Return the sentence for a system on which the package cannot work, None where it can."""
     if sys.platform in SUPPORTED:
         return None
     return (
@@ -55,7 +55,7 @@ def _clock_of(*names: str) -> int | None:
     return next((getattr(time, name) for name in names if hasattr(time, name)), None)
 
 
-# They count time asleep, and setting the wall clock moves neither. The second is that of macOS.
+# Setting the wall clock moves none of them. The first (Linux) and the second (macOS) count time asleep.
 _BOOT_CLOCK = _clock_of("CLOCK_BOOTTIME", "CLOCK_MONOTONIC_RAW", "CLOCK_MONOTONIC")
 _MONOTONIC_CLOCK = _clock_of("CLOCK_MONOTONIC")
 
@@ -69,11 +69,11 @@ _IMPORTED_AT_NS = boottime_ns()
 monotonic: Callable[[], float] = (
     time.monotonic if _MONOTONIC_CLOCK is None else partial(time.clock_gettime, _MONOTONIC_CLOCK)
 )
-"""What time.monotonic() tells. Libraries that freeze time for tests replace that one: a deadline would never come."""
+"""time.monotonic() (s), out of reach of libraries that freeze time for tests: a deadline would never come."""
 
 
 def process_age_ns() -> int:
-    """How long this process has been running; where nobody says, since this module was imported."""
+    """Return for how long this process has been running (ns); without /proc, since this module was imported."""
     try:
         # The name of the program comes before, in parentheses, and may have blanks.
         after_name = STAT.read_text().rpartition(")")[2].split()
@@ -85,7 +85,7 @@ def process_age_ns() -> int:
 
 
 def address_space() -> str:
-    """The sentence for a process that was refused address space: what bounds it."""
+    """Return the sentence that says what bounds the address space of this process."""
     import resource  # noqa: PLC0415 - Windows has none, and never comes here
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -96,7 +96,7 @@ def address_space() -> str:
 
 @cache
 def boot_id() -> bytes:
-    """The kernel's random name (16 bytes) of the current boot: boot-time instants of another are void."""
+    """Return the kernel's random name of the current boot (16 bytes): instants of another boot mean nothing."""
     text = _boot_session() if sys.platform == "darwin" else BOOT_ID.read_text()
     return bytes.fromhex(text.strip().replace("-", ""))
 
@@ -109,13 +109,13 @@ def _boot_session() -> str:
 
 
 def after_fork_in_child(call: Callable[[], None]) -> None:
-    """Call it in every child that Python forks, where there is such a thing."""
+    """Have `call` called in every child that Python forks, where the system has fork()."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=call)
 
 
 def lock_byte(descriptor: int, at: int, *, shared: bool = False, wait: bool = True) -> None:
-    """Lock the byte `at` of a file for this process, with a lock of POSIX's: no child inherits it.
+    """Lock the byte `at` of a file for this process, with a POSIX lock: no child inherits it.
 
     Raises BlockingIOError or PermissionError where another process has it and `wait` is false.
     """
@@ -132,9 +132,10 @@ def unlock_byte(descriptor: int, at: int) -> None:
 
 
 def lock_for_open_file(descriptor: int) -> None:
-    """Lock the first byte, against those of lock_byte too, until this opened file is closed, wherever else it is.
+    """Lock the first byte of a file until this descriptor is closed: other descriptors of the file do not matter.
 
-    Raises as lock_byte does, and does not wait. Where there is no such lock, it is one for this process.
+    It excludes locks of lock_byte, too. Does not wait; raises as lock_byte does. Where the system has no such lock, it
+    is one of lock_byte.
     """
     import fcntl  # noqa: PLC0415 - as above
 
@@ -146,7 +147,7 @@ def lock_for_open_file(descriptor: int) -> None:
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Give the first `size` bytes of a file their place on the file system. What is in them stays."""
+    """Allocate the first `size` bytes of a file on the file system; their content stays."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
@@ -157,7 +158,10 @@ def allocate(descriptor: int, size: int) -> None:
 
 @contextmanager
 def as_path(content: bytes) -> Iterator[str]:
-    """A path at which that can be read in this block, for what takes nothing else: in memory where that is possible."""
+    """Give a path where `content` can be read in this block, for callers of what takes only paths.
+
+    In memory where the system can.
+    """
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("hacache", os.MFD_CLOEXEC), "wb") as memory:
             memory.write(content)
@@ -181,7 +185,7 @@ class Socket(Protocol):
 
 
 def ran_ns(pid: int) -> int:
-    """For how long the main thread of a process has had a processor (ns); 0 where nobody says."""
+    """Return for how long the main thread of a process has had a processor (ns); 0 where the system does not say."""
     try:
         return int(Path(SCHEDSTAT.format(pid)).read_bytes().partition(b" ")[0])
     except OSError as error:
@@ -190,7 +194,7 @@ def ran_ns(pid: int) -> int:
 
 
 def peer_uid(connection: Socket) -> int:
-    """The user id of the process at the other end of a Unix socket."""
+    """Return the user id of the process at the other end of a Unix socket."""
     if hasattr(socket, "SO_PEERCRED"):
         _pid, uid, _gid = struct.unpack(
             "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -204,7 +208,7 @@ def peer_uid(connection: Socket) -> int:
 
 
 def received_bytes(connection: Socket) -> int | None:
-    """How many bytes have come over a TCP connection; None where the system does not say."""
+    """Return how many bytes have come over a TCP connection; None where the system does not say."""
     if not hasattr(socket, "TCP_INFO") or sys.platform != "linux":
         return None
     told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RECEIVED_AT + 8)
@@ -215,7 +219,7 @@ def received_bytes(connection: Socket) -> int | None:
 
 
 def peer_pid(connection: Socket) -> int:
-    """The id of the process at the other end; 0 where it has none here, in another PID namespace."""
+    """Return the id of the process at the other end of a Unix socket; 0 where it is of another PID namespace."""
     if hasattr(socket, "SO_PEERCRED"):
         pid, _uid, _gid = struct.unpack(
             "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -240,9 +244,9 @@ def is_of_one_user(group: int, user: int) -> bool:
 
 
 def file_system_of(path: Path) -> str | None:
-    """The type of the file system ("tmpfs", "ext4") that `path` is on or would be on, None where nobody says.
+    """Return the type of the file system ("tmpfs", "ext4") that `path` is or would be on; it follows no link.
 
-    No link is followed.
+    None where the system does not say.
     """
     try:
         lines = MOUNTS.read_text().splitlines()
@@ -253,7 +257,7 @@ def file_system_of(path: Path) -> str | None:
     for line in lines:
         mounted, _, described = line.partition(" - ")
         point = Path(ESCAPED.sub(lambda code: chr(int(code[1], 8)), mounted.split()[4]))
-        # The last one that is mounted over a directory hides those before.
+        # The last file system that was mounted at a directory hides those before.
         if path.is_relative_to(point) and len(point.parts) >= depth:
             found, depth = described.split()[0], len(point.parts)
     return found

@@ -1,13 +1,13 @@
-"""Text of others on its way to a log or a terminal: on one line, and with nothing in it that a terminal obeys.
+"""Makes text of others fit for a log or a terminal: on one line, and without what a terminal would obey.
 
-Names of hosts and caches, roles and reasons come from peers and programs that may be anybody's.
+Peers and programs send names of hosts and caches, roles and reasons, and may be anybody's.
 """
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """The text with an escape in place of each character that is not printable; one that has none is left alone."""
+    """Return the text with an escape in place of each character that is not printable."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -1,7 +1,8 @@
-"""The way to a directory, which nobody else can change: gone step by step, from each directory to the next.
+"""Opens a directory by a path that no other user can redirect.
 
-A path is a promise of whoever may write to one of the directories on its way; in /tmp and /dev/shm everybody may make
-a name first. So each step is made from the one before, by its descriptor, and looked at before the next.
+Whoever may write to a directory on a path can put another one in its place; in /tmp and /dev/shm everybody may make a
+name first. So walk() opens each directory of the path from the one before, by its descriptor, and checks it before it
+goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from django_hacache.system.platform import is_of_one_user
 PRIVATE_DIRECTORY = 0o700
 ROOT = 0
 LINKS_MAX = 40  # as the kernel has it
-# What the system says where something is a link no more, or one by now, or a file, that was looked at before.
+# The system's errors where somebody replaced a directory, a link or a file between the look at it and its use.
 EXCHANGED = (errno.EINVAL, errno.ELOOP, errno.ENOTDIR)
 
 # Not there on every system on which this can be imported. A descriptor of O_PATH needs no right to read.
@@ -28,7 +29,7 @@ _STEP = HERE | getattr(os, "O_PATH", 0)
 
 
 class Unfit(ReplicaError):
-    """What is there is not this user's alone, or could be taken away or replaced by another user."""
+    """The path or the file is not this user's alone, or another user could replace it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -40,10 +41,10 @@ class NoDirectory(ReplicaError, FileNotFoundError):
 
 
 def walk(path: Path, user: int | None, *, make: bool) -> int:
-    """A descriptor of the directory at the end of a way that only root and `user` can change; None is any one user.
+    """Return a descriptor of the directory at `path`, if only root and `user` (None: its owner) can change any step.
 
-    Links on the way are followed where nobody else could have made them: theirs, and in a directory of theirs. The
-    last step is no link.
+    It follows a link that only they can have made: theirs, and in a directory of theirs; the last step must be none.
+    make: make what is missing. Raises Unfit, NoDirectory, and ReplicaError for other errors of the system.
     """
     left = list(reversed(path.absolute().parts[1:]))
     shown, links, here = "", 0, -1
@@ -97,9 +98,9 @@ def walk(path: Path, user: int | None, *, make: bool) -> int:
 
 
 def real(path: str | os.PathLike[str]) -> str:
-    """Where the links on a way lead, whoever made them: it tells names of one directory apart, and opens nothing.
+    """Return the path without links, whoever made them: one text for all names of a directory. Opens nothing.
 
-    As os.path.realpath, which takes what a signal handler raises for the answer that there is no link.
+    os.path.realpath would take an error that a signal handler raises for the answer that there is no link.
     """
     left, here, links = list(reversed(Path(path).absolute().parts)), Path("/"), 0
     while left:
@@ -108,7 +109,7 @@ def real(path: str | os.PathLike[str]) -> str:
         try:
             target = there.readlink()
         except OSError as error:
-            ensure_own(error)  # else it is none, or is not there, or cannot be looked at
+            ensure_own(error)  # no link, nothing there, or not to be looked at
             here = there
             continue
         links += 1
@@ -122,10 +123,11 @@ def _make(name: str, parent: int) -> None:
     try:
         os.mkdir(name, PRIVATE_DIRECTORY, dir_fd=parent)
     except FileExistsError as error:
-        ensure_own(error)  # else another process was faster, with whatever it is
+        ensure_own(error)  # another process was faster; whatever it made is checked next
 
 
 def cannot_be_used(path: Path, error: OSError) -> ReplicaError:
+    """Return the error of this package for an error of the system."""
     kind = NoDirectory if isinstance(error, FileNotFoundError) else ReplicaError
     hint = ""
     if isinstance(error, PermissionError):
@@ -139,7 +141,7 @@ def cannot_be_used(path: Path, error: OSError) -> ReplicaError:
 
 
 def _refuse(path: Path, shown: str, found: os.stat_result) -> NoReturn:
-    """What is there, at LOCATION itself or at a step before it, is no directory."""
+    """Raise Unfit since LOCATION itself, or the step `shown` before it, is no directory."""
     of = f"the replica's directory {path}"
     if shown:
         of = f"{of} cannot be used: {shown}"
@@ -149,9 +151,9 @@ def _refuse(path: Path, shown: str, found: os.stat_result) -> NoReturn:
 
 
 def _ensure_parent(path: Path, shown: str, found: os.stat_result, user: int | None, *, mounted: bool) -> None:
-    """Whoever owns a directory can put another one in the place of what is in it, and so can who may write to it.
+    """Raise Unfit where another user can replace what is in a directory: its owner, and whoever may write to it.
 
-    With the sticky bit it is only the owner of each. The top of a file system that root has mounted is let pass, too:
+    With the sticky bit only the owner of each entry can. The top of a file system that root mounted passes, too:
     volumes of containers are open to everybody and have no such bit.
     """
     if user is not None and found.st_uid not in (ROOT, user):
@@ -172,7 +174,7 @@ def _ensure_parent(path: Path, shown: str, found: os.stat_result, user: int | No
 def _ensure_link(
     path: Path, shown: str, parent: os.stat_result, link: os.stat_result, user: int | None, links: int
 ) -> None:
-    # The sticky bit is no help: others may give a second name (a hard link) to a link of root's.
+    # The sticky bit does not help: another user may make a second name, a hard link, of one of root's links.
     if (user is not None and link.st_uid not in (ROOT, user)) or _others_write(parent, user):
         raise Unfit(
             f"the replica's directory {path} cannot be used: {shown} is a symbolic link that other users could have "

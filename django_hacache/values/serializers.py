@@ -1,11 +1,11 @@
-"""Values as bytes. Knows no cache and no replica.
+"""Values as bytes. Must not know a cache or a replica.
 
-An exact int keeps a form of its own, one tag byte and its body, so that the leader of a cluster can add to it without
-unpickling anything. Everything else is a pickle, as in Django's own backends; the byte that each begins with tells it
-apart, so nothing is copied to put a tag before it or to cut one off.
+An int is stored as one tag byte and its two's complement, so that the leader of a cluster can add to it without
+unpickling anything. Every other value is a pickle, as in Django's own backends. A pickle begins with a byte that is no
+tag, so none is put before it, and nothing is copied.
 
-Bytes of a program outside the site may begin with anything, hence the node puts a mark before them: they are stored and
-given back as they came, and are never taken for a value. What is signed has a mark, too: see signing.py.
+The node puts a mark before the bytes of a program outside the site: they are stored and given back as they came, and no
+worker takes them for a value. A signed value has a mark, too: see signing.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django_hacache.exceptions import HACacheError
 FOREIGN = 0
 INTEGER = 1
 SIGNED = 2
-# What the leader adds to, or adds. A larger integer is stored like any other, and incr() changes it as it does a float.
+# The largest integer that the leader adds to, or adds. incr() changes a larger one as it does a float: by swapping it.
 INTEGER_BYTES_MAX = 1024
 PICKLE = pickle.PROTO[0]
 
@@ -28,21 +28,18 @@ _dumps, loads, _PROTOCOL = pickle.dumps, pickle.loads, pickle.HIGHEST_PROTOCOL
 
 
 class EncodingError(HACacheError, ValueError):
-    """Stored bytes are no value: they begin with a tag that this version does not know, or are another program's."""
+    """Stored bytes are no value: their tag is unknown to this version, or another program wrote them."""
 
 
 def encode(value: Any) -> bytes:
-    """Return the bytes of a value. Raises whatever pickle raises where the value cannot be pickled."""
+    """Return the bytes of a value. Raises what pickle raises."""
     if type(value) is int:
         return _INTEGER_TAG + integer_to_bytes(value)
     return _dumps(value, _PROTOCOL)
 
 
 def decode(data: bytes | memoryview) -> Any:
-    """Return the value that `encode` was given.
-
-    Raises EncodingError where the first byte is no tag, and whatever pickle raises.
-    """
+    """Return the value that `encode` was given. Raises EncodingError where it is none, and what pickle raises."""
     if data:
         tag = data[0]
         if tag == PICKLE:
@@ -57,24 +54,24 @@ def decode(data: bytes | memoryview) -> Any:
 
 
 def decode_integer(data: bytes | memoryview) -> int | None:
-    """Return the value where it is stored as an integer that can be added to as it is, None for any other."""
+    """Return the value where it is an integer that the leader can add to, None for any other."""
     if 1 < len(data) <= 1 + INTEGER_BYTES_MAX and data[0] == INTEGER:
         return integer_from_bytes(data[1:])
     return None
 
 
 def may_be_added(delta: Any) -> bool:
-    """Whether it can be added to an integer without unpickling anything."""
+    """Whether the leader can add `delta` to an integer."""
     return type(delta) is int and delta.bit_length() < 8 * INTEGER_BYTES_MAX
 
 
 def marked_foreign(data: bytes) -> bytes:
-    """Return how the bytes of a program outside the site are stored."""
+    """Return the bytes of a program outside the site as they are stored."""
     return _FOREIGN_MARK + data
 
 
 def without_mark(data: bytes | memoryview) -> bytes:
-    """Return what such a program is given: its own bytes as they came, a value of ours as it is stored."""
+    """Return the bytes that such a program is given: its own as they came, a value of ours as it is stored."""
     return bytes(data[1:] if len(data) and data[0] == FOREIGN else data)
 
 

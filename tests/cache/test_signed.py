@@ -12,7 +12,7 @@ from django_hacache.changes.vocabulary import Increment, Insert
 from django_hacache.conf import AckLevel
 from django_hacache.system.platform import monotonic
 from django_hacache.values.serializers import SIGNED, encode, marked_foreign
-from django_hacache.values.signing import BODY, TAG_BYTES, codec_of
+from django_hacache.values.signing import BODY, SIGNATURE_BYTES, codec_of
 from django_hacache.worker import unreadable
 from tests.cache.site import SIGNING_KEYS, cache_settings
 from tests.cache.test_api import (  # noqa: F401 - they are collected here, with the cache of this module
@@ -67,13 +67,13 @@ FORGED = {
     "bytes of a stranger": marked_foreign(encode(Bomb())),
     "mark alone": bytes([SIGNED]),
     "pickle with the mark": bytes([SIGNED]) + encode(Bomb()),
-    "no tag": bytes([SIGNED]) + bytes(TAG_BYTES) + encode(Bomb()),
+    "no tag": bytes([SIGNED]) + bytes(SIGNATURE_BYTES) + encode(Bomb()),
     "of another key": signed(":1:other", Bomb()),
     "of another version": signed(":2:key", Bomb()),
     "of another prefix": signed("site:1:key", Bomb()),
     "of another cache": signed(HERE, Bomb(), cache="signed too"),
     "of another site": signed(HERE, Bomb(), with_key=b"a key of somebody else, 32 bytes"),
-    "short tag": signed(HERE, Bomb())[:TAG_BYTES] + encode(Bomb()),
+    "short tag": signed(HERE, Bomb())[:SIGNATURE_BYTES] + encode(Bomb()),
     "tag of an integer": signed(HERE, 1)[:BODY] + encode(Bomb()),
     "integer under the tag of a text": signed(HERE, "\x01")[:BODY] + encode(1),
     "cut off": signed(HERE, Bomb())[:-1],

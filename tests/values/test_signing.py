@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_hacache.values.serializers import EncodingError, encode, marked_foreign
-from django_hacache.values.signing import BODY, PLAIN, SALT, TAG_BYTES, SignatureError, Signed, codec_of
+from django_hacache.values.signing import BODY, PLAIN, SALT, SIGNATURE_BYTES, SignatureError, Signed, codec_of
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 VALUES = st.one_of(
@@ -61,8 +61,8 @@ def test_the_tag_is_an_hmac_over_key_and_value_with_a_key_derived_for_the_cache(
     data = Signed("cache", [KEY]).encode("käse", [1, 2])
     hashed = hmac.new(sha256(SALT.encode() + KEY).digest(), b"cache", "sha256")
     message = (5).to_bytes(4, "big") + "käse".encode() + encode([1, 2])
-    assert data[1:BODY] == hmac.digest(hashed.digest(), message, "sha256")[:TAG_BYTES]
-    assert TAG_BYTES >= 16
+    assert data[1:BODY] == hmac.digest(hashed.digest(), message, "sha256")[:SIGNATURE_BYTES]
+    assert SIGNATURE_BYTES >= 16
 
 
 def test_every_bit_counts():
@@ -87,7 +87,7 @@ def test_a_value_that_is_cut_off_is_none(length):
     codec = Signed("cache", [KEY])
     data = codec.encode("key", "text")
     assert refused(codec, "key", data[:length])
-    assert refused(codec, "key", data[:1] + data[1:TAG_BYTES] + data[BODY:])
+    assert refused(codec, "key", data[:1] + data[1:SIGNATURE_BYTES] + data[BODY:])
 
 
 def test_what_is_not_signed_is_never_unpickled():

@@ -1,4 +1,4 @@
-"""manage.py hacache_node: runs this host's node until a signal ends it."""
+"""`manage.py hacache_node`: runs the node of this host until a signal ends it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             # Imported here: this is the only command that may load gRPC.
             from django_hacache.node import refusals  # noqa: PLC0415
 
-            # What gRPC has to say of a broken connection it says each time, and we say it once.
+            # gRPC logs each broken connection each time; the node logs it once.
             refusals.overhear() if config.tls else refusals.silence()
             from django_hacache.node.lifecycle import run  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
 
 def _what_to_serve(given: str | None) -> tuple[Path, Mapping[str, CacheOptions]]:
-    """The directory, and the caches in it: those whose LOCATION it is, or all where --location moves them."""
+    """Return the directory and its caches by name: those whose LOCATION it is, or all where --location moves them."""
     findings = Findings()
     aliases = read_aliases(findings)
     findings.raise_errors()

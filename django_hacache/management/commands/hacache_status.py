@@ -34,7 +34,7 @@ class Command(BaseCommand):
         "Shows the cluster as this host's node sees it. Exit code: 0 with a quorum (and in standalone mode), "
         "1 without one, 2 when no node answers, or the replica is not there or cannot be used or read."
     )
-    # The command that is run when something is wrong must not stop at the checks that say so.
+    # People run this command when something is wrong: it must not stop at the checks that say so.
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own declaration
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -81,7 +81,7 @@ def exit_code(status: Status) -> int:
 
 
 def as_text(status: Status) -> str:
-    """Lay the status out for a terminal."""
+    """Return the status laid out for a terminal."""
     if not status.stored:
         return f"Nothing is stored yet.\n{status.error}\nIf the site runs: does it have this LOCATION, and this user?"
     if status.error and status.mode is Mode.STANDALONE:
@@ -159,7 +159,7 @@ def guesses_line(host: HostStatus) -> str:
 
 
 def bounds_table(bounds: Sequence[Bound]) -> str:
-    """What this host keeps within limits."""
+    """Return a table of what this host keeps within limits."""
     shown = [size if bound.in_bytes else str for bound in bounds]
     rows = [
         (bound.words, show(bound.used), show(bound.limit)) for bound, show in zip(bounds, shown, strict=True)
@@ -168,7 +168,7 @@ def bounds_table(bounds: Sequence[Bound]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int]) -> str:
-    """Align columns; those whose numbers are in `right` to the right."""
+    """Return the rows in aligned columns; the columns with the numbers in `right` to the right."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     return "\n".join(
         "  ".join(
@@ -180,7 +180,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
 
 
 def size(count: float) -> str:
-    """Say a number of bytes in the unit that fits."""
+    """Return a number of bytes in the unit that fits."""
     for unit in ("B", "KiB", "MiB"):
         if count < BYTES_PER_KIB:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
