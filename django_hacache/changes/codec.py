@@ -5,8 +5,6 @@ Must not know sockets or streams.
 
 from __future__ import annotations
 
-import math
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_hacache.changes.outcome import ABSENT, DONE, Outcome, Why
@@ -20,7 +18,7 @@ from django_hacache.exceptions import (
     UnknownCache,
     ValueTooLarge,
 )
-from django_hacache.system.platform import monotonic
+from django_hacache.link.exchange import SUCCESS
 from django_hacache.system.printable import printable
 from django_hacache.values.serializers import integer_from_bytes, integer_to_bytes
 from django_hacache.wire import cache_pb2 as pb
@@ -152,19 +150,16 @@ _FORMS: dict[type[Any], _Form] = {
 _READERS = {form.message: form.read for form in _FORMS.values()} | {pb.Put: _read_put, pb.Del: _read_remove}
 
 
-def request_of(change: Sent, cache: str, *, ack: AckLevel, deadline: float) -> pb.CacheRequest:
-    """Return the request that carries `change`, with a req_id of its own.
-
-    deadline: until when the caller waits, as platform.monotonic() tells the time (seconds).
-    """
-    request = pb.CacheRequest(timeout_ms=max(1, math.ceil((deadline - monotonic()) * 1000)))
+def request_of(change: Sent, cache: str, *, req_id: str, ack: AckLevel, timeout_ms: int) -> pb.CacheRequest:
+    """Return the request that carries `change`. timeout_ms: how long the caller waits. See prepared.py, too."""
+    request = pb.CacheRequest(timeout_ms=timeout_ms)
     if isinstance(change, Batch):
         message: Any = request.batch
         for part in change.changes:
             _write(message.changes.add(), part, cache)
     else:
         message = _write(request, change, cache)
-    message.req_id = os.urandom(16).hex()
+    message.req_id = req_id
     message.ack_level.CopyFrom(_ACK_LEVELS[ack])
     return request
 
@@ -192,6 +187,8 @@ def outcome_of(ack: pb.Ack) -> Outcome:
     Raises ValueTooLarge, CacheUnavailable (CacheBusy, OutcomeUnknown, UnknownCache) or RequestRefused where it is an
     error.
     """
+    if ack is SUCCESS:
+        return DONE
     match ack.WhichOneof("method"):
         case "put_ack":
             answer = ack.put_ack

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from django_hacache.link.request import Request
     from django_hacache.wire import cache_pb2 as pb
 
 # Requests without an answer on one connection, given up ones included. More than that: the node is stuck.
@@ -39,7 +40,7 @@ class AsyncNodeClient:
         self._connection: Connection | None = None
 
     async def request(
-        self, request: pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)
+        self, request: Request | pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)
     ) -> pb.Ack:
         """Send a request and return the node's answer, as NodeClient.request does, without blocking the loop.
 
@@ -47,8 +48,7 @@ class AsyncNodeClient:
         """
         exchange = Exchange(request, deadline=deadline, since=since)
         if not exchange.req_id:
-            method = request.WhichOneof("method")
-            raise LinkError(f"A request needs a req_id to be matched with its answer; {method} has none.")
+            raise LinkError("A request needs a req_id to be matched with its answer; this one has none.")
         while True:
             limit = asyncio.timeout(deadline - monotonic())
             try:

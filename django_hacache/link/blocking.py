@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from django_hacache.link.request import Request
     from django_hacache.wire import cache_pb2 as pb
 
 # Connections that nobody uses. More were needed at once for a moment; the node has better uses for them.
@@ -47,7 +48,7 @@ class NodeClient:
         self._idle: list[Connection] = []
 
     def request(
-        self, request: pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)
+        self, request: Request | pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)
     ) -> pb.Ack:
         """Send a request and return the node's answer. Takes and raises what Exchange does.
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
 from django_hacache.link.lost import Lost, in_vain, lost
+from django_hacache.link.request import Request
 from django_hacache.link.watch import Hung
 from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import monotonic
@@ -30,6 +31,12 @@ PAUSE_MAX_S = 0.05
 # What a node answers where a change did not happen, for all it knows.
 NOT_APPLIED = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY, pb.ERROR_UNKNOWN_CACHE})
 
+# What nearly every answer is: a put_ack or del_ack that says nothing but that the change took effect.
+SUCCESS = pb.Ack(put_ack=pb.PutAck(mod_res=True))
+# As bytes, around the 32 characters of a worker's req_id. A test compares them with the messages.
+_PUT, _DELETED, _TOOK_EFFECT = b"\x12$\n ", b"\x1a$\n ", b"\x10\x01"
+_SUCCESSES, _NAME_AT, _SUCCESS_BYTES = (_PUT, _DELETED), 4, 38
+
 
 class Exchange:
     """A request on its way to the node.
@@ -42,7 +49,6 @@ class Exchange:
     __slots__ = (
         "_cause",
         "_pause_s",
-        "_request",
         "_sent",
         "_since",
         "deadline",
@@ -51,15 +57,15 @@ class Exchange:
         "resent",
     )
 
-    def __init__(self, request: pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)) -> None:
-        self._request = request
+    def __init__(
+        self, request: Request | pb.CacheRequest, *, deadline: float, since: tuple[int, int] = (0, 0)
+    ) -> None:
         self._since = since
         self._pause_s = PAUSE_MIN_S
         self._cause: Exception | None = None
         self._sent = False
         self.deadline = deadline
-        self.payload = request.SerializeToString()
-        self.req_id = req_id_of_request(request)
+        self.req_id, self.payload = request if isinstance(request, Request) else request_of_message(request)
         self.resent = False
         """Whether the node may have seen it before."""
 
@@ -69,6 +75,8 @@ class Exchange:
 
     def answer(self, payload: bytes) -> pb.Ack:
         """Return what the node says, where nothing else can come on this connection. Raises Lost."""
+        if succeeded(payload) == self.req_id:
+            return SUCCESS
         ack = ack_of(payload)
         if not answers(ack, self.req_id):
             raise lost(LinkError("The node answered another request."))
@@ -88,10 +96,10 @@ class Exchange:
             raise self._given_up(path, cause) from cause
         if self._sent and not self.resent:
             self.resent = True
-            if not self._request.since_index:
-                index, self._request.since_generation = self._since
-                self._request.since_index = max(index, 1)
-                self.payload = self._request.SerializeToString()
+            index, generation = self._since
+            # Messages are put together by putting their bytes together.
+            since = pb.CacheRequest(since_index=max(index, 1), since_generation=generation)
+            self.payload += since.SerializeToString()
         pause, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_MAX_S)
         return min(pause, remaining)
 
@@ -113,6 +121,13 @@ class Exchange:
         return CacheUnavailable(f"The node at {path} could not be reached in time ({cause}).")
 
 
+def succeeded(payload: bytes) -> str | None:
+    """The name of the request of which `payload` says that it took effect, and no more; None for any other answer."""
+    if len(payload) == _SUCCESS_BYTES and payload.startswith(_SUCCESSES) and payload.endswith(_TOOK_EFFECT):
+        return payload[_NAME_AT:-2].decode("latin-1")
+    return None
+
+
 def ack_of(payload: bytes) -> pb.Ack:
     """Return the answer that came. Raises Lost where it is none."""
     try:
@@ -122,9 +137,8 @@ def ack_of(payload: bytes) -> pb.Ack:
         raise Lost from LinkError(f"The node's answer does not parse: {error}")
 
 
-def req_id_of_request(request: pb.CacheRequest) -> str:
-    """The name that the answer will carry; empty for a request that has none, as one for the status."""
-    return request.insert.req_id or _req_id(request)  # the most frequent first, for half the price
+def request_of_message(message: pb.CacheRequest) -> Request:
+    return Request(_req_id(message), message.SerializeToString())
 
 
 def req_id_of_ack(ack: pb.Ack) -> str:
@@ -145,6 +159,4 @@ def unnamed_refusal(ack: pb.Ack) -> bool:
 
 def answers(ack: pb.Ack, req_id: str) -> bool:
     """Whether `ack` answers the one request that is under way on its connection."""
-    if req_id and ack.put_ack.req_id == req_id:
-        return True
     return req_id_of_ack(ack) == req_id or unnamed_refusal(ack)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from django_hacache.exceptions import LinkError
 from django_hacache.link.address import ensure_of_this_user, reached
 from django_hacache.link.connection import RECEIVE_BYTES
-from django_hacache.link.exchange import ack_of, req_id_of_ack, unnamed_refusal
+from django_hacache.link.exchange import SUCCESS, ack_of, req_id_of_ack, succeeded, unnamed_refusal
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader
 from django_hacache.link.lost import Lost, lost
 from django_hacache.link.watch import LOOK_S, Hung, Watch
@@ -192,7 +192,7 @@ class Connection:
         try:
             for payload in self._frames.feed(data):
                 assert isinstance(payload, bytes)
-                self._answer(ack_of(payload))
+                self._answer(payload)
         except LinkError as error:
             ensure_own(error)
             raise Lost from error
@@ -209,11 +209,14 @@ class Connection:
         if waiting is None or not isinstance(error, Exception):
             raise error
 
-    def _answer(self, ack: pb.Ack) -> None:
-        req_id = req_id_of_ack(ack)
-        if unnamed_refusal(ack) and self.in_flight:
-            # At least one in flight is over the limit, hence the largest one is.
-            req_id = max(self.in_flight, key=lambda name: self.in_flight[name].size)
+    def _answer(self, payload: bytes) -> None:
+        req_id, ack = succeeded(payload), SUCCESS
+        if req_id is None:
+            ack = ack_of(payload)
+            req_id = req_id_of_ack(ack)
+            if unnamed_refusal(ack) and self.in_flight:
+                # At least one in flight is over the limit, hence the largest one is.
+                req_id = max(self.in_flight, key=lambda name: self.in_flight[name].size)
         request = self.in_flight.get(req_id)
         if request is not None:
             if not request.answer.done():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from django_hacache.changes.codec import outcome_of, request_of
 from django_hacache.changes.outcome import DONE
+from django_hacache.changes.prepared import Requests
 from django_hacache.changes.vocabulary import Insert, Move, When
 from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown
+from django_hacache.link.request import Request
+from django_hacache.system.platform import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -15,11 +19,10 @@ if TYPE_CHECKING:
     from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change, Sent
     from django_hacache.conf import AckLevel
-    from django_hacache.wire import cache_pb2 as pb
     from django_hacache.worker.process import ClusterSite
 
-    # Yields requests, is sent their answers or thrown what was raised in place of one, and returns the outcome.
-    Requests = Generator[pb.CacheRequest, pb.Ack, Outcome]
+    # Yields what is sent, is sent what it came to or thrown what was raised in place of that, and returns the outcome.
+    Parts = Generator[Sent, Outcome, Outcome]
 
 
 class ClusterWriter:
@@ -29,6 +32,7 @@ class ClusterWriter:
         """Take the cache's name on the wire, and what this process shares of its location."""
         self._cache = cache
         self._site = site
+        self._requests = Requests(cache)
 
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
         """Send `change` and wait for the answer at level `ack`, until `deadline`.
@@ -36,55 +40,73 @@ class ClusterWriter:
         Raises CacheUnavailable at once while the circuit breaker is open; otherwise what NodeClient.request
         and outcome_of raise.
         """
-        requests, site = self._requests(change, ack, deadline), self._site
+        if not isinstance(change, Move):
+            return self._perform(change, ack, deadline)
+        parts = _parts_of(change)
         try:
-            request = next(requests)
+            part = next(parts)
             while True:
                 try:
-                    answer = site.client().request(request, deadline=deadline, since=site.since())
-                except BaseException as error:  # noqa: BLE001 - it is raised again there
-                    request = requests.throw(error)
+                    outcome = self._perform(part, ack, deadline)
+                except CacheUnavailable as error:
+                    part = parts.throw(error)
                 else:
-                    request = requests.send(answer)
+                    part = parts.send(outcome)
         except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
+            moved: Outcome = end.value
+            return moved
 
     async def aperform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
         """As perform, without blocking the event loop."""
-        requests, site = self._requests(change, ack, deadline), self._site
+        if not isinstance(change, Move):
+            return await self._aperform(change, ack, deadline)
+        parts = _parts_of(change)
         try:
-            request = next(requests)
+            part = next(parts)
             while True:
                 try:
-                    client, since = site.async_client(), site.since()
-                    answer = await client.request(request, deadline=deadline, since=since)
-                except BaseException as error:  # noqa: BLE001 - as above
-                    request = requests.throw(error)
+                    outcome = await self._aperform(part, ack, deadline)
+                except CacheUnavailable as error:
+                    part = parts.throw(error)
                 else:
-                    request = requests.send(answer)
+                    part = parts.send(outcome)
         except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
+            moved: Outcome = end.value
+            return moved
 
-    def _requests(self, change: Change, ack: AckLevel, deadline: float) -> Requests:
-        """What is sent for one change: a move takes two requests, and the second only where the first was granted."""
-        if not isinstance(change, Move):
-            return (yield from self._request(change, ack, deadline))
-        # The wire has no conditional removal: what is overwritten with an entry that is over at once is gone as well.
-        taking = Insert(change.source, b"", 0, When.UNCHANGED, change.version)
-        taken = yield from self._request(taking, ack, deadline)
-        if not taken.effective:
-            return taken
-        try:
-            yield from self._request(change.then, ack, deadline)
-        except CacheUnavailable as error:
-            # "It did not happen" is true of the second half only.
-            raise OutcomeUnknown(
-                f"The entry was removed in order to be moved, and may not be stored again: {error}"
-            ) from error
-        return DONE
+    def _perform(self, change: Sent, ack: AckLevel, deadline: float) -> Outcome:
+        site = self._site
+        with site.breaker:
+            client, request = site.client(), self._request(change, ack, deadline)
+            return outcome_of(client.request(request, deadline=deadline, since=site.since()))
 
-    def _request(self, change: Sent, ack: AckLevel, deadline: float) -> Requests:
-        with self._site.breaker:
-            return outcome_of((yield request_of(change, self._cache, ack=ack, deadline=deadline)))
+    async def _aperform(self, change: Sent, ack: AckLevel, deadline: float) -> Outcome:
+        site = self._site
+        with site.breaker:
+            client, request = site.async_client(), self._request(change, ack, deadline)
+            return outcome_of(await client.request(request, deadline=deadline, since=site.since()))
+
+    def _request(self, change: Sent, ack: AckLevel, deadline: float) -> Request:
+        req_id = self._site.request_name()
+        timeout_ms = max(1, math.ceil((deadline - monotonic()) * 1000))
+        payload = self._requests.payload_of(change, req_id=req_id, ack=ack, timeout_ms=timeout_ms)
+        if payload is None:
+            message = request_of(change, self._cache, req_id=req_id, ack=ack, timeout_ms=timeout_ms)
+            payload = message.SerializeToString()
+        return Request(req_id, payload)
+
+
+def _parts_of(change: Move) -> Parts:
+    """A move takes two requests, and the second only where the first was granted."""
+    # The wire has no conditional removal: what is overwritten with an entry that is over at once is gone as well.
+    taken = yield Insert(change.source, b"", 0, When.UNCHANGED, change.version)
+    if not taken.effective:
+        return taken
+    try:
+        yield change.then
+    except CacheUnavailable as error:
+        # "It did not happen" is true of the second half only.
+        raise OutcomeUnknown(
+            f"The entry was removed in order to be moved, and may not be stored again: {error}"
+        ) from error
+    return DONE

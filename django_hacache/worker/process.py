@@ -11,6 +11,7 @@ backend takes of a worker's memory and start-up time.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 import time
@@ -159,10 +160,18 @@ class ClusterSite(_Site[LeasedReader]):
         super()._open_nothing()
         self._client: NodeClient | None = None
         self._of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
+        # One step of C: neither another thread nor a signal handler is given the same one.
+        self._names = map(f"{os.urandom(8).hex()}%016x".__mod__, itertools.count())
         self.breaker = CircuitBreaker(self._writable_until, self._writable)
 
     def _opened(self) -> LeasedReader:
         return LeasedReader(self._directory, map_size=self._map_size)
+
+    def request_name(self) -> str:
+        """A name that no request has had, of any process."""
+        if not _same_process[0]:
+            _notice_fork()
+        return next(self._names)
 
     def client(self) -> NodeClient:
         """The connections of all threads to the node."""

@@ -133,6 +133,19 @@ def test_children_that_ran_none_of_pythons_hooks_get_their_own_answers_at_the_sa
     assert cache.incr("key") == 1
 
 
+@pytest.mark.parametrize("fork", FORKS, ids=["Python's", "the C library's"])
+def test_no_two_requests_have_one_name_whichever_process_makes_them(fork, tmp_path):
+    site = process.cluster_site(tmp_path, 1 << 20)
+    before = {site.request_name() for _ in range(3)}
+    reading, writing = os.pipe()
+    assert in_child(lambda: os.write(writing, site.request_name().encode()) - 32, fork) == 0
+    of_child = os.read(reading, 100).decode()
+    os.close(reading)
+    os.close(writing)
+    after = {site.request_name() for _ in range(3)}
+    assert len(before | after | {of_child}) == 7
+
+
 def test_what_was_forked_without_hooks_makes_reads_without_end(caches):
     """A reader slot a read would be used up after 1024."""
     cache = caches["default"]

@@ -44,7 +44,9 @@ class Clustered:
         self._waiting = []
         self._index = 0
         breaker = CircuitBreaker(lambda: 0, lambda: True)
-        site = SimpleNamespace(breaker=breaker, client=lambda: self, since=lambda: (1, 0))
+        site = SimpleNamespace(
+            breaker=breaker, client=lambda: self, since=lambda: (1, 0), request_name=lambda: "name"
+        )
         self._writer = ClusterWriter(CACHE, site)
 
     def perform(self, change):
@@ -52,8 +54,7 @@ class Clustered:
 
     def request(self, request, **_):
         """Answer as a leader does, for the writer, which takes this for its connection."""
-        # What travels is bytes.
-        request = pb.CacheRequest.FromString(request.SerializeToString())
+        request = pb.CacheRequest.FromString(request.payload)
         now = boottime_ns() // MS
         self._index += 1
         effect, outcome = self._evaluator.evaluate(request, self._index, now)

@@ -186,7 +186,7 @@ def test_a_cancelled_task_leaves_the_connection_usable(node, run):
 
 def test_a_request_without_req_id_could_not_be_matched(node, run):
     async def scenario(client):
-        with pytest.raises(LinkError, match="status"):
+        with pytest.raises(LinkError, match="needs a req_id"):
             await client.request(pb.CacheRequest(status=pb.Status()), deadline=soon())
 
     run(scenario)

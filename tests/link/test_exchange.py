@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from django_hacache.exceptions import CacheUnavailable, LinkError, OutcomeUnknown
-from django_hacache.link.exchange import NOT_APPLIED, PAUSE_MAX_S, PAUSE_MIN_S, Exchange
+from django_hacache.link.exchange import NOT_APPLIED, PAUSE_MAX_S, PAUSE_MIN_S, Exchange, succeeded
 from django_hacache.link.lost import Lost
 from django_hacache.link.watch import Hung
 from django_hacache.wire import cache_pb2 as pb
@@ -121,3 +121,41 @@ def test_the_answer_to_another_request_is_none():
         with pytest.raises(Lost) as lost:
             one.answer(payload)
         assert isinstance(lost.value.__cause__, LinkError)
+
+
+NAME = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    "ack",
+    [
+        pb.Ack(put_ack=pb.PutAck(req_id=NAME, mod_res=True)),
+        pb.Ack(del_ack=pb.DelAck(req_id=NAME, mod_res=True)),
+    ],
+)
+def test_an_ordinary_success_is_known_by_its_bytes(ack):
+    assert succeeded(ack.SerializeToString()) == NAME
+
+
+@pytest.mark.parametrize(
+    "ack",
+    [
+        pb.Ack(put_ack=pb.PutAck(req_id=NAME, mod_res=False, reason=pb.REASON_PRESENT)),
+        pb.Ack(put_ack=pb.PutAck(req_id=NAME, mod_res=False)),
+        pb.Ack(put_ack=pb.PutAck(req_id=NAME, mod_res=True, value=b"1")),
+        pb.Ack(put_ack=pb.PutAck(req_id=NAME[:-2], mod_res=True)),
+        pb.Ack(put_ack=pb.PutAck(req_id=NAME + "00")),
+        pb.Ack(del_ack=pb.DelAck(req_id=NAME, mod_res=False)),
+        pb.Ack(batch_ack=pb.BatchAck(req_id=NAME, mod_res=[True])),
+        pb.Ack(error=pb.Error(error="n" * 31, req_id="r")),
+        pb.Ack(),
+    ],
+)
+def test_any_other_answer_is_parsed(ack):
+    assert succeeded(ack.SerializeToString()) is None
+
+
+def test_the_success_of_another_request_is_no_answer():
+    ack = pb.Ack(put_ack=pb.PutAck(req_id=NAME, mod_res=True))
+    with pytest.raises(Lost):
+        exchange().answer(ack.SerializeToString())
