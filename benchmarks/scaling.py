@@ -21,7 +21,7 @@ from benchmarks.cluster import Cluster
 from benchmarks.crew import Crew
 from benchmarks.measurements.throughput import write_cost
 from django_hacache.consensus.messages import AckLevel, Append, Forward, ForwardReply
-from django_hacache.node import codec
+from django_hacache.node.encoding import codec
 from django_hacache.wire import cache_pb2 as pb
 from tests.simulation.cluster import Cluster as SimulatedCluster
 from tests.simulation.cluster import Operation

@@ -67,7 +67,7 @@ _ERRORS: dict[int, type[Exception]] = {
 
 
 # Each kind of change: how it is written into its message, and read from it where it is carried out. What comes there is
-# known to be possible, see node/validation.py.
+# known to be possible, see node/requests/validation.py.
 
 
 class _Form(NamedTuple):

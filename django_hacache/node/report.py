@@ -6,15 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from django_hacache.consensus.state import Role
-from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.transport.authentication.credentials import EXTENSION_VERSION
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from django_hacache.consensus.core import Core
-    from django_hacache.node.catalogue import Difference
-    from django_hacache.node.roster import Roster
+    from django_hacache.node.evaluation.catalogue import Difference
+    from django_hacache.node.transport.authentication.roster import Roster
     from django_hacache.replica.replica import Replica
 
 PEER_ANSWER_S = 1.0

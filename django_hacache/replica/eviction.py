@@ -1,9 +1,9 @@
 """Which entries have to go: expired ones first, then old ones. Bounded work a call, never a scan, and no index.
 
-One hand (hand.py) goes round the entries and looks for expired ones, EXPIRED_LOOKS_A_STEP with every WRITES_A_STEP
-writes. So a round takes a quarter as many writes as there are entries, and what has expired is a third of what lives
-at most. A second one goes round where a cache is beyond its limits, and takes the oldest: of a small cache exactly, of
-a large one those that were among the oldest eighth when it came by the last time.
+One sweep (clock_sweep.py) goes round the entries and looks for expired ones, EXPIRED_LOOKS_A_STEP with every
+WRITES_A_STEP writes. So a round takes a quarter as many writes as there are entries, and what has expired is a third of
+what lives at most. A second one goes round where a cache is beyond its limits, and takes the oldest: of a small cache
+exactly, of a large one those that were among the oldest eighth when it came by the last time.
 
 Only chooses keys. On one machine each writer removes them with its own writes; in a cluster the leader chooses, and
 every replica removes the same ones.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django_hacache.replica.clock import boottime_ns
 
 if TYPE_CHECKING:
-    from django_hacache.replica.hand import Hand, Sight
+    from django_hacache.replica.clock_sweep import ClockSweep, SweptEntry
     from django_hacache.replica.room import Usage
 
 MAX_SURPLUS_KEYS = 4096
@@ -98,31 +98,31 @@ def some_of(used: Usage, count: int) -> Surplus:
     return Surplus(count, 0, count, looks, of_all=looks >= used.entries)
 
 
-def oldest(hand: Hand, wanted: Surplus) -> list[bytes]:
-    """The replica keys of what is wanted, of the entries that the hand comes to next.
+def oldest(sweep: ClockSweep, wanted: Surplus) -> list[bytes]:
+    """The replica keys of what is wanted, of the entries that the sweep comes to next.
 
     Of a cache that is seen as a whole the oldest, the newest last or never. Of a larger one those that have expired or
-    are old by the hand's horizon. Where there are too few of them, bytes have to wait for the next call, and entries
+    are old by the sweep's horizon. Where there are too few of them, bytes have to wait for the next call, and entries
     are the oldest of those seen.
     """
     now_ns = boottime_ns()
     going = _Going(wanted)
     if wanted.of_all:
-        seen = sorted(hand.look(wanted.looks), key=lambda one: one.version * (not one.expired(now_ns)))
+        seen = sorted(sweep.look(wanted.looks), key=lambda one: one.version * (not one.expired(now_ns)))
         for one in seen[:-1] if wanted.newest_stays else seen:
             if going.enough:
                 break
             going.take(one)
         return going.keys
-    young: list[Sight] = []
+    young: list[SweptEntry] = []
     for _ in range(0, wanted.looks, LOOKS_A_STEP):
-        staying: list[Sight] = []
-        for one in hand.look(LOOKS_A_STEP):
-            if (one.version <= hand.horizon or one.expired(now_ns)) and not going.enough:
+        staying: list[SweptEntry] = []
+        for one in sweep.look(LOOKS_A_STEP):
+            if (one.version <= sweep.horizon or one.expired(now_ns)) and not going.enough:
                 going.take(one)
             else:
                 staying.append(one)
-        hand.leave(staying)
+        sweep.leave(staying)
         young += staying
         if going.enough:
             break
@@ -144,6 +144,6 @@ class _Going:
         count = len(self.keys)
         return count >= self._wanted.bound or (count >= self._wanted.entries and self._bytes_left <= 0)
 
-    def take(self, one: Sight) -> None:
+    def take(self, one: SweptEntry) -> None:
         self.keys.append(one.key)
         self._bytes_left -= one.size + NODE_BYTES

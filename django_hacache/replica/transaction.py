@@ -16,8 +16,8 @@ import lmdb
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica import eviction
 from django_hacache.replica.clock import is_live
+from django_hacache.replica.clock_sweep import ClockSweep
 from django_hacache.replica.environment import PAGE_BYTES
-from django_hacache.replica.hand import Hand
 from django_hacache.replica.journal import Journal, JournalReader
 from django_hacache.replica.layout import (
     ENTRIES,
@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from django_hacache.replica.clock_sweep import SweptEntry
     from django_hacache.replica.environment import Environment
     from django_hacache.replica.eviction import Surplus
-    from django_hacache.replica.hand import Sight
 
 _header = HEADER.pack
 
-EXPIRY_HAND, AGE_HAND, ROOM_HAND = b"hand.expiry:", b"hand.age:", b"hand.room:"
+# As the releases before have stored them.
+EXPIRY_SWEEP, AGE_SWEEP, ROOM_SWEEP = b"hand.expiry:", b"hand.age:", b"hand.room:"
 VERSION_BITS = 20
 """Standalone versions are the transaction's id and, below it, this many bits of a counter."""
 
@@ -71,8 +72,8 @@ class ReadTransaction:
         self.environment = environment
         self._txn = txn
         self._caches = caches
-        # Where the hands stand, by their marks: whoever looks again gives the same dict.
-        self.hands: dict[bytes, bytes] = {}
+        # Where the sweeps stand, by their marks: whoever looks again gives the same dict.
+        self.sweeps: dict[bytes, bytes] = {}
 
     def _database(self, cache: str) -> lmdb._Database | None:
         return self._caches.get(cache)
@@ -141,39 +142,39 @@ class ReadTransaction:
         map_bytes, file_bytes = environment.lengths()
         return Room(map_bytes, file_bytes, used, environment.growth_bytes())
 
-    def expired(self, cache: str, now_ns: int, looks: int) -> list[Sight]:
-        """What has expired at `now_ns`, of the `looks` entries that the hand comes to next."""
-        with self._hand(EXPIRY_HAND, cache) as hand:
-            return hand.expired(now_ns, looks) if hand else []
+    def expired(self, cache: str, now_ns: int, looks: int) -> list[SweptEntry]:
+        """What has expired at `now_ns`, of the `looks` entries that the sweep comes to next."""
+        with self._sweep(EXPIRY_SWEEP, cache) as sweep:
+            return sweep.expired(now_ns, looks) if sweep else []
 
     def oldest(self, cache: str, wanted: Surplus) -> list[bytes]:
-        """Old replica keys: what is wanted of the entries that the hand comes to next."""
-        with self._hand(AGE_HAND, cache) as hand:
-            return eviction.oldest(hand, wanted) if hand else []
+        """Old replica keys: what is wanted of the entries that the sweep comes to next."""
+        with self._sweep(AGE_SWEEP, cache) as sweep:
+            return eviction.oldest(sweep, wanted) if sweep else []
 
     def neighbours(self, cache: str, count: int) -> list[bytes]:
         """So many replica keys that stand together, whatever their age; where they end the next call goes on."""
-        with self._hand(ROOM_HAND, cache) as hand:
-            return [one.key for one in hand.look(count)] if hand else []
+        with self._sweep(ROOM_SWEEP, cache) as sweep:
+            return [one.key for one in sweep.look(count)] if sweep else []
 
     @contextmanager
-    def _hand(self, kind: bytes, cache: str) -> Iterator[Hand | None]:
-        """One hand of a cache, for the length of a step; None where there is no such cache."""
+    def _sweep(self, kind: bytes, cache: str) -> Iterator[ClockSweep | None]:
+        """One sweep of a cache, for the length of a step; None where there is no such cache."""
         database = self._database(cache)
         if database is None:
             yield None
             return
         mark = kind + cache.encode()
         with self._txn.cursor(db=database) as cursor:
-            hand = Hand(cursor, self._place_of(mark))
-            yield hand
-        self._note_place(mark, hand.state())
+            sweep = ClockSweep(cursor, self._place_of(mark))
+            yield sweep
+        self._note_place(mark, sweep.state())
 
     def _place_of(self, mark: bytes) -> bytes:
-        return self.hands.get(mark, b"")
+        return self.sweeps.get(mark, b"")
 
     def _note_place(self, mark: bytes, state: bytes) -> None:
-        self.hands[mark] = state
+        self.sweeps[mark] = state
 
 
 class WriteTransaction(ReadTransaction):

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 from django_hacache.conf import AckLevel
 from django_hacache.consensus.messages import Entry
-from django_hacache.node.answers import ack_of
-from django_hacache.node.effects import MS, apply
-from django_hacache.node.evaluator import Evaluator
+from django_hacache.node.encoding.acks import ack_of
+from django_hacache.node.evaluation.evaluator import Evaluator
+from django_hacache.node.storage.effects import MS, apply
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.eviction import Limits
 from django_hacache.values.signing import PLAIN

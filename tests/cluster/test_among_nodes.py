@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from django_hacache.node.credentials import EXTENSION_VERSION, VERSION_KEY
+from django_hacache.node.transport.authentication.credentials import EXTENSION_VERSION, VERSION_KEY
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.base_client.schema import base
 from tests.node.streams import METADATA

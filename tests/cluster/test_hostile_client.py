@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from django_hacache.consensus.config import digest_of
-from django_hacache.node import credentials
+from django_hacache.node.transport.authentication import credentials
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.lanes import hello_of, opened
 from tests.node.streams import Stream

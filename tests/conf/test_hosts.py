@@ -8,7 +8,7 @@ import pytest
 
 from django_hacache.conf.hosts import is_loopback
 from django_hacache.conf.rules import find_problems
-from django_hacache.node.listening import listening_address, listening_hosts
+from django_hacache.node.transport.streams.listening import listening_address, listening_hosts
 
 HERE = ["localhost", "127.0.0.1", "127.8.7.6", "::1", "0:0:0:0:0:0:0:1"]
 ELSEWHERE = ["web1", "10.0.0.1", "::", "fe80::1", "127.example.org", "localhost.example.org"]

@@ -6,7 +6,7 @@ import signal
 import time
 from dataclasses import replace
 
-from django_hacache.node.runtime import BACK_WITHIN_NS
+from django_hacache.node.process.runtime import BACK_WITHIN_NS
 from tests.faults.consistency import miscounted
 from tests.faults.judge import assert_consistent, assert_kept_its_promises, failed, lasting, writes
 from tests.faults.recording import COUNTING, READING, WRITING

@@ -10,9 +10,9 @@ import socket
 
 from django_hacache.link.framing import HEADER_BYTES, frame
 from django_hacache.link.server import LinkServer
-from django_hacache.node import proof
-from django_hacache.node.acceptor import LaneServer
-from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.transport.authentication import proof
+from django_hacache.node.transport.authentication.credentials import EXTENSION_VERSION
+from django_hacache.node.transport.lanes.server import LaneServer
 from django_hacache.wire import cache_pb2 as pb
 
 from .life import play

@@ -19,7 +19,9 @@ def step(world, kind, who, payload):
     match kind % KINDS:
         case 0:
             world.asked += 1
-            world.node._intake.take(pb.CacheRequest.FromString(payload), world.reply, trusted_ids=False)
+            world.node._request_handler.take(
+                pb.CacheRequest.FromString(payload), world.reply, trusted_ids=False
+            )
         case 1:
             world.asked += 1
             world.node._from_worker(pb.CacheRequest.FromString(payload), world.reply)

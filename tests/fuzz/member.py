@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_hacache.node import signatures
+from django_hacache.node.encoding import signatures
 from django_hacache.wire import cache_pb2 as pb
 
 from .life import play
@@ -57,7 +57,7 @@ def step(world, kind, who, payload):
             node.loop.kick()
         case 8:
             world.asked += 1
-            node._intake.take(pb.CacheRequest.FromString(payload), world.reply, trusted_ids=False)
+            node._request_handler.take(pb.CacheRequest.FromString(payload), world.reply, trusted_ids=False)
         case 9:
             world.asked += 1
             node._from_worker(pb.CacheRequest.FromString(payload), world.reply)

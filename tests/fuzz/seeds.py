@@ -10,8 +10,8 @@ from pathlib import Path
 
 from django_hacache.consensus import messages as core
 from django_hacache.link.framing import frame
-from django_hacache.node import codec
-from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.encoding import codec
+from django_hacache.node.transport.authentication.credentials import EXTENSION_VERSION
 from django_hacache.wire import cache_pb2 as pb
 
 from . import frames, intake, member, records

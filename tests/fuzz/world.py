@@ -19,10 +19,11 @@ from django_hacache.consensus.hard_state import Installing, fresh_state
 from django_hacache.consensus.messages import Generation
 from django_hacache.consensus.ready import Ready
 from django_hacache.consensus.state import Role
-from django_hacache.node import durable, runtime
-from django_hacache.node.inbound import InboundStream
-from django_hacache.node.log_codec import entry_of
-from django_hacache.node.outbox import Outbox
+from django_hacache.node.encoding.log_codec import entry_of
+from django_hacache.node.process import runtime
+from django_hacache.node.storage import storage
+from django_hacache.node.transport.streams.inbound import InboundStream
+from django_hacache.node.transport.streams.outbox import Outbox
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
@@ -142,7 +143,7 @@ class World:
             installing=Installing(b"default\0k4", 6) if role == "installing" else None,
         )
         ready = Ready(entries=entries, apply=entries[:6], hard_state=hard)
-        durable.Durable(self.replica).write(ready, hard, 0)
+        storage.Storage(self.replica).write(ready, hard, 0)
 
     # what happens
 
@@ -210,13 +211,13 @@ class World:
 
     def check_stored(self):
         """What is stored is what the node goes on with."""
-        found = durable.load(self.replica, random.Random(3))
+        found = storage.load(self.replica, random.Random(3))
         core = self.node.core
         if found.hard.generation is None and core.hard.generation is None:
             return  # nothing was stored yet: each start is another one
         assert found.hard == core.hard, (found.hard, core.hard)
         assert found.applied == core.state.applied
-        unstored = len(self.node._durable._unstored)
+        unstored = len(self.node._storage._unstored)
         assert found.log.last_index == core.state.log.last_index - unstored
         json.loads(json.dumps(self.node.core.hard.incarnation))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from django_hacache.link.framing import FrameReader, frame
-from django_hacache.node import proof
-from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.transport.authentication import proof
+from django_hacache.node.transport.authentication.credentials import EXTENSION_VERSION
 from django_hacache.wire import cache_pb2 as pb
 from tests.node_process import TOKEN
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django_hacache.consensus.messages import Entry
-from django_hacache.node.effects import apply
-from django_hacache.node.evaluator import Evaluator
+from django_hacache.node.evaluation.evaluator import Evaluator
+from django_hacache.node.storage.effects import apply
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.values.serializers import (
     decode,

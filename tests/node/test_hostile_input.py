@@ -11,7 +11,7 @@ import pytest
 
 from django_hacache import status
 from django_hacache.link import framing
-from django_hacache.node.credentials import EXTENSION_VERSION
+from django_hacache.node.transport.authentication.credentials import EXTENSION_VERSION
 from django_hacache.wire import cache_pb2 as pb
 from tests.node.streams import METADATA
 from tests.node_process import TOKEN

@@ -28,8 +28,8 @@ import django_hacache
 ROOMS = ("consensus", "link", "node", "replica", "system", "values", "wire")
 for room in ROOMS:
     package = importlib.import_module(f"django_hacache.{room}")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"django_hacache.{room}.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, f"django_hacache.{room}."):
+        importlib.import_module(module.name)
 # Of django.core.exceptions ConfigurationError is a subclass; it needs what is in django.utils.
 allowed = ("django", "django.core", "django.core.exceptions", "django.utils")
 loaded = {name for name in sys.modules if name.partition(".")[0] == "django"}

@@ -22,15 +22,15 @@ LONG_MODULES = {
     "tests/cache/test_api.py": 470,
     "tests/cache/test_cluster_failures.py": 407,
     "tests/conf/test_cluster.py": 445,
-    "tests/node/test_lane.py": 714,
-    "tests/node/test_snapshots.py": 629,
+    "tests/node/transport/lanes/test_lane.py": 715,
+    "tests/node/storage/test_snapshots.py": 629,
     "tests/replica/test_environment.py": 721,
     "tests/simulation/host.py": 502,
     "tests/simulation/invariants.py": 442,
     "tests/system/test_other_users.py": 402,
 }
 LONG_FUNCTIONS = {
-    "django_hacache/node/service.py:_stream_values": 80,
+    "django_hacache/node/transport/streams/server.py:_stream_values": 80,
     "django_hacache/system/safe_path.py:walk": 55,
     "tests/faults/measurements/limits.py:_measure": 56,
     "tests/fuzz/seeds.py:lives": 92,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from django_hacache.exceptions import ConfigurationError
-from django_hacache.replica import occupant, opening, registry
+from django_hacache.replica import node_lock, opening, registry
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.leased import LeasedReader
@@ -99,10 +99,10 @@ def test_a_thread_that_opens_what_another_one_is_about_to_close_waits_for_that(d
 def test_a_child_that_is_forked_while_somebody_looks_for_a_node_keeps_none_from_starting(
     tmp_path, monkeypatch
 ):
-    with occupant.occupying(tmp_path):
+    with node_lock.occupying(tmp_path):
         pass
     reading, writing = os.pipe()
-    lock, children = occupant._lock, []
+    lock, children = node_lock._lock, []
 
     def until_the_parent_goes_on():
         os.close(writing)
@@ -112,10 +112,10 @@ def test_a_child_that_is_forked_while_somebody_looks_for_a_node_keeps_none_from_
         lock(*arguments, **options)
         children.append(fork(until_the_parent_goes_on))
 
-    monkeypatch.setattr(occupant, "_lock", fork_with_the_lock)
-    occupant.ensure_unoccupied(tmp_path)
+    monkeypatch.setattr(node_lock, "_lock", fork_with_the_lock)
+    node_lock.ensure_unoccupied(tmp_path)
     monkeypatch.undo()
-    with occupant.occupying(tmp_path):
+    with node_lock.occupying(tmp_path):
         pass
     os.close(writing)
     assert exit_code(children[0]) == 0

@@ -322,7 +322,7 @@ class Host:
             self.publish(ready)
 
     def _stored_after_making_room(self, ready: Ready) -> bool:
-        """As node/full.py has it: what is committed has to be applied, so entries are dropped here, at last all."""
+        """As RoomMaker has it: what is committed has to be applied, so entries are dropped here, at last all."""
         self.cluster.full += 1
         for share in (0.25, 1.0):
             self.disk.drop(share)

@@ -22,10 +22,10 @@ from django.core.cache import caches
 from django_hacache.exceptions import CacheUnavailable, HACacheError, ReplicaError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.link.blocking import NodeClient
-from django_hacache.node.reserve import Reserve
+from django_hacache.node.storage.reserve import Reserve
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.leased import LeasedReader
-from django_hacache.replica.occupant import ensure_unoccupied, occupying
+from django_hacache.replica.node_lock import ensure_unoccupied, occupying
 from django_hacache.replica.replica import Replica
 from django_hacache.system.platform import boottime_ns, monotonic
 from django_hacache.system.safe_path import Unfit

@@ -15,9 +15,9 @@ import pytest
 from django_hacache.exceptions import HACacheError, ReplicaError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.link.blocking import NodeClient
-from django_hacache.node.reserve import Reserve
+from django_hacache.node.storage.reserve import Reserve
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.occupant import LOCK_NAME, ensure_unoccupied, occupying
+from django_hacache.replica.node_lock import LOCK_NAME, ensure_unoccupied, occupying
 from django_hacache.replica.opening import NAME as MEMBERS_NAME
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME
 from django_hacache.replica.replica import Replica

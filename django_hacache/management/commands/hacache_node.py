@@ -40,7 +40,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         # Before anything is opened or can be asked for.
-        from django_hacache.node import descriptors, renewal  # noqa: PLC0415 - only this command knows the node
+        from django_hacache.node.process import descriptors, renewal  # noqa: PLC0415 - only it knows the node
 
         descriptors.fill_standard()
         hangups = renewal.Hangups()
@@ -50,11 +50,11 @@ class Command(BaseCommand):
             location, caches = _what_to_serve(options["location"])
             ensure_fit_for_cluster(caches.values())
             # Imported here: this is the only command that may load gRPC.
-            from django_hacache.node import refusals  # noqa: PLC0415
+            from django_hacache.node.transport.authentication import refused_handshakes  # noqa: PLC0415
 
             # gRPC logs each broken connection each time; the node logs it once.
-            refusals.overhear() if config.tls else refusals.silence()
-            from django_hacache.node.lifecycle import run  # noqa: PLC0415
+            refused_handshakes.overhear() if config.tls else refused_handshakes.silence()
+            from django_hacache.node.process.lifecycle import run  # noqa: PLC0415
 
             code = run(config, location, caches, lambda: node_config(options["addr"]), hangups)
         except HACacheError as error:

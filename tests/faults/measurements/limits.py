@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from django_hacache.node.gate import most_of
+from django_hacache.node.evaluation.gate import most_of
 from django_hacache.replica.eviction import map_size_for
 from django_hacache.replica.pair import FILE_NAME
 from tests.clusters import PYTHON, ROOT

@@ -1,0 +1,171 @@
+"""The ways to each peer: the stream and the lane that this node opened, and those that the peer opened.
+
+A message goes the quickest way that is up; heartbeats go two ways, and the first to arrive counts. What a message means
+is not known here, only what it can travel as: a request on what this node opened, an Ack on what the peer did.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, TypeVar
+
+from django_hacache.consensus import messages as core_messages
+from django_hacache.node.encoding import codec, log_codec, signatures
+from django_hacache.wire import cache_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from django_hacache.node.transport.lanes.outbound import OutboundLane
+    from django_hacache.node.transport.lanes.server import InboundLane
+    from django_hacache.node.transport.streams.inbound import InboundStream
+    from django_hacache.node.transport.streams.outbound import OutboundStream
+
+HEARTBEATS = (core_messages.Ping, core_messages.Pong, core_messages.Probe, core_messages.ProbeReply)
+# Those of which no two are equal.
+NUMBERED = (core_messages.Ping, core_messages.Pong)
+# Where one way is slower than the other by more than a heartbeat, later ones come before the copy of an earlier one.
+COPIES_MAX = 16
+AnyMessage = TypeVar("AnyMessage", pb.Ack, pb.CacheRequest)
+
+
+class Routes:
+    """Sends what the core and the other rooms of the node have for the peers, signed."""
+
+    def __init__(
+        self,
+        addr: str,
+        streams: Mapping[str, OutboundStream],
+        lanes: Mapping[str, OutboundLane],
+        sender: Callable[[], core_messages.Sender],
+    ) -> None:
+        self._addr = addr
+        self._streams = streams
+        self._lanes = lanes
+        self._sender = sender
+        self._signature: tuple[core_messages.Sender, pb.Sender] | None = None
+        # The latest Append as it was sent, and by whom.
+        self._appended: tuple[core_messages.Append, core_messages.Sender, bytes] | None = None
+        # What each peer opened, the latest last: answers go there.
+        self._inbound_streams: dict[str, list[InboundStream]] = {}
+        self._inbound_lanes: dict[str, list[InboundLane]] = {}
+        # Of each peer and kind the latest few, the newest first.
+        self._heartbeats: dict[
+            tuple[str, type], deque[tuple[core_messages.Sender, core_messages.Message]]
+        ] = defaultdict(lambda: deque(maxlen=COPIES_MAX))
+
+    def connected(self, peer: str) -> bool:
+        """Whether there is a way to the peer that this node opened."""
+        return self._streams[peer].connected or self._lanes[peer].up
+
+    def lanes_up(self) -> list[str]:
+        return [peer for peer, lane in self._lanes.items() if lane.up]
+
+    # what the peers opened
+
+    def stream_opened(self, stream: InboundStream) -> None:
+        self._inbound_streams.setdefault(stream.addr, []).append(stream)
+
+    def stream_closed(self, stream: InboundStream) -> None:
+        self._inbound_streams[stream.addr].remove(stream)
+
+    def lane_opened(self, lane: InboundLane) -> None:
+        self._inbound_lanes.setdefault(lane.addr, []).append(lane)
+
+    def lane_closed(self, lane: InboundLane) -> None:
+        self._inbound_lanes[lane.addr].remove(lane)
+
+    # receiving
+
+    def is_second_copy(self, sender: core_messages.Sender, message: core_messages.Message) -> bool:
+        """Whether it is a heartbeat that came the other way a moment ago: an answer to it would be one, too."""
+        if not isinstance(message, NUMBERED):
+            return False
+        latest, copy = self._heartbeats[sender.addr, type(message)], (sender, message)
+        if copy in latest:
+            return True
+        latest.appendleft(copy)
+        return False
+
+    # sending
+
+    def send(self, peer: str, message: core_messages.Message) -> None:
+        """Send a message of the core. It may be lost: the protocol sends again what matters."""
+        if isinstance(message, core_messages.Append):
+            self._send_append(peer, message)
+        elif isinstance(message, HEARTBEATS):
+            self._send_heartbeat(peer, message)
+        else:
+            self._send_either_way(peer, message)
+
+    def _send_either_way(self, peer: str, message: core_messages.Message) -> None:
+        ack = self._signed(codec.to_ack(message, self._addr))
+        if ack is not None and self._ack_over_lane(peer, ack):
+            return
+        request = self._signed(codec.to_request(message, self._addr))
+        if request is not None and self._lanes[peer].send(request):
+            return
+        if ack is not None and self._ack_over_stream(peer, ack):
+            return
+        if request is not None:
+            self._streams[peer].send(request)
+
+    def _send_append(self, peer: str, append: core_messages.Append) -> None:
+        """The same message often goes to several peers: it is encoded once."""
+        sender = self._sender()
+        if self._appended is None or self._appended[0] is not append or self._appended[1] != sender:
+            self._appended = (append, sender, log_codec.encoded_append(append, self._signature_of(sender)))
+        _, _, encoded = self._appended
+        place = (append.term, append.prev_index)
+        if self._lanes[peer].send_append(place, encoded):
+            self._streams[peer].forget_append()
+        elif self._streams[peer].connected:
+            request = pb.CacheRequest.FromString(encoded)
+            self._streams[peer].send_append(place, request, len(encoded))
+
+    def append_moves(self, peer: str) -> bool:
+        """Whether a connection to the peer has taken more of an Append since this was asked last."""
+        return self._lanes[peer].append_moves() or self._streams[peer].append_moves()
+
+    def _send_heartbeat(self, peer: str, message: core_messages.Message) -> None:
+        """Over two connections, the lanes where both work; over both streams, too, where one is down or silent."""
+        ack = self._signed(codec.to_ack(message, self._addr))
+        request = self._signed(codec.to_request(message, self._addr))
+        assert ack is not None and request is not None, "a heartbeat travels both ways"  # noqa: PT018
+        lane = self._lanes[peer]
+        over_own = lane.send(request) and lane.lively
+        over_theirs = self._ack_over_lane(peer, ack) and self._inbound_lanes[peer][-1].lively
+        if not (over_own and over_theirs):
+            self._streams[peer].send(request, urgent=True)
+            self._ack_over_stream(peer, ack, urgent=True)
+
+    def send_request(self, peer: str, request: pb.CacheRequest) -> bool:
+        """Send over the stream what may be large or slow; False where it is down or full."""
+        self._sign(request)
+        return self._streams[peer].send(request)
+
+    def send_ack(self, peer: str, ack: pb.Ack) -> bool:
+        """Answer over the stream that the peer opened; False where there is none."""
+        self._sign(ack)
+        return self._ack_over_stream(peer, ack)
+
+    def _ack_over_lane(self, peer: str, ack: pb.Ack) -> bool:
+        lanes = self._inbound_lanes.get(peer, ())
+        return lanes[-1].send(ack) if lanes else False
+
+    def _ack_over_stream(self, peer: str, ack: pb.Ack, *, urgent: bool = False) -> bool:
+        streams = self._inbound_streams.get(peer, ())
+        return streams[-1].send(ack, urgent=urgent) if streams else False
+
+    def _signed(self, message: AnyMessage | None) -> AnyMessage | None:
+        if message is not None:
+            self._sign(message)
+        return message
+
+    def _sign(self, message: pb.Ack | pb.CacheRequest) -> None:
+        message.sender.CopyFrom(self._signature_of(self._sender()))
+
+    def _signature_of(self, sender: core_messages.Sender) -> pb.Sender:
+        if self._signature is None or self._signature[0] != sender:
+            self._signature = (sender, signatures.sender_to_wire(sender))
+        return self._signature[1]
