@@ -22,6 +22,7 @@ from django_hacache.system.interruption import ensure_own
 from django_hacache.system.platform import monotonic
 from django_hacache.system.printable import printable
 from django_hacache.worker import process
+from django_hacache.worker.sites import ClusterSite, StandaloneSite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -257,7 +258,7 @@ def read_status(location: Path, *, timeout_s: float) -> Status:
 def _trouble_of_reads(location: Path) -> str:
     caches = node_caches(location)
     try:
-        reader = process.cluster_site(location, _map_size(caches)).reader
+        reader = process.site_of(ClusterSite, location, _map_size(caches)).reader
         # Any read will do: what makes it a miss makes every read one.
         reader.has(next(iter(caches), DEFAULT_CACHE_ALIAS), "any")
     except ConfigurationError as refusal:
@@ -272,7 +273,7 @@ def _map_size(caches: Mapping[str, CacheOptions]) -> int:
 
 def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
     caches = node_caches(location)
-    replica = process.standalone_site(location, _map_size(caches)).reader
+    replica = process.site_of(StandaloneSite, location, _map_size(caches)).reader
     usages = {name: replica.usage(name) for name in caches}
     return tuple(CacheStatus(name, usage.entries, usage.bytes) for name, usage in usages.items())
 

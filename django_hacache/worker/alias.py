@@ -1,9 +1,9 @@
-"""Which alias of settings.CACHES a cache object stands for: Django does not tell its backends.
+"""Finds the alias of settings.CACHES that a cache object stands for: Django does not tell its backends.
 
-The alias says which cache it is on the wire and in the replica, so it has to be right. Two aliases may be configured
-alike word for word, a subclass may change what it is given, and the object may be used in another thread than the one
-that Django made it for. So the alias is looked up where Django has it: in the call that makes the object. Where nobody
-has it, for a cache that was built by hand, an entry with the same content is the one.
+The alias names the cache on the wire and in the replica, so it must be right. Two aliases may be configured alike word
+for word, a subclass may change what it is given, and another thread may use the object than the one that Django made it
+for. So the alias is taken from the call of Django that makes the object. A cache that was built by hand has none there:
+it stands for an alias with the same configuration.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 # A subclass may call a few of its own functions on the way to HACache.__init__.
 FRAMES_MAX = 16
-# Tools put a function of their own around this one: it is known by its name and where it stands, not by what it is.
+# Recognized by name and module, not by identity: tools put a function of their own around it.
 MAKING, MAKING_IN = "create_connection", CacheHandler.__module__
 
 
 def being_made() -> str | None:
-    """Return the alias for which Django makes a cache in the calls that led here, None where it makes none."""
+    """Return the alias for which Django is making a cache in the calls that led here, None where it is not."""
     frame = sys._getframe(1)  # noqa: SLF001 - the only way to what Django does not pass on
     for _ in range(FRAMES_MAX):
         if (
@@ -49,8 +49,8 @@ def being_made() -> str | None:
 def candidates(backend: type[BaseCache], location: object, params: Mapping[str, Any]) -> list[str]:
     """Return the aliases of settings.CACHES that a cache of this class, LOCATION and parameters may stand for.
 
-    The one that Django is making, where it is making one. A subclass may change the parameters on their way here: then
-    its class and LOCATION tell. A cache that was built by hand, which no alias describes, is "default" of its LOCATION.
+    It is the alias for which Django is making the cache; else those with the same LOCATION and parameters; else those
+    with the same LOCATION and class, since a subclass may have changed the parameters; else "default".
     """
     making = being_made()
     if making is not None:

@@ -1,7 +1,7 @@
-"""After a failure the next writes fail at once, until the node says that it knows a leader again.
+"""The circuit breaker: after a failed write the next ones fail at once, until the node knows a leader again.
 
-No thread and no probing: the node writes into its control page until when it can write, and reading a word
-of shared memory costs nothing. Knows that page, not how a write travels.
+It needs no thread and no probe: the node notes in its control page until when it can write, and reading a word of
+shared memory costs nothing. Must not know how a write travels.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ class CircuitBreaker:
     """Shared by all threads of a process for one location. Each write is made in a block of it."""
 
     def __init__(self, writable_until: Callable[[], int], writable: Callable[[], bool]) -> None:
-        """Take what says until when the node of this host can write, or could (it grows), and whether it can now.
+        """Take what reads the node's control page.
 
-        Whoever did not write while the node was well again finds that out all the same.
+        writable_until: until when (boot time, ns) the node can write, or could last. It only grows: so a process that
+        did not write while the node was well again sees afterwards that it was.
+        writable: whether the node can write now.
         """
         self._writable_until = writable_until
         self._writable = writable
@@ -43,24 +45,26 @@ class CircuitBreaker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None or isinstance(error, CacheBusy | UnknownCache):
-            return  # the node works: it knows other caches, or has room for others, or will have it in a moment
+            return  # the node works: it may know other caches, and may have room in a moment
         if isinstance(error, CacheUnavailable) and not is_callers(error):
             self._open()
         elif isinstance(error, CacheUnavailable) or not isinstance(error, HACacheError):
             self._note_given_up()
 
     def _open(self) -> None:
-        """Note that a write has failed. What the node said before that counts no more."""
+        """Fail the next writes, until the node notes a later instant than it has noted by now."""
         self._seen = self._writable_until()
         self._is_open = True
 
     def _note_given_up(self) -> None:
-        """Note that a caller's own time limit, or whatever else arrived, has ended a write that was under way.
+        """Note that a time limit of the caller's, or another exception of theirs, ended a write that was under way.
 
-        It says nothing of the node, unless that cannot write just now: then the next one would wait in vain, too.
+        That proves nothing against the node. But where it cannot write now, the next write would wait in vain, too.
         """
         try:
             if not self._writable():
                 self._open()
         except HACacheError as error:
-            ensure_own(error)  # else the caller's is raised; what is wrong with the page, the next call says
+            ensure_own(
+                error
+            )  # the caller's exception goes on; the next call raises what is wrong with the page

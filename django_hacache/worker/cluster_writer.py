@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change, Sent
     from django_hacache.conf import AckLevel
-    from django_hacache.worker.process import ClusterSite
+    from django_hacache.worker.sites import ClusterSite
 
     # Yields what is sent, is sent what it came to or thrown what was raised in place of that, and returns the outcome.
     Parts = Generator[Sent, Outcome, Outcome]

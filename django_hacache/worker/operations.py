@@ -20,7 +20,7 @@ from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.system.interruption import ensure_own
 from django_hacache.values.serializers import EncodingError, may_be_added
-from django_hacache.worker.unreadable import PASSING, say_unreadable, second_look
+from django_hacache.worker.unreadable import TRANSIENT, decode_again, log_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from django_hacache.conf import CacheOptions
     from django_hacache.replica.reading import Reader
     from django_hacache.values.signing import Codec
-    from django_hacache.worker.process import ClusterSite, StandaloneSite
     from django_hacache.worker.setup import Setup
+    from django_hacache.worker.sites import ClusterSite, StandaloneSite
     from django_hacache.worker.writer import Steps
 
 logger = logging.getLogger("django_hacache.cache")
@@ -113,7 +113,7 @@ class Operations(BaseCache):
         try:
             return self._codec.decode(key, data)
         except BaseException as error:  # noqa: BLE001 - raised again where it is the caller's
-            return second_look(self._codec, self._cache_name, key, data, error, default)
+            return decode_again(self._codec, self._cache_name, key, data, error, default)
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         """Return the values that are there, all read at one instant."""
@@ -133,7 +133,7 @@ class Operations(BaseCache):
                 raise
             decoded = {name: self._decoded(name, data, MISSING) for name, data in found.items()}
             readable = {names[name]: value for name, value in decoded.items() if value is not MISSING}
-            if len(readable) == len(found) and not isinstance(error, PASSING):
+            if len(readable) == len(found) and not isinstance(error, TRANSIENT):
                 raise
             return readable
 
@@ -274,14 +274,14 @@ class Operations(BaseCache):
         try:
             return self._codec.decode(name, data)
         except BaseException as error:  # noqa: BLE001 - raised again where it is the caller's
-            return second_look(self._codec, self._cache_name, name, data, error, default)
+            return decode_again(self._codec, self._cache_name, name, data, error, default)
 
     def _moved(self, old: str, new: str, data: bytes) -> bytes | None:
         """What is stored under `old` as it is stored under `new`; None where it is no value."""
         try:
             return self._codec.moved(old, new, data)
         except EncodingError as error:
-            say_unreadable(self._cache_name, old, error)
+            log_unreadable(self._cache_name, old, error)
             return None
 
     def _encoded(self, key: str, value: Any) -> bytes:

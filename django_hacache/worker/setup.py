@@ -1,7 +1,7 @@
-"""What the settings of an alias come to: its options, what this process has open for it, who carries its changes out.
+"""The setup of an alias: its options, the site of its LOCATION, and the writer that carries its changes out.
 
-Made once for all cache objects of an alias in this process, since Django makes a new one for each thread and each
-request of an event loop. Knows both kinds of writers; how they write is theirs.
+A process makes it once for all cache objects of the alias, since Django makes a new one for each thread and each
+request of an event loop. Knows both kinds of writers; must not know how they write.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from django_hacache.conf.options import cache_options, ensure_fit_for_cluster, n
 from django_hacache.replica.eviction import Limits, map_size_for
 from django_hacache.values.signing import codec_of
 from django_hacache.worker import process
+from django_hacache.worker.sites import ClusterSite, StandaloneSite
 from django_hacache.worker.standalone_writer import StandaloneWriter
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """Shared by all threads: what is made later is made from what is frozen here."""
+    """Shared by all threads: two may make the same property at once, and make the same of what is frozen."""
 
     options: CacheOptions
-    site: process.StandaloneSite | process.ClusterSite
+    site: StandaloneSite | ClusterSite
 
     @cached_property
     def deciding_level(self) -> AckLevel:
@@ -49,22 +50,22 @@ class Setup:
     @cached_property
     def writer(self) -> Writer:
         options = self.options
-        if isinstance(self.site, process.StandaloneSite):
+        if isinstance(self.site, StandaloneSite):
             limits = Limits(options.size_limit, options.max_entries, options.cull_frequency)
             return StandaloneWriter(options.name, limits, self.site, self.codec)
-        # With it comes protobuf, see process.py.
+        # Not at the top: protobuf comes with it, see sites.py.
         from django_hacache.worker.cluster_writer import ClusterWriter  # noqa: PLC0415
 
         return ClusterWriter(options.name, self.site)
 
 
 def setup_of(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
-    """Return what this process has made of the settings, or will go on with."""
+    """Return the one setup of these settings in this process. Raises ConfigurationError."""
     return process.remembered(f"{alias}\0{location}\0{params!r}", lambda: set_up(alias, location, params))
 
 
 def set_up(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
-    """Read and validate the settings. Raises ConfigurationError."""
+    """Read and validate the settings, and make a setup of them. Raises ConfigurationError."""
     options = cache_options(alias, location, params)
     # The caches of one LOCATION share its file.
     caches = {options.name: options} | node_caches(options.location)
@@ -72,8 +73,8 @@ def set_up(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
     clustered = cluster_config().ha_mode
     if clustered:
         ensure_fit_for_cluster([options])
-    site_of = process.cluster_site if clustered else process.standalone_site
-    return Setup(options, site_of(options.location, map_size))
+    kind: type[StandaloneSite | ClusterSite] = ClusterSite if clustered else StandaloneSite
+    return Setup(options, process.site_of(kind, options.location, map_size))
 
 
 @receiver(setting_changed)

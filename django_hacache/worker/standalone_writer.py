@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django_hacache.replica.eviction import Limits
     from django_hacache.replica.replica import Replica
     from django_hacache.values.signing import Codec
-    from django_hacache.worker.process import StandaloneSite
+    from django_hacache.worker.sites import StandaloneSite
 
 # Of the size limit: after so large a write a step follows at once, so that bulk loads do not outrun it.
 LARGE_SHARE = 2048

@@ -1,8 +1,8 @@
-"""Stored bytes that are no value: a miss for whoever reads them, and a line in the log for each kind.
+"""Stored bytes that are no value: a miss for the reader, and a line in the log for each kind.
 
-They are those of a program outside the site, of a class that this release does not have, not signed, or damaged. What
-decoding raises is not known beforehand, and a signal handler may raise anything in its midst: where it fails once more
-when it is tried again, the value is at fault, else the caller has asked for the exception. Knows no replica.
+A program outside the site wrote them, or they are of a class that this release does not have, not signed, or damaged.
+Decoding may raise anything, and so may a signal handler in the middle of it. To tell which it was, decode again: where
+that fails, too, the value is at fault; else the exception belongs to the caller. Must not know a replica.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.cache")
 
 KINDS_MAX = 100
-AGAIN_S = 3600.0
+INTERVAL_S = 3600.0
 SHOWN_CHARACTERS = 200
 
-# What another thread's import may cause that goes on at the same time.
-PASSING = (ImportError, AttributeError)
+# Another thread may be importing the value's module at this moment: then decoding fails once, with one of these.
+TRANSIENT = (ImportError, AttributeError)
 
-# When each kind was said last in this process. Texts and numbers: a forked child may go on with it.
-_said: dict[str, float] = {}
+# When each kind was logged last in this process. Texts and numbers only: a forked child may go on with them.
+_logged_at: dict[str, float] = {}
 
 
-def second_look(
+def decode_again(
     codec: Codec, cache: str, key: str, data: bytes | memoryview, error: BaseException, default: Any
 ) -> Any:
-    """Called while `error` is handled, which decoding `data` raised: try again.
+    """Decode `data` once more, while `error` is handled, which the first try raised.
 
-    Return `default` where it fails again, and say why. Raises `error` where it is the caller's, be it any exception
-    at all: those of time limits and of Rust's panics are none of Python's Exception.
+    Returns `default` where it fails again, and logs why. Raises `error` where that is the caller's, whatever class it
+    has: those of time limits and of Rust's panics are no subclasses of Exception.
     """
     if isinstance(error, KeyboardInterrupt):
         raise error
@@ -44,10 +44,10 @@ def second_look(
         raise
     except BaseException as other:
         if type(other) is not type(error) and _fails_with(type(error), codec, key, data):
-            raise  # the value fails in one way, and a signal handler has come between
-        say_unreadable(cache, key, error)
+            raise  # the value fails with `error`'s class: a signal handler has raised this other one
+        log_unreadable(cache, key, error)
         return default
-    if isinstance(error, PASSING):
+    if isinstance(error, TRANSIENT):
         return value
     raise error
 
@@ -62,7 +62,7 @@ def _fails_with(kind: type[BaseException], codec: Codec, key: str, data: bytes |
     return False
 
 
-def say_unreadable(cache: str, key: str, error: BaseException) -> None:
+def log_unreadable(cache: str, key: str, error: BaseException) -> None:
     """Log that what is stored there is no value, at most once an hour for each kind."""
     reason = f"{type(error).__name__}: {_text_of(error)}"
     logger.log(
@@ -78,13 +78,13 @@ def _text_of(error: BaseException) -> str:
     try:
         return str(error)[:SHOWN_CHARACTERS]
     except Exception:
-        # An exception that cannot say what it is must not become one of the page.
-        if _is_silent(error):
+        # An exception without a text must not become an error of the page.
+        if _has_no_text(error):
             return "it cannot be shown"
-        raise  # a signal handler has come between
+        raise  # a signal handler has raised this one
 
 
-def _is_silent(error: BaseException) -> bool:
+def _has_no_text(error: BaseException) -> bool:
     try:
         str(error)
     except Exception:  # noqa: BLE001 - it fails again
@@ -94,13 +94,13 @@ def _is_silent(error: BaseException) -> bool:
 
 def _is_due(kind: str) -> bool:
     now = monotonic()
-    said = _said.get(kind)
-    if said is not None and now - said < AGAIN_S:
+    logged_at = _logged_at.get(kind)
+    if logged_at is not None and now - logged_at < INTERVAL_S:
         return False
-    if len(_said) >= KINDS_MAX:
-        for one in [one for one, when in list(_said.items()) if now - when >= AGAIN_S]:
-            _said.pop(one, None)
-        if len(_said) >= KINDS_MAX:
+    if len(_logged_at) >= KINDS_MAX:
+        for one in [one for one, when in list(_logged_at.items()) if now - when >= INTERVAL_S]:
+            _logged_at.pop(one, None)
+        if len(_logged_at) >= KINDS_MAX:
             return False
-    _said[kind] = now
+    _logged_at[kind] = now
     return True

@@ -1,4 +1,4 @@
-"""What an operation of the cache API asks of whoever carries its changes out. Knows no writer and no operation."""
+"""What an operation of the cache API asks of a writer. Must not know a writer or an operation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# An operation of the cache API, free of how it waits: it yields changes, is sent their outcomes and returns
-# what the caller gets. So each operation is written once, for get() and aget() styles alike.
+# An operation that needs several changes, free of how it waits: it yields changes, is sent their outcomes, and returns
+# what the caller gets. So it is written once, for a caller that blocks and for a coroutine.
 Steps = Generator[Change, Outcome, T]
 
 
 class Writer(Protocol):
-    """Carries changes out, one at a time. `deadline` is in seconds, as platform.monotonic() tells the time."""
+    """Carries changes out, one at a time. deadline: as platform.monotonic() tells the time (s)."""
 
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
 

@@ -29,7 +29,7 @@ def test_the_connections_of_ended_event_loops_are_given_up(small_node):
     cache = caches["default"]
     for number in range(5):
         asyncio.run(cache.aset("key", number))
-    assert len(site_of(cache)._of_loop) == 1
+    assert len(site_of(cache)._client_of_loop) == 1
     assert cache.get("key") == 4
 
 
@@ -39,7 +39,7 @@ def test_many_tasks_share_the_connection_of_their_loop(small_node):
 
     async def scenario() -> int:
         await asyncio.gather(*(cache.aincr("key") for _ in range(100)))
-        return len(site_of(cache)._of_loop)
+        return len(site_of(cache)._client_of_loop)
 
     assert asyncio.run(scenario()) == 1
     assert cache.get("key") == 100

@@ -15,7 +15,7 @@ import pytest
 from django_hacache.exceptions import OutcomeUnknown, ReplicaError
 from django_hacache.replica.opening import Membership
 from django_hacache.system.safe_path import real
-from django_hacache.worker import process
+from django_hacache.worker.sites import ClusterSite, StandaloneSite
 from tests.swallowed import swallowed
 from tests.waiting import eventually
 
@@ -108,7 +108,7 @@ def reaches(instant, error, function) -> bool:
 
 def everything_is_looked_at_again(site):
     """As once a second, and in a cluster whenever a lease was lost."""
-    if isinstance(site, process.StandaloneSite):
+    if isinstance(site, StandaloneSite):
         site.reader._next_maintenance = 0
     else:
         site.reader._verified, site.reader._next_check = -1, 0
@@ -116,8 +116,8 @@ def everything_is_looked_at_again(site):
 
 
 def everything_is_opened_again(site):
-    if isinstance(site, process.ClusterSite):
-        for client in site._of_loop.values():
+    if isinstance(site, ClusterSite):
+        for client in site._client_of_loop.values():
             client.close()
     site.close()
 

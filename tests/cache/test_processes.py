@@ -16,6 +16,7 @@ from functools import partial
 import pytest
 
 from django_hacache.worker import process, setup
+from django_hacache.worker.sites import ClusterSite
 from tests.waiting import eventually
 
 
@@ -135,7 +136,7 @@ def test_children_that_ran_none_of_pythons_hooks_get_their_own_answers_at_the_sa
 
 @pytest.mark.parametrize("fork", FORKS, ids=["Python's", "the C library's"])
 def test_no_two_requests_have_one_name_whichever_process_makes_them(fork, tmp_path):
-    site = process.cluster_site(tmp_path, 1 << 20)
+    site = process.site_of(ClusterSite, tmp_path, 1 << 20)
     before = {site.request_name() for _ in range(3)}
     reading, writing = os.pipe()
     assert in_child(lambda: os.write(writing, site.request_name().encode()) - 32, fork) == 0

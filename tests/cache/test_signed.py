@@ -37,7 +37,7 @@ class Bomb:
 
 @pytest.fixture(autouse=True)
 def nothing_yet(monkeypatch):
-    monkeypatch.setattr(unreadable, "_said", {})
+    monkeypatch.setattr(unreadable, "_logged_at", {})
     exploded.clear()
 
 
@@ -192,7 +192,7 @@ def test_a_forgery_is_logged_once_an_hour_for_each_kind(caches, caplog, monkeypa
         assert len(caplog.messages) == 2
         assert "not signed" in caplog.messages[0]
         assert "signature is wrong" in caplog.messages[1]
-        now += unreadable.AGAIN_S + 1
+        now += unreadable.INTERVAL_S + 1
         assert caches["signed"].get("key") is None
         assert len(caplog.messages) == 3
 

@@ -98,7 +98,7 @@ UNREADABLE = {
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch):
-    monkeypatch.setattr(unreadable, "_said", {})
+    monkeypatch.setattr(unreadable, "_logged_at", {})
     exploded.clear()
     raising.clear()
 
@@ -165,7 +165,7 @@ def test_it_is_logged_again_after_an_hour(caches, caplog, monkeypatch):
         for _ in range(3):
             assert caches["default"].get("key") is None
         assert len(caplog.messages) == said
-        now += unreadable.AGAIN_S + 1
+        now += unreadable.INTERVAL_S + 1
 
 
 def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypatch):
@@ -177,7 +177,7 @@ def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypat
     caches["default"].get_many(["gone"])
     caches["default"].get_many(["foreign"])
     assert len(caplog.messages) == 1
-    now += unreadable.AGAIN_S + 1
+    now += unreadable.INTERVAL_S + 1
     caches["default"].get_many(["foreign"])
     assert "outside the site" in caplog.messages[1]
 
@@ -294,5 +294,5 @@ def test_what_a_signal_handler_raises_while_an_exception_is_put_into_words_is_th
             return "words"
 
     with pytest.raises(OfTheSite, match="a time limit"):
-        unreadable.say_unreadable("default", "key", Interrupted())
-    unreadable.say_unreadable("default", "key", Unspeakable())
+        unreadable.log_unreadable("default", "key", Interrupted())
+    unreadable.log_unreadable("default", "key", Unspeakable())

@@ -9,7 +9,7 @@ import pickle
 
 from django_hacache.values import serializers
 from django_hacache.values.signing import BODY, PLAIN, SignatureError, codec_of
-from django_hacache.worker.unreadable import second_look
+from django_hacache.worker.unreadable import decode_again
 
 REPLY = b"damaged"
 MISS = object()
@@ -44,7 +44,7 @@ def bytes_that_came(data: bytes) -> None:
 
 def is_miss(data: bytes, error: Exception | None) -> bool:
     assert error is not None
-    return second_look(PLAIN, "default", "key", data, error, MISS) is MISS
+    return decode_again(PLAIN, "default", "key", data, error, MISS) is MISS
 
 
 def error_of(data: bytes) -> Exception | None:

@@ -179,8 +179,9 @@ def test_a_read_that_is_under_way_outlives_the_look_that_finds_the_directory_wip
         process(
             f"""
 import shutil
-from django_hacache.worker.process import cluster_site
-site = cluster_site(directory, {MAP_SIZE})
+from django_hacache.worker.process import site_of
+from django_hacache.worker.sites import ClusterSite
+site = site_of(ClusterSite, directory, {MAP_SIZE})
 control, opened = site.reader._opened
 heard()
 shutil.rmtree(directory)
