@@ -22,7 +22,7 @@ from benchmarks.facts import facts
 from benchmarks.measurements import MEASUREMENTS
 from benchmarks.scale import FULL, QUICK
 from benchmarks.stage import Stage
-from benchmarks.subprocesses import Unable
+from benchmarks.subprocesses import Impossible, Unable
 
 if TYPE_CHECKING:
     from benchmarks.page import Results
@@ -83,7 +83,10 @@ def run(names: list[str], *, quick: bool) -> Results:
     ):
         for name in names:
             started = time.monotonic()
-            results["measurements"][name] = MEASUREMENTS[name](stage)
+            try:
+                results["measurements"][name] = MEASUREMENTS[name](stage)
+            except Impossible as reason:
+                results["remarks"].append(f"Not measured here: {name}. {reason}")
             say(f"{name}: {time.monotonic() - started:.1f} s")
         if stage.leader_changed():
             results["remarks"].append(

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.places import Site
 from benchmarks.subprocesses import free_port, stop, wait_until
 from django_hacache.replica.control import ControlPage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from benchmarks.places import Place
 
 BACKEND = "django_hacache.cache.HACache"
 TIMEOUT_S = 24 * 3600
@@ -42,22 +45,23 @@ def site_environment(caches: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Host:
-    """One node, and the environment of the workers beside it."""
+    """One node, and the site beside it."""
 
-    def __init__(self, directory: Path, addr: str, addrs: list[str], size_limit: int) -> None:
+    def __init__(self, directory: Path, place: Place, addr: str, addrs: list[str], size_limit: int) -> None:
         self.addr = addr
-        self.location = directory / f"host-{addr.rpartition(':')[2]}"
-        self.environment = site_environment(cache_settings(self.location, size_limit)) | {
+        self.location = directory / f"host-{addr.replace(':', '-')}"
+        environment = site_environment(cache_settings(self.location, size_limit)) | {
             "HA_MODE": "true",
             "HA_HOSTS": ",".join(f"http://{one}" for one in addrs),
             "HOSTNAME_OVERWRITE": addr,
             "CACHE_TLS": "false",
             "CACHE_AUTH_TOKEN": "a token for benchmarks, long enough for no warning",
         }
+        self.site = Site(environment, place)
         self.log = directory / f"{self.location.name}.log"
         with self.log.open("wb") as log:
             self.node = subprocess.Popen(
-                [*DJANGO, "hacache_node"], env=self.environment, stderr=log, start_new_session=True
+                place.command(*DJANGO, "hacache_node"), env=environment, stderr=log, start_new_session=True
             )
 
     def wait(self) -> None:
@@ -76,20 +80,23 @@ class Host:
     def status(self) -> dict[str, Any]:
         """What `hacache_status` tells on this host."""
         command = [*DJANGO, "hacache_status", "--json"]
-        ran = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, check=True)
+        ran = subprocess.run(command, env=self.site.environment, stdout=subprocess.PIPE, check=True)
         found: dict[str, Any] = json.loads(ran.stdout)
         return found
 
 
 class Cluster:
-    """One or three hosts on this machine, which all serve."""
+    """A host at each place, which all serve."""
 
-    def __init__(self, directory: Path, size: int, size_limit: int = 256 << 20) -> None:
+    def __init__(self, directory: Path, places: Sequence[Place], size_limit: int = 256 << 20) -> None:
         directory.mkdir()
-        addrs = [f"127.0.0.1:{free_port()}" for _ in range(size)]
+        addrs = [f"{place.ip}:{free_port()}" for place in places]
         self.hosts: list[Host] = []
         try:
-            self.hosts += [Host(directory, addr, addrs, size_limit) for addr in addrs]
+            self.hosts += [
+                Host(directory, place, addr, addrs, size_limit)
+                for place, addr in zip(places, addrs, strict=True)
+            ]
             for host in self.hosts:
                 host.wait()
         except BaseException:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.subprocesses import STOP_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from benchmarks.places import Site
 
 
 class WorkerFailed(Exception):
@@ -18,20 +20,20 @@ class WorkerFailed(Exception):
 
 
 class Crew:
-    """`size` workers, spread over `environments`; one process in each of them forks its share."""
+    """`size` workers, spread over `sites`; one process at each of them forks its share."""
 
-    def __init__(self, environments: Sequence[Mapping[str, str]], size: int = 1) -> None:
-        shares = [len(range(first, size, len(environments))) for first in range(len(environments))]
+    def __init__(self, sites: Sequence[Site], size: int = 1) -> None:
+        shares = [len(range(first, size, len(sites))) for first in range(len(sites))]
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.worker", str(share)],
-                env=environment,
+                site.place.command(sys.executable, "-m", "benchmarks.worker", str(share)),
+                env=site.environment,
                 text=True,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
             )
-            for environment, share in zip(environments, shares, strict=True)
+            for site, share in zip(sites, shares, strict=True)
             if share
         ]
 

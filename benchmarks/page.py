@@ -4,35 +4,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.backends import ACKNOWLEDGED, BACKENDS, REFERENCE
+from benchmarks import tables
+from benchmarks.objections import OBJECTIONS
 from benchmarks.scale import VALUE_BYTES
 from benchmarks.targets import TARGETS
-from benchmarks.words import milliseconds, number, times
+from benchmarks.words import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Results = dict[str, Any]
-Measured = dict[str, Any]
-Cells = tuple[str, ...]
 
-TIMED = {
-    "get": "`get` of a key that is there",
-    "get_many": "`get_many` of 100 keys",
-    "aget": "`aget` in a coroutine",
-    "set": "`set`",
-    "add": "`add` of a new key",
-    "incr": "`incr`",
-    "delete": "`delete` of a key that is there",
-    "set_many": "`set_many` of 1,000 entries",
-}
-COUNTED = {
-    "mixed_1": "Mixed calls, 1 process",
-    "mixed_4": "Mixed calls, 4 processes",
-    "mixed_16": "Mixed calls, 16 processes",
-    "quorum_writes_4": "`set`, 4 processes",
-    "quorum_writes_16": "`set`, 16 processes",
-    "pages": "Pages of a Django site, 1 process",
+# By measurement: its title, in which numbers of the scale are put, and what makes its table.
+SECTIONS: dict[str, tuple[str, Callable[[tables.Measured], str]]] = {
+    "get": ("`get` of a key that is there", tables.call_times),
+    "get_many": ("`get_many` of 100 keys", tables.call_times),
+    "aget": ("`aget` in a coroutine", tables.call_times),
+    "set": ("`set`", tables.call_times),
+    "add": ("`add` of a new key", tables.call_times),
+    "incr": ("`incr`", tables.call_times),
+    "delete": ("`delete` of a key that is there", tables.call_times),
+    "set_many": ("`set_many` of 1,000 entries", tables.call_times),
+    "growth": ("{many_entries:,} entries against {entries:,}", tables.growth),
+    "mixed_1": ("Mixed calls, 1 process", tables.rates),
+    "mixed_4": ("Mixed calls, 4 processes", tables.rates),
+    "mixed_16": ("Mixed calls, 16 processes", tables.rates),
+    "writes_4": ("`set` on one machine, 4 processes", tables.rates),
+    "writes_16": ("`set` on one machine, 16 processes", tables.rates),
+    "quorum_writes_4": ("`set` in a cluster, 4 processes", tables.rates),
+    "quorum_writes_16": ("`set` in a cluster, 16 processes", tables.rates),
+    "levels": ("`set` at each level, 1 process", tables.levels),
+    "levels_16": ("`set` at each level, 16 processes", tables.levels),
+    "write_cost": ("CPU time of an acknowledged write", tables.costs),
+    "pages": ("Pages that read, 1 process", tables.rates),
+    "pages_half": ("Pages of which every other saves its session, 1 process", tables.rates),
+    "pages_half_16": ("Pages of which every other saves its session, 16 processes", tables.rates),
+    "pages_all": ("Pages that save their session, 1 process", tables.rates),
+    "api_counted": ("API whose throttle counts, 1 process", tables.rates),
+    "api_listed": ("API whose throttle keeps a list, 1 process", tables.rates),
+    "pauses": ("A worker that sleeps between two calls", tables.pauses),
+    "hosts": ("Three hosts with a network between them", tables.hosts),
+    "memory": ("Memory of one host, {memory_entries:,} entries", tables.memory),
+    "start_up": ("What a backend adds to a worker", tables.start_up),
+    "idle": ("Three nodes while nobody calls", tables.idle),
 }
 
 INTRODUCTION = """\
@@ -50,9 +64,15 @@ def page(
     seen = results["measurements"]
     sections = [_head(results, companions), _targets(results), _method(results)]
     for name, measured in seen.items():
-        title, table = _section(name, measured, results["scale"])
+        title, table = SECTIONS[name]
         pictures = "\n\n".join(f"![{text}]({file})" for text, file in drawn.get(name, ()))
-        sections.append("\n\n".join(part for part in (f"## {title}", pictures, table) if part))
+        parts = (
+            f"## {title.format(**results['scale'])}",
+            f"*What a user of Redis would object to:* {OBJECTIONS[name]}",
+            pictures,
+            table(measured),
+        )
+        sections.append("\n\n".join(part for part in parts if part))
     return "\n\n".join(sections) + "\n"
 
 
@@ -80,11 +100,11 @@ def _head(results: Results, companions: Mapping[str, str]) -> str:
 
 
 def _targets(results: Results) -> str:
-    rows: list[Cells] = []
+    rows: list[tables.Cells] = []
     for target in TARGETS:
-        if not target.can_be_told(results["measurements"]):
+        figure = target.told(results["measurements"])
+        if figure is None:
             continue
-        figure = target.figure(results["measurements"])
         span = " to ".join(target.in_words(one) for one in figure.span) if figure.span else ""
         rows.append(
             (
@@ -92,11 +112,11 @@ def _targets(results: Results) -> str:
                 figure.made_of,
                 f"**{target.in_words(figure.value)}**",
                 span,
-                f"at {'least' if target.at_least else 'most'} {target.bound:g}{target.unit and f' {target.unit}'}",
+                f"at {'least' if target.at_least else 'most'} {f'{target.bound:,g} {target.unit}'.rstrip()}",
                 "met" if target.is_met(figure) else "**MISSED**",
             )
         )
-    table = _table(("what", "from", "measured", "in the rounds", "target", ""), rows)
+    table = tables.table(("what", "from", "measured", "in the rounds", "target", ""), rows)
     met = sum(row[-1] == "met" for row in rows)
     return f"## Targets\n\n{met} of {len(rows)} are met.\n\n{table}"
 
@@ -111,19 +131,29 @@ def _method(results: Results) -> str:
 - Every backend has a worker process of its own, which stays alive. The rounds go over all backends in turn, each round
   beginning with another one. In its turn a worker makes up to {scale["block_calls"]:,} calls back to back, after
   {scale["warm_up_calls"]:,} that do not count; a turn of a slow backend ends after {scale["block_seconds"]:g} s. There
-  are {scale["rounds"]} rounds. What a call returns is checked after its time was taken.
+  are {scale["rounds"]} rounds, and {scale["long_rounds"]} of what takes longer: calls counted a second, levels, pauses,
+  hosts. What a call returns is checked after its time was taken.
 - Calls go through Django's `cache`, as in a site. A time is the median of all calls of all rounds, p99 the time that
   one call in a hundred exceeds, a ratio that of two medians. "In the rounds" are its lowest and highest value in any
   one round.
 - What is counted a second is counted over {scale["counting_seconds"]:g} s in which all processes work, after
   {scale["counting_warm_up_seconds"]:g} s that do not count; the median of the rounds.
 - Redis and memcached listen on the loopback interface and write nothing to a disk. "Redis + WAIT 1" has two replicas,
-  and its `SET` and `WAIT 1` leave in one packet. Files of diskcache, FileBasedCache and SQLite are in memory (tmpfs),
-  as is django_hacache's directory.
-- Writes to three nodes are acknowledged at quorum, the default. TLS is off, as it is for Redis.
+  and its `SET` and `WAIT 1` leave in one packet; so do its `add` and `incr`. All clients of Redis have hiredis. Files
+  of diskcache, FileBasedCache and SQLite are in memory (tmpfs), as is django_hacache's directory.
+- Writes to three nodes are acknowledged at quorum, the default, where no level is named. TLS is off, as for Redis.
+- "All hosts" spreads the processes over the hosts, each of which asks its own node. Without a network between them all
+  hosts are this machine.
 - "Mixed" is 95 reads to 5 writes over {scale["zipf_entries"]:,} keys, chosen by Zipf's law with exponent 0.99.
 - A page is made by Django's WSGI handler from the request on, with a session. Every other page comes from `cache_page`;
-  the rest are made of a cached query and a template with three cached fragments.
+  the rest are made of a cached query and a template with three cached fragments. Every page reads the session; where it
+  is saved, that is one `set`.
+- The throttled API returns a cached query. Its list is read, prolonged and stored as Django REST framework's
+  `SimpleRateThrottle` does, with twenty requests in it; its counter is one `add` and, as a rule, one `incr`.
+- Between two calls of "a worker that sleeps" pass {scale["pause_seconds"] * 1000:g} ms on average; the first calls of a
+  turn do not count there either.
+- The three hosts with a network are network namespaces of the one machine, joined by a bridge. Redis has its primary
+  on the first and a replica on each of the others. A packet is delayed on its way to another host, whoever sends it.
 - "Memory" is that of a host's server or node and one worker: the proportional share (PSS) of each process, so shared
   pages count once, and the whole directory in shared memory. "Per byte of values" counts what was added to an empty
   cache by {scale["memory_entries"]:,} entries.
@@ -131,140 +161,3 @@ def _method(results: Results) -> str:
   site before, with an empty cache: what a worker maps of a full replica is shared with all others.
 - Before {scale["many_entries"]:,} entries are compared with {scale["entries"]:,}, each worker has read all of its own
   once. The first read of a page of shared memory by a process costs a page fault."""
-
-
-def _section(name: str, measured: Measured, scale: Mapping[str, Any]) -> tuple[str, str]:
-    if name in TIMED:
-        return TIMED[name], _time_table(measured)
-    if name in COUNTED:
-        return COUNTED[name], _rate_table(measured)
-    match name:
-        case "memory":
-            return f"Memory of one host, {scale['memory_entries']:,} entries", _memory_table(measured)
-        case "start_up":
-            return "What a backend adds to a worker", _start_up_table(measured)
-        case "idle":
-            return "Three nodes while nobody calls", _idle_table(measured)
-        case "write_cost":
-            return "CPU time of a write at quorum, three nodes, all hosts", _cost_table(measured)
-        case "growth":
-            title = f"{scale['many_entries']:,} entries against {scale['entries']:,}"
-            return title, _growth_table(measured)
-    raise KeyError(name)
-
-
-def _reference(measured: Measured) -> str:
-    """What the others of a table are compared with."""
-    return REFERENCE if REFERENCE in measured else ACKNOWLEDGED
-
-
-def _time_table(measured: Measured) -> str:
-    against = measured[REFERENCE]["p50"]
-    rows = [
-        (
-            _label(name),
-            times(one["p50"]),
-            times(one["p99"]),
-            f"{number(against / one['p50'])} times",
-            f"{one['calls']:,}",
-        )
-        for name, one in measured.items()
-    ]
-    return _table(("", "p50", "p99", f"as fast as {REFERENCE}", "calls"), rows)
-
-
-def _cost_table(measured: Measured) -> str:
-    rows = [
-        (
-            name,
-            number(one["rate"]),
-            *(f"{number(one[f'{who}_us'])} µs" for who in ("leader", "follower", "worker")),
-        )
-        for name, one in measured.items()
-    ]
-    return _table(("", "a second", "leader", "each follower", "worker"), rows)
-
-
-def _rate_table(measured: Measured) -> str:
-    against = measured[REFERENCE]["rate"]
-    rows = [
-        (
-            _label(name),
-            number(one["rate"]),
-            f"{number(min(one['rate_of_rounds']))} to {number(max(one['rate_of_rounds']))}",
-            f"{number(one['rate'] / against)} times",
-        )
-        for name, one in measured.items()
-    ]
-    return _table(("", "a second", "in the rounds", f"as many as {REFERENCE}"), rows)
-
-
-def _memory_table(measured: Measured) -> str:
-    rows = [
-        (
-            _label(name),
-            _megabytes(one["resident_empty"]) if one["resident_empty"] else "no process",
-            _megabytes(one["empty"]),
-            _megabytes(one["full"]),
-            f"{number(one['times_payload'])} bytes",
-        )
-        for name, one in measured.items()
-    ]
-    head = (
-        "",
-        "server or node, empty (RSS)",
-        "with a worker, empty",
-        "with a worker, full",
-        "per byte of values",
-    )
-    return _table(head, rows)
-
-
-def _start_up_table(measured: Measured) -> str:
-    rows = [
-        (
-            _label(name),
-            milliseconds(one["import_ms"]),
-            milliseconds(one["first_use_ms"]),
-            f"{number(one['resident_mb'])} MB",
-            f"{number(one['private_mb'])} MB",
-        )
-        for name, one in measured.items()
-    ]
-    return _table(("", "import", "first `set` and `get`", "resident memory", "private memory"), rows)
-
-
-def _idle_table(measured: Measured) -> str:
-    rows = [
-        (name, f"{number(one['cpu_percent'])} %", f"{number(one['seconds'])} s")
-        for name, one in measured.items()
-    ]
-    return _table(("", "share of a core", "over"), rows)
-
-
-def _growth_table(measured: Measured) -> str:
-    rows = [
-        (
-            _label(name),
-            f"`{call}`",
-            *(times(one[f"{call}_{size}"]["p50"]) for size in ("few", "many")),
-            f"{number(one[f'{call}_many']['p50'] / one[f'{call}_few']['p50'])} times",
-        )
-        for name, one in measured.items()
-        for call in ("get", "set")
-    ]
-    return _table(("", "", "p50 among few", "p50 among many", "many against few"), rows)
-
-
-def _label(name: str) -> str:
-    backend = BACKENDS[name]
-    return f"**{backend.label}**" if backend.is_ours else backend.label
-
-
-def _megabytes(count: int) -> str:
-    return f"{number(count / 1e6)} MB"
-
-
-def _table(head: Cells, rows: Iterable[Cells]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LISTENING = "0A"  # as /proc/PID/net/tcp has it
 TICKS = os.sysconf("SC_CLK_TCK")
 BLOCK = 512  # what st_blocks counts in, whatever the file system's own blocks are
 
@@ -38,6 +39,13 @@ def with_children(pids: Iterable[int]) -> list[int]:
     parents = list(pids)
     listed = [Path(f"/proc/{pid}/task/{pid}/children").read_text() for pid in parents]
     return parents + [int(child) for children in listed for child in children.split()]
+
+
+def listening_ports(pid: int) -> set[int]:
+    """The TCP ports that somebody listens on where the process is: of its network namespace."""
+    _, *lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()
+    fields = [line.split() for line in lines]
+    return {int(local.rpartition(":")[2], 16) for _, local, _, state, *_ in fields if state == LISTENING}
 
 
 def cpu_seconds(pid: int) -> float:

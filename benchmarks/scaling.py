@@ -19,7 +19,8 @@ from typing import Any
 from benchmarks import learners
 from benchmarks.cluster import Cluster
 from benchmarks.crew import Crew
-from benchmarks.measurements.throughput import write_cost
+from benchmarks.measurements.costs import write_cost
+from benchmarks.places import HERE
 from django_hacache.consensus.messages import AckLevel, Append, Forward, ForwardReply
 from django_hacache.node.encoding import codec
 from django_hacache.wire import cache_pb2 as pb
@@ -138,11 +139,13 @@ def cpu_table(seconds: float) -> str:
             tempfile.TemporaryDirectory(prefix="scaling-", dir="/dev/shm") as directory,
             ExitStack() as running,
         ):
-            cluster = Cluster(Path(directory) / "nodes", voters)
+            cluster = Cluster(Path(directory) / "nodes", [HERE] * voters)
             running.callback(cluster.stop)
-            crew = Crew([host.environment for host in cluster.hosts], 16)
+            crew = Crew([host.site for host in cluster.hosts], 16)
             running.callback(crew.stop)
-            cost = write_cost(cluster.hosts, cluster.leader(), crew, seconds)
+            leader = cluster.leader()
+            followers = [host.node.pid for host in cluster.hosts if host is not leader]
+            cost = write_cost(leader.node.pid, followers, crew, seconds)
         shown = " | ".join(f"{cost[f'{who}_us']:,.0f} µs" for who in ("leader", "follower", "worker"))
         lines.append(f"| {voters} | {cost['rate']:,.0f} | {shown} |")
     return "\n".join(lines)

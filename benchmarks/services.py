@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from benchmarks.cluster import Cluster, Host
-from benchmarks.servers import REPLICAS, Server, memcached, redis_server, replicated
+from benchmarks.places import THREE_HERE, Place
+from benchmarks.servers import Redis, Server, memcached, replicated_redis
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +26,14 @@ SIZE_LIMIT = 256 << 20
 class Services:
     """Owns their processes; leaving it ends them."""
 
-    def __init__(self, directory: Path, size_limit: int = SIZE_LIMIT) -> None:
-        """Take a directory to make."""
+    def __init__(
+        self, directory: Path, size_limit: int = SIZE_LIMIT, places: tuple[Place, ...] = THREE_HERE
+    ) -> None:
+        """Take a directory to make, and where the hosts are."""
         directory.mkdir()
         self.directory = directory
         self.size_limit = size_limit
+        self.places = places
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -43,16 +47,13 @@ class Services:
         return started
 
     @cached_property
-    def redis(self) -> Server:
-        return self._keep(redis_server(self.directory))
+    def redis(self) -> Redis:
+        return self._keep(Redis(self.directory))
 
     @cached_property
-    def redis_primary(self) -> Server:
-        """A Redis with replicas that all follow it."""
-        primary = self._keep(redis_server(self.directory))
-        replicas = [self._keep(redis_server(self.directory, primary)) for _ in range(REPLICAS)]
-        replicated(primary, replicas)
-        return primary
+    def replicated_redis(self) -> list[Redis]:
+        """One on each host; the first is the primary, which the others follow."""
+        return [self._keep(server) for server in replicated_redis(self.directory, self.places)]
 
     @cached_property
     def memcached(self) -> Server:
@@ -60,11 +61,11 @@ class Services:
 
     @cached_property
     def one_node(self) -> Cluster:
-        return self._keep(Cluster(self.directory / "one-node", 1, self.size_limit))
+        return self._keep(Cluster(self.directory / "one-node", self.places[:1], self.size_limit))
 
     @cached_property
     def three_nodes(self) -> Cluster:
-        return self._keep(Cluster(self.directory / "three-nodes", 3, self.size_limit))
+        return self._keep(Cluster(self.directory / "three-nodes", self.places, self.size_limit))
 
     @cached_property
     def leader(self) -> Host:

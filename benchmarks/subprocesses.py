@@ -21,6 +21,10 @@ class Unable(Exception):
     """The run cannot go on; the message is for the person who started it."""
 
 
+class Impossible(Exception):
+    """This machine cannot do what one measurement needs; the others go on. The message says what is missing."""
+
+
 def free_port() -> int:
     """A port that nobody listens on, below those that the kernel gives to outgoing connections."""
     while True:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measurements import footprint, growth, latency, throughput
+from benchmarks.measurements import (
+    costs,
+    footprint,
+    growth,
+    hosts,
+    latency,
+    levels,
+    pages,
+    pauses,
+    throughput,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,5 +26,10 @@ MEASUREMENTS: dict[str, Callable[[Stage], dict[str, Any]]] = {
     # Before the caches that it calls small get more entries.
     **growth.MEASUREMENTS,
     **throughput.MEASUREMENTS,
+    **levels.MEASUREMENTS,
+    **costs.MEASUREMENTS,
+    **pages.MEASUREMENTS,
+    **pauses.MEASUREMENTS,
+    **hosts.MEASUREMENTS,
     **footprint.MEASUREMENTS,
 }

@@ -72,7 +72,7 @@ def start_up(stage: Stage) -> Measured:
     """
 
     def block(name: str) -> dict[str, float]:
-        environment = BACKENDS[name].environments(new)[0] | {"BENCHMARK_BARE": "1"}
+        environment = {**BACKENDS[name].sites(new)[0].environment, "BENCHMARK_BARE": "1"}
         command = [sys.executable, "-m", "benchmarks.start_up"]
         ran = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
         found: dict[str, float] = json.loads(ran.stdout)
@@ -87,19 +87,29 @@ def start_up(stage: Stage) -> Measured:
 
 
 def idle(stage: Stage) -> Measured:
-    """Percent of a core that each of three nodes takes while nobody calls."""
-    hosts = stage.three_nodes.hosts
-    before = [proc.cpu_seconds(host.node.pid) for host in hosts]
+    """Percent of a core that each of three nodes takes while nobody calls, and a Redis with its replicas."""
+    processes = _idlers(stage)
+    before = {name: proc.cpu_seconds(pid) for name, pid in processes.items()}
     began = time.monotonic()
     time.sleep(stage.scale.idle_seconds)
     passed = time.monotonic() - began
-    followers = iter(("follower 1", "follower 2"))
     return {
-        "leader" if host is stage.leader else next(followers): {
-            "cpu_percent": round(100 * (proc.cpu_seconds(host.node.pid) - spent) / passed, 3),
+        name: {
+            "cpu_percent": round(100 * (proc.cpu_seconds(pid) - before[name]) / passed, 3),
             "seconds": round(passed, 1),
         }
-        for host, spent in zip(hosts, before, strict=True)
+        for name, pid in processes.items()
+    }
+
+
+def _idlers(stage: Stage) -> dict[str, int]:
+    followers = [host for host in stage.three_nodes.hosts if host is not stage.leader]
+    primary, *replicas = stage.replicated_redis
+    return {
+        "leader": stage.leader.node.pid,
+        **{f"follower {number}": host.node.pid for number, host in enumerate(followers, 1)},
+        "Redis, primary": primary.pid,
+        **{f"Redis, replica {number}": server.pid for number, server in enumerate(replicas, 1)},
     }
 
 

@@ -5,30 +5,39 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.backends import ACKNOWLEDGED, OURS, PEERS, REFERENCE, SIGNED
+from benchmarks.backends import ACKNOWLEDGED, ASYNCHRONOUS, BEST_REDIS, OURS, PEERS, REFERENCE, SIGNED
 from benchmarks.rounds import in_turns, summary_of_times
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.stage import Stage
 
 CALLS = {
     "get": (*OURS, SIGNED, *PEERS),
     "get_many": (*OURS, SIGNED, *PEERS),
-    "aget": (*OURS, REFERENCE, "redis", "locmem"),
+    "aget": (*OURS, REFERENCE, "redis", ASYNCHRONOUS, "locmem"),
     "set": (*OURS, SIGNED, *PEERS, ACKNOWLEDGED),
     "add": (*OURS, *PEERS),
     "incr": (*OURS, SIGNED, *PEERS),
     "delete": (*OURS, *PEERS),
     # The two peers that are left out store one entry after the other, for seconds.
-    "set_many": (*OURS, REFERENCE, "redis", "pymemcache", "pylibmc", "locmem", "diskcache"),
+    "set_many": (*OURS, REFERENCE, "redis", BEST_REDIS, "pymemcache", "pylibmc", "locmem", "diskcache"),
 }
 
 
 def time_call(call: str, stage: Stage) -> dict[str, Any]:
     """One method of the cache, with every backend that has a row for it."""
-    stage.open_crews(CALLS[call])
-    rounds = in_turns(CALLS[call], stage.scale.rounds, lambda name: time_block(stage, name, call))
-    return {name: summary_of_times(blocks) for name, blocks in rounds.items()}
+    return time_calls(call, CALLS[call], stage.scale.rounds, stage)
+
+
+def time_calls(call: str, names: Sequence[str], rounds: int, stage: Stage) -> dict[str, Any]:
+    stage.open_crews(names)
+    if call == "get":
+        for name in names:
+            stage.crew(name).ask("read_each", entries=stage.entries)
+    seen = in_turns(names, rounds, lambda name: time_block(stage, name, call))
+    return {name: summary_of_times(blocks) for name, blocks in seen.items()}
 
 
 def time_aget(stage: Stage) -> dict[str, Any]:
@@ -45,8 +54,8 @@ def time_aget(stage: Stage) -> dict[str, Any]:
     }
 
 
-def time_block(stage: Stage, name: str, call: str) -> list[int]:
-    """Nanoseconds of the calls of one block."""
+def time_block(stage: Stage, name: str, call: str, **options: Any) -> list[int]:
+    """Nanoseconds of the calls of one block; `options` are further arguments of the task or the call."""
     scale = stage.scale
     count, warm_up = scale.block_calls, scale.warm_up_calls
     if call == "set_many":
@@ -60,6 +69,7 @@ def time_block(stage: Stage, name: str, call: str) -> list[int]:
         warm_up=warm_up,
         seconds=scale.block_seconds,
         entries=stage.entries,
+        **options,
     )
     return taken
 

@@ -19,13 +19,25 @@ CACHED_S = 24 * 3600
 
 
 def recognize_visitor(get_response: View) -> View:
-    """Middleware that reads the session for every page, as authentication does."""
+    """Middleware that reads the session for every page, as authentication does; an API's clients have none."""
 
     def respond(request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/api/"):
+            return get_response(request)
         visitor = request.session["visitor"]
         response = get_response(request)
         response["X-Visitor"] = visitor["name"]
         return response
+
+    return respond
+
+
+def remembered(view: View) -> View:
+    """The page, and in the visitor's session that it was seen: which saves the session."""
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        request.session["seen"] = request.session.get("seen", 0) + 1
+        return view(request)
 
     return respond
 

@@ -1,4 +1,4 @@
-"""Times single calls of the cache, back to back, and counts them.
+"""Times single calls of the cache, back to back or with pauses between them.
 
 A process that idled pays for waking up, so each block begins with calls that are not timed. What a call
 returned is judged after its time was taken: a miss is fast, and no hit.
@@ -58,9 +58,20 @@ def get_many(count: int, entries: int) -> Block:
     return Block([methodcaller("get_many", keys) for keys in wanted], lambda found: len(found) == 100)
 
 
-def set_(count: int, entries: int) -> Block:
+def set_(count: int, entries: int, **options: Any) -> Block:
+    """`options` are further arguments. Nothing of what nobody waited for is left when the block is over."""
     numbers = [random.randrange(entries) for _ in range(count)]
-    return Block([methodcaller("set", key(number), value(number)) for number in numbers], is_done)
+    return Block(
+        [methodcaller("set", key(number), value(number), **options) for number in numbers],
+        is_done,
+        wait_for_all,
+    )
+
+
+def wait_for_all() -> None:
+    """Wait until all is done that nobody has waited for: what is acknowledged comes after it."""
+    cache.set(key(0), value(0))
+    cache.close()
 
 
 def add(count: int, entries: int) -> Block:  # noqa: ARG001
@@ -105,7 +116,7 @@ def _fresh_entries(count: int) -> dict[str, bytes]:
     return {one: value(number) for number, one in enumerate(fresh_keys(count))}
 
 
-BLOCKS = {
+BLOCKS: dict[str, Callable[..., Block]] = {
     "get": get,
     "aget": aget,
     "get_many": get_many,
@@ -117,14 +128,22 @@ BLOCKS = {
 }
 
 
-def time_calls(call: str, count: int, warm_up: int, seconds: float, entries: int) -> list[int]:
+def time_calls(
+    call: str, count: int, warm_up: int, seconds: float, entries: int, pause: float = 0, **options: Any
+) -> list[int]:
     """Nanoseconds of each of `count` calls, or of those that fit into `seconds`."""
-    block = BLOCKS[call](warm_up + count, entries)
+    return timed(BLOCKS[call](warm_up + count, entries, **options), warm_up, seconds, pause)
+
+
+def timed(block: Block, warm_up: int, seconds: float, pause: float = 0) -> list[int]:
+    """The same for a block; before each call that is timed the process sleeps, `pause` seconds on average."""
     taken: list[int] = []
     for make in block.calls[:warm_up]:
         make(cache)
     end = now() + int(seconds * 1e9)
     for make in block.calls[warm_up:]:
+        if pause:
+            time.sleep(random.uniform(0.5, 1.5) * pause)
         began = now()
         answer = make(cache)
         ended = now()

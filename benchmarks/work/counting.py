@@ -6,13 +6,13 @@ import functools
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import methodcaller
 from typing import Any
 
 from django.core.cache import cache
 
-from benchmarks.work.calls import BLOCKS, WrongAnswer, is_done, is_hit
+from benchmarks.work.calls import BLOCKS, WrongAnswer, is_done, is_hit, wait_for_all
 from benchmarks.work.population import key, value
 
 ZIPF_EXPONENT = 0.99  # that of the YCSB benchmarks
@@ -20,12 +20,18 @@ READS = 95  # of a hundred calls
 SEQUENCE = 10_000
 
 
-Calls = list[tuple[Callable[[Any], Any], Callable[[Any], bool]]]
+Call = tuple[Callable[[Any], Any], Callable[[Any], bool]]
+Calls = list[Call]
 
 
 def count_calls(call: str, start: float, end: float, entries: int) -> float:
     """One call of the cache, over and over."""
     return rate(_calls(call, entries), start, end)
+
+
+def time_together(call: str, start: float, end: float, entries: int, **options: Any) -> dict[str, Any]:
+    """The same, and the nanoseconds of each of the calls."""
+    return timed_rate(_calls(call, entries, **options), start, end)
 
 
 def count_mixed(start: float, end: float, entries: int) -> float:
@@ -34,8 +40,8 @@ def count_mixed(start: float, end: float, entries: int) -> float:
 
 
 @functools.cache
-def _calls(call: str, entries: int) -> Calls:
-    block = BLOCKS[call](SEQUENCE, entries)
+def _calls(call: str, entries: int, **options: Any) -> Calls:
+    block = BLOCKS[call](SEQUENCE, entries, **options)
     return [(make, block.is_right) for make in block.calls]
 
 
@@ -56,17 +62,39 @@ def rate(calls: Calls, start: float, end: float) -> float:
 
     They begin at once: those before `start` warm up.
     """
-    again = itertools.cycle(calls)
-    while time.monotonic() < start:
-        make, _ = next(again)
-        make(cache)
+    again = _warm(calls, start)
     count, began = 0, time.monotonic()
     while True:
-        make, is_right = next(again)
-        answer = make(cache)
-        if not is_right(answer):
-            raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")
+        _make(*next(again))
         count += 1
         passed = time.monotonic()
         if passed >= end:
             return count / (passed - began)
+
+
+def timed_rate(calls: Calls, start: float, end: float) -> dict[str, Any]:
+    """The same, and how long each of them took. It is over when all is done, also what nobody has waited for."""
+    again = _warm(calls, start)
+    taken: list[int] = []
+    first = time.monotonic_ns()
+    while True:
+        began = time.monotonic_ns()
+        _make(*next(again))
+        ended = time.monotonic_ns()
+        taken.append(ended - began)
+        if ended >= end * 1e9:
+            wait_for_all()
+            return {"rate": len(taken) * 1e9 / (time.monotonic_ns() - first), "taken": taken}
+
+
+def _warm(calls: Calls, start: float) -> Iterator[Call]:
+    again = itertools.cycle(calls)
+    while time.monotonic() < start:
+        _make(*next(again))
+    return again
+
+
+def _make(make: Callable[[Any], Any], is_right: Callable[[Any], bool]) -> None:
+    answer = make(cache)
+    if not is_right(answer):
+        raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")

@@ -48,3 +48,9 @@ def batches(first: int, last: int) -> Iterator[dict[str, bytes]]:
 def read_all(entries: int) -> int:
     """How many of the entries 0 to `entries` are there; touches every one of them."""
     return sum(len(cache.get_many(list(batch))) for batch in batches(0, entries))
+
+
+def read_each(entries: int) -> None:
+    """Get them one by one: who keeps what it has read keeps all of them then."""
+    for number in range(entries):
+        cache.get(key(number))

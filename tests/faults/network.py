@@ -111,8 +111,12 @@ class Network:
         # One that belongs to nobody: from here come the strangers.
         self.outside = self._add(200)
 
+    def in_the_middle(self, *command: str) -> list[str]:
+        """The command, run where the packets of all hosts pass."""
+        return ["ip", "netns", "exec", self._bridge, *command]
+
     def _in_bridge(self, *command: str) -> None:
-        run("ip", "netns", "exec", self._bridge, *command)
+        run(*self.in_the_middle(*command))
 
     def _add(self, number: int) -> Machine:
         machine = Machine(f"{self._prefix}-host{number}", f"10.77.0.{number}", f"port{number}")
