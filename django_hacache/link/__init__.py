@@ -1,4 +1,4 @@
-"""Worker and node of one host talk here, over a Unix socket. Knows no replica, no Django and no gRPC.
+"""The Unix socket between the workers of a host and its node. Must not know the replica, Django or gRPC.
 
-It imports nothing by itself: a worker that never writes needs neither a client nor protobuf.
+This module imports nothing: a worker that never writes needs neither a client nor protobuf.
 """

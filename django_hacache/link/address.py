@@ -1,4 +1,4 @@
-"""The path of a node's socket, and the way to it: through its directory, which is this user's alone."""
+"""The path of a node's socket, and how to reach it safely: through its directory, which is this user's alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def socket_address(path: Path) -> str:
 
 @contextmanager
 def reached(path: Path) -> Iterator[str]:
-    """The address to connect to, valid in this block. Raises Unfit, and OSError where nobody listens."""
+    """Give the address to connect to, valid in this block. Raises Unfit, and OSError where there is no socket."""
     with open_private(path.parent) as directory:
         directory.ensure_own(path.name, stat.S_IFSOCK)
         with directory.reached(path.name) as address:

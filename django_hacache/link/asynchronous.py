@@ -1,4 +1,4 @@
-"""The client of an event loop: one connection for all its requests. Knows nothing of what requests mean."""
+"""The client of an event loop: one connection for all its requests. Must not know what requests mean."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django_hacache.link.request import Request
     from django_hacache.wire import cache_pb2 as pb
 
-# Requests without an answer on one connection, given up ones included. More than that: the node is stuck.
+# Requests without an answer on one connection, including those that were given up. With more the node is stuck.
 IN_FLIGHT_MAX = 4096
 
 
@@ -57,13 +57,13 @@ class AsyncNodeClient:
                     exchange.sent()
                     ack = await answer
             except Lost as error:
-                pause = exchange.again(error.__cause__, self._path, self._gone)
+                pause = exchange.retry_pause_s(error.__cause__, self._path, self._gone)
             except TimeoutError as error:
                 if not _is_over(limit, error):
                     raise
-                pause = exchange.again(error, self._path, self._gone)
+                pause = exchange.retry_pause_s(error, self._path, self._gone)
             else:
-                return exchange.conclusive(ack)
+                return exchange.ensure_conclusive(ack)
             await asyncio.sleep(pause)
 
     def close(self) -> None:
@@ -89,5 +89,5 @@ class AsyncNodeClient:
 
 
 def _is_over(limit: asyncio.Timeout, error: TimeoutError) -> bool:
-    """Whether it is the end of `limit` that came, and no other TimeoutError."""
+    """Whether `error` is the end of `limit`, and no other TimeoutError."""
     return limit.expired() and isinstance(error.__cause__, asyncio.CancelledError)

@@ -1,6 +1,7 @@
-"""Requests that have begun and are not whole: room for the large ones, granted for a moment, to each process its share.
+"""Bounds the memory for requests that have arrived in part: a large one waits until it is granted room for all of it.
 
-Memory is bounded by what is granted, and by one read of each connection that waits. Knows no frames.
+Each process has its share. Memory is bounded by the room granted, and by one read of each connection that waits. Must
+not know frames.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Who writes a request is at it for milliseconds.
+# How long a request may take to arrive; a worker writes one in milliseconds.
 PATIENCE_S = 10.0
-# While somebody waits: for so long has a request the room that it was granted.
+# How long a request keeps its room while others wait for room.
 GRANT_S = 1.0
-# What comes in one read is there before anybody can be told to wait.
+# Bytes of one read of the event loop: they are in memory before a connection can be told to wait.
 READ_BYTES = 256 << 10
 
 
@@ -30,7 +31,10 @@ class Connection(Protocol):
 
 @dataclass(slots=True)
 class _Request:
-    """One that has begun. `rounds`: how many times it was found to have its room still, while others waited."""
+    """A request that has arrived in part.
+
+    rounds: how many reviews have found it with its room, while others waited.
+    """
 
     size: int
     timer: asyncio.TimerHandle | None = None
@@ -39,15 +43,14 @@ class _Request:
 
 
 class Begun:
-    """Who may read on.
+    """Decides which connections may read on.
 
-    A request is granted room for all of it, and then reads to its end. One that is not whole in time ends its
-    connection: within `patience_s`, or a moment if others wait for room. So what somebody began and left holds up
-    nobody for long, and of one process never more than half of the room.
+    A request is granted room for all of it, and is then read to its end. Where it is not whole within `patience_s`, or
+    within `grant_s` while others wait for room, its connection ends. So a request that somebody began and left holds up
+    nobody for long, and one process never has more than half of the room.
 
-    Args:
-        limit: bytes of all that are granted. At least two of the largest request.
-        complain: says why a connection was ended.
+    limit: bytes of room. At least those of two of the largest requests.
+    complain: is told the kind of what was wrong and a sentence, when a connection ends.
     """
 
     def __init__(
@@ -62,11 +65,11 @@ class Begun:
         self._complain = complain
         self._patience_s = patience_s
         self._grant_s = grant_s
-        # Those of which no more is kept than a read brings need no room.
+        # Requests no larger than one read: they need no room.
         self._small: dict[Connection, _Request] = {}
         self._granted: dict[Connection, _Request] = {}
         self._waiting: dict[Connection, _Request] = {}
-        # By process: what is granted to it.
+        # Bytes granted, by process.
         self._shares: dict[int, int] = {}
         self._review: asyncio.TimerHandle | None = None
         self.bytes = 0
@@ -75,7 +78,7 @@ class Begun:
         return len(self._small) + len(self._granted) + len(self._waiting)
 
     def begins(self, connection: Connection, size: int) -> None:
-        """A part of a request of that size has come, and the rest has not."""
+        """Note that a part of a request of `size` bytes has arrived; pause the connection where there is no room."""
         request = _Request(size)
         if size <= READ_BYTES:
             self._small[connection] = request
@@ -89,7 +92,7 @@ class Begun:
             self._begin_review()
 
     def ends(self, connection: Connection) -> None:
-        """It is whole, or the connection is gone."""
+        """Note that the request is whole, or that the connection is gone."""
         for requests in (self._small, self._granted, self._waiting):
             request = requests.pop(connection, None)
             if request is not None:
@@ -103,7 +106,7 @@ class Begun:
             self._grant_what_fits()
 
     def _grant_what_fits(self) -> None:
-        """Grant room, first to the process that has least; of one process to the request that came first."""
+        """Grant room, first to the process that has least; in one process to the request that came first."""
         while self._waiting:
             connection = min(self._waiting, key=lambda one: self._shares.get(one.process, 0))
             request = self._waiting[connection]
@@ -141,9 +144,11 @@ class Begun:
             self._review = asyncio.get_running_loop().call_later(self._grant_s / 2, self._look)
 
     def _look(self) -> None:
-        """Whose time is up while others wait gives way.
+        """End the connections whose requests have had their room for `grant_s` while others waited.
 
-        Twice half of the time, with a turn of the loop for reading between: what stood still may have been this node.
+        In two reviews, half of that time apart: 1. this node stands still for a second; 2. the timer fires before the
+        loop has read what arrived meanwhile. A single review would end connections that did nothing wrong; between the
+        two the loop has read.
         """
         if self._review is not None:
             self._review.cancel()

@@ -1,4 +1,4 @@
-"""The client of threads and greenlets: each request has a connection to itself. Knows nothing of what requests mean."""
+"""The client of threads and greenlets: each request has a connection to itself. Must not know what requests mean."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from django_hacache.link.request import Request
     from django_hacache.wire import cache_pb2 as pb
 
-# Connections that nobody uses. More were needed at once for a moment; the node has better uses for them.
+# How many unused connections to keep: each takes a descriptor and memory of the node.
 IDLE_MAX = 32
 
 
 class NodeClient:
     """Connections to the node of this host, made when they are needed. For all threads of a process.
 
-    A request takes one out of the pool and gives it back when it has its answer. So nobody else can come between a
+    A request takes one out of the pool and gives it back when it has its answer. So nothing else can come between a
     request and its answer: no other thread or greenlet, no signal handler, no request that was given up.
     """
 
@@ -62,15 +62,15 @@ class NodeClient:
                 exchange.sent()
                 ack = exchange.answer(connection.receive(deadline))
             except BaseException as error:
-                # The answer that may still come belongs to no later request: this connection is done.
+                # Close it: a later request on it could be given the answer to this one.
                 if connection is not None:
                     connection.close()
                 if not isinstance(error, Lost):
                     raise
-                pause = exchange.again(error.__cause__, self._path, self._gone)
+                pause = exchange.retry_pause_s(error.__cause__, self._path, self._gone)
             else:
                 self._give_back(connection)
-                return exchange.conclusive(ack)
+                return exchange.ensure_conclusive(ack)
             time.sleep(pause)
 
     def close(self) -> None:
@@ -91,8 +91,8 @@ class NodeClient:
                 connection.close()
                 if not isinstance(error.__cause__, BrokenPipeError | ConnectionResetError):
                     raise
-                # A node that restarted has closed all connections: on a Unix socket the send says so at once, and
-                # nobody has seen the request.
+                # The node has restarted and closed all connections: close the others, too. On a Unix socket the send
+                # says so at once, so nobody has seen the request, and it is no retry.
                 self.close()
             else:
                 return connection

@@ -1,8 +1,8 @@
-"""One blocking connection to the node, for one exchange at a time. Knows frames and deadlines, not what they mean.
+"""One blocking connection to the node, for one exchange at a time. Must not know what a frame means.
 
-Waiting and moving bytes are kept apart. Moving never blocks, so what a system call says of the connection cannot be
-mistaken for what a signal handler raises; what comes out of a wait is the caller's own and reaches it as it is. Waits
-go through the module `select`, looked up when a connection is made: where gevent or eventlet have replaced it, other
+It waits in one call and moves bytes in another. Moving never blocks, so an error of the connection cannot be mistaken
+for one that a signal handler raises; an error out of a wait is the handler's, and reaches the caller as it is. It waits
+by the module `select`, looked up when the connection is made: where gevent or eventlet have replaced that, other
 greenlets run meanwhile.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# Answers are small; one that does not fit gets a buffer of its own.
+# Answers are small; a larger one gets a buffer of its own.
 RECEIVE_BYTES = 64 * 1024
 
 # Up to here one copy is cheaper than a second system call.
@@ -33,14 +33,14 @@ COPY_BYTES_MAX = 64 * 1024
 
 
 class Connection:
-    """Connects at once. Whoever has it makes one exchange at a time, and closes it where that did not end well."""
+    """Connects when it is made. Its owner makes one exchange at a time, and closes it after one that failed."""
 
     __slots__ = ("_buffer", "_descriptor", "_socket", "_view", "_wait_readable", "_watch", "selects_by")
 
     def __init__(self, path: Path, alive_at: Callable[[], int]) -> None:
-        """Raises Lost where no process of this user listens on the Unix socket, or too many are waiting there.
+        """Raises Lost where no process of this user listens on the Unix socket, or too many wait to be accepted.
 
-        alive_at: as Watch has it. Where the node hangs, what waits for it raises Lost before the deadline.
+        alive_at: see Watch. Where the node hangs, send() and receive() raise Lost before the deadline.
         """
         self._socket = _connected(path)
         self._watch = Watch(alive_at, partial(ran_ns, peer_pid(self._socket)))
@@ -52,7 +52,7 @@ class Connection:
         self._wait_readable = _waits_for(self._descriptor, writable=False)
 
     def send(self, payload: bytes, deadline: float) -> None:
-        """Send one frame. Raises Lost; the node may have seen a part of it then, never the whole."""
+        """Send one frame. Raises Lost; the node may have a part of the frame then, never the whole."""
         small = len(payload) <= COPY_BYTES_MAX
         part: bytes | memoryview
         for part in (frame(payload),) if small else (HEADER.pack(len(payload)), payload):
@@ -95,7 +95,7 @@ class Connection:
         return self._receive_some(view)
 
     def _receive_some(self, view: memoryview) -> int:
-        """Return how many bytes have come into `view`; 0 where the wait was for nothing."""
+        """Return how many bytes have come into `view`; 0 where the wait was in vain."""
         try:
             count = self._socket.recv_into(view)
         except OSError as error:
@@ -112,7 +112,7 @@ class Connection:
 
 
 class _Socket(_socket.socket):
-    """The plain socket: those of gevent and eventlet would wait inside the calls. It closes itself without a word."""
+    """The plain socket: those of gevent and eventlet would wait inside a call. It closes itself in C."""
 
     __slots__ = ()
     __del__ = _socket.socket.close  # see interruption.py
@@ -158,7 +158,7 @@ def _wait(wait: Callable[[int], object], deadline: float, watch: Watch) -> None:
 
 
 def _waits_for(descriptor: int, *, writable: bool) -> Callable[[int], object]:
-    """A function that waits so many milliseconds for the descriptor, and returns something false if in vain."""
+    """Return a function that waits for the descriptor, takes milliseconds, and returns a false value if in vain."""
     if not hasattr(select, "poll"):
         # eventlet leaves no other way.
         reading, writing = ([], [descriptor]) if writable else ([descriptor], [])

@@ -1,8 +1,8 @@
-"""One request and its answer, free of how bytes travel: what to send, what an answer is worth, what a loss means.
+"""One request and its answer, free of sockets: what to send, whether an answer counts, what to do after a loss.
 
-A connection that breaks is made again and the same request, with the same req_id, is sent again: the node remembers
-the req_ids it has seen, so the change takes effect once. Whoever sends and receives tells the exchange what has
-happened, and is told what to do. Knows the wire; opens nothing, waits for nothing.
+After a loss the client connects anew and sends the same request, with the same req_id, again: the node remembers the
+req_ids that it has seen, so the change takes effect once. The client tells the exchange what has happened, and the
+exchange says what to do. Knows the wire; must not open or wait for anything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PAUSE_MIN_S = 0.01
 PAUSE_MAX_S = 0.05
 
-# What a node answers where a change did not happen, for all it knows.
+# The errors of a node that did not apply the change, for all that this node knows.
 NOT_APPLIED = frozenset({pb.ERROR_NO_QUORUM, pb.ERROR_NOT_LEADER, pb.ERROR_BUSY, pb.ERROR_UNKNOWN_CACHE})
 
 # What nearly every answer is: a put_ack or del_ack that says nothing but that the change took effect.
@@ -74,7 +74,7 @@ class Exchange:
         self._sent = True
 
     def answer(self, payload: bytes) -> pb.Ack:
-        """Return what the node says, where nothing else can come on this connection. Raises Lost."""
+        """Return the answer that a payload is, on a connection with no other request. Raises Lost where it is none."""
         if succeeded(payload) == self.req_id:
             return SUCCESS
         ack = ack_of(payload)
@@ -82,7 +82,7 @@ class Exchange:
             raise lost(LinkError("The node answered another request."))
         return ack
 
-    def again(self, error: Exception, path: Path, gone: Callable[[], bool]) -> float:
+    def retry_pause_s(self, error: Exception, path: Path, gone: Callable[[], bool]) -> float:
         """Return after how many seconds to try again, now that `error` has ended an attempt.
 
         gone: asked where nobody listens there; whether nobody is to be expected until the deadline.
@@ -90,7 +90,7 @@ class Exchange:
         soon as the node is gone, or found to hang.
         """
         remaining = self.deadline - monotonic()
-        # That the time is over says less than what went wrong before.
+        # Keep what went wrong before: it says more than that the time is over.
         self._cause = cause = (self._cause or error) if isinstance(error, TimeoutError) else error
         if isinstance(error, Hung) or in_vain(error, gone) or remaining <= 0:
             raise self._given_up(path, cause) from cause
@@ -103,11 +103,11 @@ class Exchange:
         pause, self._pause_s = self._pause_s, min(2 * self._pause_s, PAUSE_MAX_S)
         return min(pause, remaining)
 
-    def conclusive(self, ack: pb.Ack) -> pb.Ack:
-        """Return the answer. Raises OutcomeUnknown where it is a refusal of what was sent before.
+    def ensure_conclusive(self, ack: pb.Ack) -> pb.Ack:
+        """Return the answer. Raises OutcomeUnknown where it refuses a request that was sent before.
 
-        Who refuses it now speaks for itself: what became of the first one, on its way through another process, it
-        does not know.
+        1. the request is sent to a node, which forwards it and is killed; 2. the next node refuses the second one, and
+        does not know about the first, which may still take effect.
         """
         if self.resent and ack.error.code in NOT_APPLIED:
             raise OutcomeUnknown(
@@ -129,7 +129,7 @@ def succeeded(payload: bytes) -> str | None:
 
 
 def ack_of(payload: bytes) -> pb.Ack:
-    """Return the answer that came. Raises Lost where it is none."""
+    """Return the answer that a payload is. Raises Lost where it is none."""
     try:
         return pb.Ack.FromString(payload)
     except DecodeError as error:
@@ -138,25 +138,21 @@ def ack_of(payload: bytes) -> pb.Ack:
 
 
 def request_of_message(message: pb.CacheRequest) -> Request:
-    return Request(_req_id(message), message.SerializeToString())
+    return Request(req_id_of(message), message.SerializeToString())
 
 
-def req_id_of_ack(ack: pb.Ack) -> str:
-    """The name of the request that is answered; empty where the answer does not say."""
-    return _req_id(ack)
-
-
-def _req_id(message: pb.CacheRequest | pb.Ack) -> str:
+def req_id_of(message: pb.CacheRequest | pb.Ack) -> str:
+    """Return the req_id of a request, or of the request that is answered; empty where there is none."""
     method = message.WhichOneof("method")
-    # Every message that has a name has it under this one; a status has none.
+    # Every message with a req_id has it in the field of that name.
     return getattr(getattr(message, method), "req_id", "") if method else ""
 
 
 def unnamed_refusal(ack: pb.Ack) -> bool:
-    """Whether a frame over the node's limit is refused: skipped without a look inside, so it cannot be named."""
+    """Whether the node refuses a frame over its limit: it has skipped the frame, and does not know the req_id."""
     return ack.error.code == pb.ERROR_TOO_LARGE and not ack.error.req_id
 
 
 def answers(ack: pb.Ack, req_id: str) -> bool:
     """Whether `ack` answers the one request that is under way on its connection."""
-    return req_id_of_ack(ack) == req_id or unnamed_refusal(ack)
+    return req_id_of(ack) == req_id or unnamed_refusal(ack)

@@ -1,6 +1,6 @@
-"""A connection that takes frames, some in each turn of the loop: who sends many at once must not keep it from others.
+"""The receiving side of a connection: takes some frames in each turn of the loop, and leaves the rest for the next.
 
-Knows neither what is in the frames nor who sends them.
+So a peer that sends many at once does not keep the loop from others. Must not know what is in a frame, nor who sent it.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
     from django_hacache.link.framing import FrameReader
 
-# What one connection may have in a turn: so many bytes, where each frame counts for some more than it has.
+# How many bytes one connection may have taken in a turn; each frame counts for some more than it has.
 BYTES_AT_ONCE = 64 << 10
 FRAME_COSTS = 1 << 10
 
 
 class Framed(asyncio.Protocol):
-    """The receiving side of a connection."""
+    """A protocol of asyncio that receives frames; subclasses take them."""
 
     _frames: FrameReader
     _transport: asyncio.Transport | None = None
-    # The reader has frames yet that have come: nothing else may come before those.
+    # Whether frames that have arrived wait for the next turn: nothing may be read before they are taken.
     _busy = False
     _paused = False
 
     def payload_received(self, payload: bytes | Oversize) -> None:
-        """Take one payload. Raises LinkError or DecodeError where it is none."""
+        """Take one payload. Raises LinkError or DecodeError where it is not one of this protocol."""
         raise NotImplementedError
 
     def all_received(self) -> None:
-        """Every payload that has come was taken; what the reader keeps is the beginning of one."""
+        """Called when every payload that has arrived was taken; the reader may keep the beginning of another."""
 
     def broken(self, error: Exception) -> None:
-        """What came is no frame, or has no sense."""
+        """Called when bytes are no frame, or a payload is not one of this protocol."""
         raise NotImplementedError
 
     def pause(self) -> None:

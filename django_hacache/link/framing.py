@@ -1,4 +1,4 @@
-"""Frames on the socket: 4 bytes of length, big endian, and that many bytes. Knows not what they mean."""
+"""Frames on the socket: 4 bytes of length, big endian, and that many bytes. Must not know what they mean."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 HEADER = Struct(">I")
 HEADER_BYTES = HEADER.size
 
-# What announces more than this is not our protocol: the connection ends. Below it, what is too large is skipped.
+# A frame that announces more is not of our protocol: the connection ends. One that is only too large is skipped.
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Oversize(int):
-    """Takes the place of a payload that was skipped; its value is the payload's length in bytes."""
+    """Stands for a payload that was skipped; its value is the payload's length in bytes."""
 
 
 def frame(payload: bytes) -> bytes:
@@ -26,7 +26,7 @@ def frame(payload: bytes) -> bytes:
 
 
 def in_two(payload: bytes) -> tuple[bytes, bytes]:
-    """The same for a payload that is too large to be copied once more."""
+    """Return header and payload of a frame apart, for a payload that is too large to be copied once more."""
     return HEADER.pack(len(payload)), payload
 
 
@@ -50,7 +50,7 @@ class FrameReader:
     __slots__ = ("_buffer", "_skip", "_skipped", "payload_bytes_max")
 
     def __init__(self, payload_bytes_max: int) -> None:
-        # May be set at any time; what has begun by then is judged by it, too.
+        # May be changed at any time; the new value counts for a payload that has begun, too.
         self.payload_bytes_max = payload_bytes_max
         self._buffer = bytearray()
         self._skip = 0
@@ -58,12 +58,12 @@ class FrameReader:
 
     @property
     def begun(self) -> int:
-        """The length of a payload of which some has arrived and some is to come; 0 where there is none."""
+        """The length of the payload that has arrived in part; 0 where there is none, or its length is not known yet."""
         return payload_length(self._buffer) if len(self._buffer) >= HEADER_BYTES else 0
 
     @property
     def waiting(self) -> int:
-        """The bytes of a payload that is not whole."""
+        """How many bytes have arrived of a frame that is not whole."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterable[bytes | Oversize]:

@@ -1,7 +1,7 @@
 """One connection of an event loop to the node: many requests in flight on it, answers matched by req_id.
 
-It works on the socket itself rather than through a transport: a loop that ends without warning (each
-async_to_sync call may bring one of its own) then leaves nothing behind that needs the loop to be closed.
+It uses the socket itself and no transport of asyncio: a loop may end without warning (each async_to_sync call may bring
+one of its own), and a transport cannot be closed without its loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from django_hacache.exceptions import LinkError
 from django_hacache.link.address import ensure_of_this_user, reached
 from django_hacache.link.connection import RECEIVE_BYTES
-from django_hacache.link.exchange import SUCCESS, ack_of, req_id_of_ack, succeeded, unnamed_refusal
+from django_hacache.link.exchange import SUCCESS, ack_of, req_id_of, succeeded, unnamed_refusal
 from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader
 from django_hacache.link.lost import Lost, lost
 from django_hacache.link.watch import LOOK_S, Hung, Watch
@@ -55,12 +55,12 @@ class Connection:
         self._frames = FrameReader(FRAME_BYTES_MAX)
         self._sending = asyncio.Lock()
         self._look: asyncio.TimerHandle | None = None
-        # While a frame is sent that the socket does not take at once.
+        # Done when the socket takes more of a frame that it did not take at once.
         self._room_comes: asyncio.Future[None] | None = None
         # A request that was given up stays here until its answer comes: see _answer().
         self.in_flight: dict[str, _InFlight] = {}
         self.lost = False
-        # The node stops: it answers what it has, and nothing that would come now.
+        # The node stops: it answers the requests that it has, and takes no more.
         self.takes_no_more = False
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.setblocking(False)
@@ -135,7 +135,7 @@ class Connection:
             return 0
 
     def _looks(self) -> None:
-        """While answers are due, and for one look beyond."""
+        """Look for a sign of life of the node: while answers are due, and once more."""
         self._look = None
         if not self.in_flight:
             return
@@ -157,7 +157,7 @@ class Connection:
         self._loop.remove_writer(self.socket)
         self.socket.close()
         if self._room_comes is not None and not self._room_comes.done():
-            # Who is in the middle of a frame waits for the socket, and for no answer yet.
+            # A sender in the middle of a frame waits for this, and not yet for its answer.
             self._room_comes.set_exception(error)
         waiting, self.in_flight = self.in_flight, {}
         for request in waiting.values():
@@ -198,9 +198,10 @@ class Connection:
             raise Lost from error
 
     def _interrupted(self, error: BaseException) -> None:
-        """A signal handler has raised `error` in a callback, where no caller is: a loop would log it and go on.
+        """Hand `error`, which a signal handler has raised in a callback, to the request that has waited longest.
 
-        The one who has waited longest gets it. An answer may be gone with it: the others send again.
+        The loop would only log it. The handler may have cut off the taking of an answer: all other requests are sent
+        again.
         """
         waiting = next((one.answer for one in self.in_flight.values() if not one.answer.done()), None)
         if waiting is not None and isinstance(error, Exception):
@@ -213,9 +214,9 @@ class Connection:
         req_id, ack = succeeded(payload), SUCCESS
         if req_id is None:
             ack = ack_of(payload)
-            req_id = req_id_of_ack(ack)
+            req_id = req_id_of(ack)
             if unnamed_refusal(ack) and self.in_flight:
-                # At least one in flight is over the limit, hence the largest one is.
+                # At least one request in flight is over the node's limit, so the largest one is.
                 req_id = max(self.in_flight, key=lambda name: self.in_flight[name].size)
         request = self.in_flight.get(req_id)
         if request is not None:

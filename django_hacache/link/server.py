@@ -1,4 +1,4 @@
-"""The node's end of the socket, in its event loop. Parses requests; what they mean is the handler's."""
+"""The node's end of the Unix socket, in its event loop. Parses requests; must not know what they mean."""
 
 from __future__ import annotations
 
@@ -31,37 +31,35 @@ logger = logging.getLogger("django_hacache.link")
 
 BACKLOG = 1024
 
-# Of requests that have begun and are not whole, all connections together: room for so many of the largest.
+# Room for requests that have arrived in part, of all connections together: for so many of the largest.
 BEGUN_REQUESTS = 4
 
-# Answers that a worker has not read. One that lets more pile up is disconnected.
+# A worker that lets more bytes of answers pile up unread is disconnected.
 UNREAD_BYTES_MAX = 1024 * 1024
 
 
 class LinkServer:
     """Listens on a Unix socket and hands each request to `handle(request, reply)`.
 
-    `handle` returns at once and calls `reply(ack)` once for each request, then or later, in the loop's
-    thread and in any order; with None where there is nothing to say. A reply to a worker that has gone is
-    dropped. Only processes of this user may connect. A request of more than `max_request_bytes` is skipped
-    without being buffered and answered by an Error with ERROR_TOO_LARGE, but without a req_id; bytes that are
-    no request end that connection only.
-    Of large requests that are not whole a few are read at a time, of one process half as many, the others wait; one
-    that does not become whole within seconds ends its connection, and sooner where others wait.
-    A worker that leaves more than UNREAD_BYTES_MAX of answers unread is disconnected at the next one.
-    What a connection did wrong goes to `complain(reason, message)`, each time: whoever has many bounds what is logged.
+    `handle` returns at once and calls `reply(ack)` once for each request, at any time, in the loop's thread and in any
+    order; with None where there is no answer. A reply to a worker that has gone is dropped. Only processes of this user
+    may connect. A request of more than `max_request_bytes` is skipped without being buffered, and answered by an Error
+    with ERROR_TOO_LARGE and without a req_id. Bytes that are no request end their connection.
+    A few large requests are read at a time, half as many of one process; the others wait (see begun.py). A worker with
+    more than UNREAD_BYTES_MAX of unread answers is disconnected at the next one.
+    `complain(kind, message)` is told each time what a connection did wrong; it bounds what is logged.
     """
 
     def __init__(
         self, path: Path, handle: Handler, *, max_request_bytes: int, complain: Complain | None = None
     ) -> None:
-        """Take the socket's path, in a directory of this user only, and the handler of requests.
+        """Take the socket's path, in a directory of this user only, and what the class says.
 
         Raises ConfigurationError where the path is too long for a Unix socket.
         """
         self._path = path
         socket_address(path)
-        # Open for as long as it listens: the event loop, too, may look at the address that it is bound to.
+        # Open while it listens: the event loop, too, may look at the address that it is bound to.
         self._directory: Directory | None = None
         self._handle = handle
         self._complain = complain or _say_each
@@ -102,14 +100,14 @@ class LinkServer:
         self._directory = directory
 
     def lost(self) -> bool:
-        """Whether it listens where nobody can connect any more: the socket file was removed or replaced."""
+        """Whether nobody can connect any more: somebody removed or replaced the socket file."""
         return self._identity is not None and not is_still(self._path, self._identity)
 
     async def close(self, *, patience_s: float = 0.0) -> None:
         """Stop listening, end all connections and remove the socket file.
 
-        What was sent before is answered first, for at most `patience_s`. Nothing is read that is sent from now on: the
-        worker's system call fails, and so it knows that nobody has seen the request.
+        patience_s: how long to answer what was sent before. What a worker sends from now on is not read: its system
+        call fails, and so it knows that nobody has seen the request.
         """
         if self._server is None or self._directory is None:
             return
@@ -118,7 +116,7 @@ class LinkServer:
             self._directory.remove(self._path.name)
         if patience_s:
             self._finishing = True
-            await asyncio.sleep(0)  # those who have connected already are let in
+            await asyncio.sleep(0)  # accept those who have connected already
         self._server.close()
         if patience_s:
             with contextlib.suppress(TimeoutError):
@@ -185,7 +183,7 @@ class _Connection(Framed):
         self._made = made
         self._lost = lost
         self._begun = begun
-        # Of the request that is not whole; 0 where there is none.
+        # Bytes of the request that has arrived in part; 0 where there is none.
         self._begun_size = 0
         self.process = 0
         self._unanswered = 0
@@ -213,7 +211,7 @@ class _Connection(Framed):
         if size == self._begun_size:
             return
         if self._begun_size:
-            self._begun.ends(self)  # the length itself had come in part
+            self._begun.ends(self)  # only a part of the length itself had arrived
         self._begun_size = size
         if size:
             self._begun.begins(self, size)
@@ -226,7 +224,8 @@ class _Connection(Framed):
         if isinstance(payload, Oversize):
             self.reply(too_large(payload, self._max_request_bytes))
         else:
-            # Made anew for each: one that is kept would keep the connection, and what it has read, for the collector.
+            # A new bound method for each request: one that is kept would be a cycle, and keep the connection's memory
+            # until the collector runs, which on a quiet node is never.
             self._handle(pb.CacheRequest.FromString(payload), self.reply)
 
     def broken(self, error: Exception) -> None:
@@ -244,7 +243,7 @@ class _Connection(Framed):
             same.shutdown(socket.SHUT_RD)
 
     def eof_received(self) -> bool:
-        """Keep a connection that is to be finished for the answers that are due."""
+        """Return whether to keep the connection: one that finishes stays for the answers that are due."""
         self._read_all = self._finishing
         return self._finishing and self._unanswered > 0
 
@@ -276,7 +275,7 @@ def _say_each(reason: str, message: str) -> None:  # noqa: ARG001 - whoever boun
 
 
 def too_large(length: int, limit: int) -> pb.Ack:
-    """The answer to a request that is refused unread."""
+    """Return the answer to a request that is refused unread."""
     return pb.Ack(
         error=pb.Error(
             error=f"A request of {length} bytes is larger than the {limit} bytes that this node accepts.",

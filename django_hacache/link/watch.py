@@ -1,11 +1,10 @@
-"""Whether the node whose answer somebody waits for is hung: its process is there, and nothing moves in it.
+"""Finds out whether the node hangs while a client waits for its answer: its process is there, and nothing moves in it.
 
-The node notes ten times a second that its event loop turns. By itself a note that is old says little: on a machine that
-was suspended, or is too busy, everything is late. So what counts beside the time is how often whoever waits has looked
-in vain. Each look comes after a pause from which this process had to be woken, as the node has to be; where others run
-again and again and the node not once, it is not the machine that is busy. A node that may have little of a processor
-runs all the same, and is slow; one that has had it for long and notes nothing goes in circles. Knows neither the
-control page nor how anybody waits.
+The node notes ten times a second that its event loop turns. An old note proves little: on a machine that was suspended,
+or is too busy, everything is late. So the client also counts how often it has looked in vain. Before each look it
+slept, and the kernel woke it, as it has to wake the node: where this process runs again and again and the node not
+once, the machine is not what is busy. A node with little processor time still runs, and is only slow; one that has had
+a second of it and notes nothing is in an endless loop. Must not know the control page, nor how a client waits.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from django_hacache.system.platform import boottime_ns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# How long to wait between two looks (seconds), and how many in a row must find the same.
+# How long to wait between two looks, and how many in a row must find the same.
 LOOK_S = 0.1
 LOOKS = 5
-# And how old that must be (ns): as long as a read lease, without which this host reads misses only. Whoever has had a
-# processor for as long, for one turn of its loop, does not end it.
+# How old the note must be: as old as a read lease, without which this host's reads are misses. So long may a node have
+# a processor for one turn of its loop.
 SILENCE_NS = 1_000_000_000
 
 
@@ -33,24 +32,25 @@ class Hung(ConnectionError):
 
 
 class Watch:
-    """Of one connection."""
+    """Watches the node for one connection."""
 
     __slots__ = ("_alive_at", "_looks", "_moved_at", "_ran", "_ran_before", "_ran_then", "_seen")
 
     def __init__(self, alive_at: Callable[[], int], ran: Callable[[], int]) -> None:
-        """Take what says when the node's event loop turned last, in boot time (ns); 0 where that is not known.
+        """Take what tells of the node's event loop.
 
-        ran: how long the thread of that loop has had a processor (ns); always the same where that is not known.
+        alive_at: when it turned last (boot time, ns); 0 where that is not known.
+        ran: for how long its thread has had a processor (ns); always the same where that is not known.
         """
         self._alive_at = alive_at
         self._ran = ran
         self._seen = self._moved_at = 0
-        # With the first look that has found this note, and with the latest.
+        # What `ran` said at the first look that found this note, and at the latest look.
         self._ran_then = self._ran_before = 0
         self._looks = 0
 
     def hung(self) -> bool:
-        """Look once more. To be called after each LOOK_S in which nothing came."""
+        """Look once more, and return whether the node hangs. To be called after each LOOK_S without an answer."""
         alive_at, ran = self._alive_at(), self._ran()
         if alive_at != self._seen or alive_at == 0:
             self._seen = self._moved_at = alive_at

@@ -1,7 +1,7 @@
-"""The one clock of the replica, and the identity of the boot that it counts from. Knows no storage.
+"""The one clock of the replica, and the identity of the boot that it counts from. Must not know storage.
 
 It counts time asleep and never jumps, so neither a change of the wall clock nor a suspended machine can bring an
-expired entry or a lost lease back. system/platform.py says which clock that is.
+expired entry or a lost lease back. system/platform.py chooses it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The control page: one shared page in which the node says until when its host may read, and write.
+"""The control page: one page of shared memory in which the node notes until when its host may read, and can write.
 
-Knows no replica and no consensus. The words are aligned and 64 bits wide, so each is read and written whole.
+The words are aligned and 64 bits wide, so the processor reads and writes each one whole. Must not know the replica or
+the consensus core.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MAGIC = int.from_bytes(b"hacache1", "little")
     _GENERATION,
 ) = range(10)
 
-# How long a node may take from here until its socket is open (ns).
+# How long a node may take from making the page until it listens on its socket (ns).
 START_NS = 5_000_000_000
 
 
@@ -54,9 +55,9 @@ class ControlPage:
 
     @classmethod
     def create(cls, directory: Path, *, boot: bytes | None = None) -> ControlPage:
-        """The node's page: the file that is there or a new one, with no lease and an epoch of its own.
+        """Return the node's page, in the file that is there or a new one, without a lease and in a new epoch.
 
-        Raises ReplicaError where the directory or the file cannot be used.
+        boot: of another boot than the current one. Raises ReplicaError where the directory or the file cannot be used.
         """
         path = directory / FILE_NAME
         try:
@@ -84,7 +85,7 @@ class ControlPage:
 
     @classmethod
     def open(cls, directory: Path, *, boot: bytes | None = None) -> ControlPage | None:
-        """The worker's view; None while no node has created the page since this machine was booted.
+        """Return a worker's view of the page; None while no node has made one since this machine was booted.
 
         Raises ReplicaError where the directory exists and is not private to this user.
         """
@@ -123,15 +124,15 @@ class ControlPage:
         return self._words[_DEADLINE]
 
     def holds(self, epoch: int) -> bool:
-        """Whether what was read since `epoch` was read may be used. Call it last.
-
-        The order matters to a worker that is frozen anywhere in between: the deadline is one of this epoch
-        because the epoch is compared after it, and it is not past because the clock is read last of all.
-        """
+        """Whether the lease of `epoch` holds, so that what was read since the caller read `epoch` may be used."""
         return self.held_at(epoch) > 0
 
     def held_at(self, epoch: int) -> int:
-        """The boot-time instant (ns) at which the lease of `epoch` was found to hold, 0 where it was not: see holds."""
+        """Return the instant (boot time, ns) at which the lease of `epoch` was found to hold, 0 where it does not."""
+        # A worker may be frozen between any two of these steps, so their order matters:
+        # 1. read the deadline; 2. compare the epoch: it is the same, so the lease was not lost before step 1, and the
+        # deadline is one of this epoch; 3. read the clock: the deadline had not passed then, so what the worker read
+        # before step 1 was current.
         words = self._words
         deadline = words[_DEADLINE]
         return now if words[_EPOCH] == epoch and deadline > (now := boottime_ns()) else 0
@@ -149,7 +150,7 @@ class ControlPage:
         self._words[_DEADLINE] = 0
 
     def _begin_epoch(self) -> None:
-        # After the last number comes 0: what is in a file that is there already may be anything.
+        # After the largest number comes 0: an old file may hold any number.
         self._words[_EPOCH] = (self._words[_EPOCH] + 1) & WORD_MAX
 
     def set_writable_until(self, deadline_ns: int) -> None:
@@ -162,7 +163,7 @@ class ControlPage:
         return self._words[_WRITABLE_UNTIL]
 
     def note_unwritable(self) -> None:
-        """Note that there is no live leader now; since when stays, for who asks whether there was one meanwhile."""
+        """Note that there is no live leader now. The instant of the last one stays, for the circuit breaker."""
         self._words[_WRITABLE_UNTIL] = min(self._words[_WRITABLE_UNTIL], boottime_ns())
 
     def note_applied(self, index: int, generation: int) -> None:
@@ -171,16 +172,11 @@ class ControlPage:
         self._words[_GENERATION] = generation
 
     @property
-    def applied_index(self) -> int:
-        """The log index that this host had applied a moment ago."""
-        return self._words[_APPLIED]
-
-    @property
     def since(self) -> tuple[int, int]:
-        """Where the order is at least: the index that was applied, and the generation that it is of.
-
-        The node writes the index first. So an index of the generation before is never taken for one of this.
-        """
+        """The log index that this host had applied a moment ago, and its generation (0: not known)."""
+        # The node writes the index, then the generation; this reads them the other way round. So:
+        # 1. we read the new generation; 2. its index was written before that, and is what we read. Or:
+        # 1. we read the old generation; 2. the node writes both; 3. we read the new index, and see another generation.
         generation = self._words[_GENERATION]
         index = self._words[_APPLIED]
         return index, generation if generation == self._words[_GENERATION] else 0
@@ -190,11 +186,14 @@ class ControlPage:
         return self._words[_WRITABLE_UNTIL] > boottime_ns()
 
     def note_serving(self) -> None:
-        """Note that the socket is open: where it is found closed, this node has ended without a word."""
+        """Note that the socket is open: whoever finds it closed from now on knows that this node is gone."""
         self._words[_EXPECTED_UNTIL] = 0
 
     def note_stopped(self, back_within_ns: int) -> None:
-        """Note that the node stops because it was told to. Most are started again, and take so long at most."""
+        """Note that the node stops because it was told to; most are started again.
+
+        back_within_ns: for how long from now workers are to wait for the next one.
+        """
         self.note_unwritable()
         self._words[_EXPECTED_UNTIL] = boottime_ns() + back_within_ns
 
@@ -212,7 +211,7 @@ class ControlPage:
         return self._words[_ALIVE_AT]
 
     def stale(self) -> bool:
-        """Whether the file at the path is another one than the mapped one: the directory was wiped."""
+        """Whether the file at the path is another one than the mapped one: somebody wiped the directory."""
         return not is_still(self._path, self._identity)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""What a forked child does with LMDB behind its back: it neither uses nor closes what it inherited, and opens its own.
+"""Two hacks for a forked child, which must neither use nor close the LMDB environment that it inherited.
 
-Neither Python nor py-lmdb has an interface for that. Here are the two ways round them, and tests/replica/test_fork.py
-fails where one of them changes. Knows nothing of what is opened.
+Neither Python nor py-lmdb has an interface for that; tests/replica/test_fork.py fails where one of them changes. Must
+not know what is opened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# It is there from py-lmdb 3 on, which imports it as late as it opens something: too late for what is opened first.
+# py-lmdb has it from version 3 on, and imports it only when it opens something: too late for our first environment.
 _envid = import_module("lmdb._envid") if find_spec("lmdb._envid") else None
 _IMPORTED_BY = os.getpid()
 # Whether this thread is in the block below.
@@ -25,22 +25,23 @@ _forgetting = threading.local()
 
 
 def leak(inherited: object) -> None:
-    """Make sure that Python never frees an object, and so never closes what it has: not even when it exits.
+    """Make sure that Python never frees an object, and so never closes what it holds: not even at exit.
 
-    A reference that somebody keeps is not enough: the last clean-up drops those of all modules. Closing an inherited
-    environment would free the reader slot that the parent is using; closing an inherited descriptor drops the locks
-    that the child has on the same file by then.
+    Keeping a reference is not enough: at exit Python drops those of all modules. Closing an inherited environment would
+    free the reader slot that the parent is using; closing an inherited descriptor would drop the locks that the child
+    has on the same file by then.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
 @contextmanager
 def inherited_environments_forgotten() -> Iterator[None]:
-    """Let a forked child open what its parent has open.
+    """Let a forked child, in this block, open a file that its parent has open.
 
-    py-lmdb 3 refuses a file that the process has open, and counts what a child inherited. Its registry holds what
-    `_envid.env_keys` returns: the child's get a mark. The function stays replaced there, and marks what this thread
-    opens in this block only: two threads that each put back what they had found would leave the wrong one for good.
+    py-lmdb 3 refuses a file that the process has open, and counts those that a child inherited. Its registry holds what
+    `_envid.env_keys` returns: here the child's keys get a mark. The function stays replaced, and marks only what this
+    thread opens in this block. If it were put back after each block: 1. thread A replaces the original; 2. thread B
+    replaces A's; 3. A puts the original back; 4. B puts A's back, for good.
     """
     if _envid is None or os.getpid() == _IMPORTED_BY:
         yield

@@ -1,4 +1,4 @@
-"""Raft's durable state, in the same LMDB transaction as the caches. Bytes in, bytes out: knows no Raft."""
+"""The durable state of Raft, in the same LMDB transaction as the caches: bytes in, bytes out. Must not know Raft."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How keys, entries and database names are laid out in LMDB. Knows bytes only, opens nothing.
+"""The layout of keys, entries and database names in LMDB. Must not open anything.
 
-Each cache has one database: replica key -> expires_at, version (little endian u64 each), value. There is no
-index beside it: what has expired and what is old is found by looking at a few entries with each write (see
-eviction.py). An index of either kind would cost every write as much as the entry itself.
+Each cache has one database: replica key -> expires_at, version (little endian u64 each), value. There is no index of
+what has expired or is old: it would cost every write as much as the entry itself. eviction.py finds those entries by
+looking at a few with each write.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ HASHED = b"\xff"
 HEADER = Struct("<QQ")
 HEADER_BYTES = HEADER.size
 ENDED = (1, 0)
-"""The header of what has none, since it is too short for an entry: it ended when this machine was booted."""
+"""The header taken for bytes that are too short for an entry: one that expired when this machine was booted."""
 NUMBER_KEY = Struct(">Q")
 """A number as a key: big endian, so that LMDB keeps them in order."""
 
 FORMAT = b"\x02"
-"""Names this layout: a replica of another one is void, as one of another boot."""
+"""The name of this layout: a replica of another layout is void, as one of another boot is."""
 
 ENTRIES = b"entries:"
 META, LOG, REQUESTS = b"journal.meta", b"journal.log", b"journal.requests"
@@ -50,7 +50,7 @@ class Entry(NamedTuple):
 
 
 def header_of(raw: bytes | memoryview) -> tuple[int, int]:
-    """When what is stored as `raw` expires, and its version."""
+    """Return when the entry stored as `raw` expires (boot time, ns; NEVER), and its version."""
     try:
         return HEADER.unpack_from(raw)
     except StructError:
@@ -58,7 +58,7 @@ def header_of(raw: bytes | memoryview) -> tuple[int, int]:
 
 
 def replica_key(key: str) -> bytes:
-    """The bytes under which `key` is stored: its UTF-8, or a marked SHA-256 where LMDB could not hold it."""
+    """Return the bytes under which `key` is stored: its UTF-8, or a marked SHA-256 where that is too long for LMDB."""
     encoded = key.encode()
     if 0 < len(encoded) <= MAX_KEY_BYTES:
         return encoded
@@ -66,7 +66,7 @@ def replica_key(key: str) -> bytes:
 
 
 def can_name_cache(encoded: bytes) -> bool:
-    """Whether it is 1 to MAX_NAME_BYTES bytes of UTF-8 without NUL."""
+    """Whether these bytes can name a cache: 1 to MAX_NAME_BYTES of UTF-8 without NUL."""
     try:
         encoded.decode()
     except UnicodeDecodeError:
@@ -75,7 +75,7 @@ def can_name_cache(encoded: bytes) -> bool:
 
 
 def cache_name_bytes(cache: str) -> bytes:
-    """The part of a database's name that tells the caches apart; ReplicaError where it cannot be one."""
+    """Return the cache's name as part of a database's name. Raises ReplicaError where it cannot be one."""
     encoded = cache.encode()
     if not can_name_cache(encoded):
         raise ReplicaError(

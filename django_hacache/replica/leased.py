@@ -1,7 +1,7 @@
-"""Reads of a cluster's worker: a value counts only while the node's lease holds, all else is a miss.
+"""Reads of a cluster's worker: a value counts only while the node's lease holds, else the read is a miss.
 
-Knows the replica and the control page, not the node. It comes back by itself when the node does, also when
-the directory did not exist at first or was wiped in between.
+Reads come back by themselves when the node does, also where the directory did not exist at first or somebody wiped it
+in between. Must not know the node.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.reading import live_value
 from django_hacache.replica.replica import Replica
-from django_hacache.replica.room import Usage
 from django_hacache.system.interruption import ensure_own
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ _Result = TypeVar("_Result")
 
 
 class LeasedReader:
-    """The same methods as a Replica's, guarded by the lease; they never raise ReplicaError.
+    """Reads as a Replica does, guarded by the lease; no method raises ReplicaError.
 
-    What would make every read a miss for good is a ConfigurationError; what may pass is said once, and `trouble`
-    tells it as long as it lasts.
+    An error that would make every read a miss for good is a ConfigurationError. One that may pass is logged once, and
+    stands in `trouble` as long as it lasts.
     """
 
     def __init__(self, directory: Path, *, map_size: int, boot: bytes | None = None) -> None:
@@ -45,15 +44,15 @@ class LeasedReader:
         self._opened: tuple[ControlPage, Replica] | None = None
         self._checking = threading.Lock()
         self._next_check = 0
-        # The epoch in which the opened files were last found to be those at their paths.
+        # The epoch in which the opened files were last verified to be those at their paths.
         self._verified = -1
         self.trouble = ""
-        """Why reads are misses although the node may vouch for them; empty where nothing is wrong."""
+        """Why reads are misses although the node may have a lease; empty where nothing is wrong."""
         self._refusal = ""
         try:
             self._check()
         except BaseException:
-            self.close()  # whoever asks next could not open it again
+            self.close()  # or LMDB would refuse to open the file again
             raise
 
     @property
@@ -61,11 +60,11 @@ class LeasedReader:
         """The node's page; None while there is none. Looked for again at most once a second."""
         if self._opened is None:
             self._check()
-        opened = self._opened  # another thread may forget it at any time
+        opened = self._opened  # once: another thread may set it to None at any time
         return opened[0] if opened else None
 
     def get(self, cache: str, key: str) -> bytes | memoryview | None:
-        """The live value, if the lease holds after it was read."""
+        """Return the live value, if the lease holds after it was read; None on a miss."""
         opened = self._opened
         if opened is None:
             self._check()
@@ -88,7 +87,7 @@ class LeasedReader:
         return None
 
     def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]:
-        """The live ones of `keys` in one consistent picture, if the lease holds after all were read."""
+        """Return the live values of `keys`, read in one transaction, if the lease holds after that."""
         return self._guarded(lambda replica: replica.get_many(cache, keys), {})
 
     def has(self, cache: str, key: str) -> bool:
@@ -96,12 +95,8 @@ class LeasedReader:
         return self._guarded(lambda replica: replica.has(cache, key), False)
 
     def item(self, cache: str, key: str) -> Item | None:
-        """The live entry with its version and expiry."""
+        """Return the live entry with its version and expiry."""
         return self._guarded(lambda replica: replica.item(cache, key), None)
-
-    def usage(self, cache: str) -> Usage:
-        """What the cache takes; nothing while the lease does not hold."""
-        return self._guarded(lambda replica: replica.usage(cache), Usage(0, 0))
 
     def _guarded(self, read: Callable[[Replica], _Result], miss: _Result) -> _Result:
         opened = self._opened
@@ -124,21 +119,20 @@ class LeasedReader:
         return miss
 
     def _verify(self, opened: tuple[ControlPage, Replica], epoch: int) -> bool:
-        """In a new epoch the node may be another process that began with another file: look at the paths once."""
+        """Verify the opened files, once an epoch: the node may be a new process that began with other files."""
         if not opened[0].holds(epoch):
-            # Nobody vouches for the file: it is not even looked at.
+            # Without a lease nobody vouches for the file: do not even look at it.
             self._check()
             return False
         if opened[0].stale() or opened[1].replaced():
             self._check()
             return False
-        if self.trouble and not self._over(opened[1]):
+        if self.trouble and not self._trouble_is_over(opened[1]):
             return False
         self._verified = epoch
         return True
 
-    def _over(self, replica: Replica) -> bool:
-        """Whether the replica can be read again."""
+    def _trouble_is_over(self, replica: Replica) -> bool:
         try:
             replica.probe()
         except ReplicaError as error:
@@ -155,9 +149,12 @@ class LeasedReader:
             log.error("reads of the replica in %s are misses: %s", self.directory, error)
 
     def _check(self, error: ReplicaError | None = None) -> None:
-        """At most once a second: open what is missing, open again what was replaced."""
+        """Open what is missing, and open again what was replaced; at most once a second.
+
+        error: why a read was a miss.
+        """
         if error is not None:
-            # The next read looks whether it is over.
+            # Have the next read find out whether the trouble is over.
             self._verified = -1
             self._say(error)
         if self._refusal and boottime_ns() < self._next_check:
@@ -171,7 +168,7 @@ class LeasedReader:
             self._next_check = now + RECHECK_NS
             opened = self._opened
             if opened is None or opened[0].stale() or opened[1].replaced():
-                self._opened = None  # the old ones close themselves when the last read is over
+                self._opened = None  # the old files close themselves when their last read is over
                 self._opened = self._open()
                 self._verified = -1
 
@@ -195,14 +192,14 @@ class LeasedReader:
             ensure_own(refusal)
             if not control.holds(control.epoch):
                 self._refusal = ""
-                return None  # the node that could be meant does not serve
+                return None  # the node, whose files these could be, has no lease either
             self._refusal = str(refusal)
             raise
         self._refusal = ""
         return control, replica
 
     def forget(self) -> None:
-        """Leave what is open to the reads that are under way, and look for it anew."""
+        """Leave what is open to the reads that are under way; the next read opens it again."""
         self._opened = None
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
-"""Who has a replica open for writing: one opens at a time, and all of them see each other's process ids.
+"""Membership of the processes that have a replica open for writing: one opens at a time, all in one PID namespace.
 
-LMDB tells its readers and writers apart by process and thread ids, which are unique in one PID namespace only. In two,
-as two containers have them, one process is taken for the other: reads fail, and after a crash two may write at once.
+LMDB tells its readers and writers apart by process and thread ids, which are unique in one PID namespace only. With
+two, as in two containers, LMDB takes one process for the other: reads fail, and after a crash two may write at once.
 
-The locks are POSIX's, which belong to a process: a child that is forked at any moment inherits none of them. For that
-price they are lost when the process closes the file, however often it has it open.
+The locks are POSIX locks, which belong to a process: a child that is forked at any moment inherits none. The price is
+that a process loses them when it closes any descriptor of the file.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ NAME = "replica.members"
 NAMESPACE = "/proc/self/ns/pid"
 NAME_BYTES_MAX = 64
 
-# What is locked: who opens holds the first byte, who has it open shares the second.
+# A process holds the first byte of the file while it opens the replica, and shares the second while it has it open.
 _OPENING, _MEMBERS = 0, 1
 
 
 def pid_namespace() -> str:
-    """Names the PID namespace of this process; empty where it has no name."""
+    """Return a name of this process's PID namespace; empty where the system gives none."""
     try:
         found = os.stat(NAMESPACE)  # noqa: PTH116 - the link's target is no path
     except OSError as error:
@@ -46,12 +46,12 @@ def pid_namespace() -> str:
 
 
 def ensure_same_namespace(directory: Directory) -> None:
-    """Raise ConfigurationError where whoever wrote to the directory last lives in another PID namespace."""
+    """Raise ConfigurationError where the processes that write to the directory are in another PID namespace."""
     try:
         descriptor = directory.open(NAME)
     except OSError as error:
         ensure_own(error)
-        return  # nobody ever has, or what is wrong is told by whoever opens the replica
+        return  # nobody ever wrote to it, or opening the replica will raise what is wrong
     try:
         _ensure_same(descriptor, directory.path)
     finally:
@@ -69,13 +69,13 @@ def _ensure_same(descriptor: int, path: Path) -> None:
 
 
 class _File(io.FileIO):
-    """One that closes itself without a word."""
+    """A file that closes itself in C."""
 
     __del__ = io.FileIO.close  # see interruption.py
 
 
 class Membership:
-    """One process's part of the file. It ends with the object, and with the process, however that ends."""
+    """The membership of this process. It ends with the object, and with the process, however that ends."""
 
     def __init__(self, directory: Directory) -> None:
         self._path = directory.path
@@ -90,7 +90,7 @@ class Membership:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """Be the only process that opens."""
+        """Be the only process that opens the replica, in this block."""
         try:
             lock_byte(self._descriptor, _OPENING)
             yield
@@ -98,24 +98,24 @@ class Membership:
             unlock_byte(self._descriptor, _OPENING)
 
     def join(self) -> None:
-        """Be one of those that have it open. Raises ConfigurationError where they are elsewhere."""
+        """Become a member. Raises ConfigurationError where the members are in another PID namespace."""
         own = pid_namespace()
         try:
             lock_byte(self._descriptor, _MEMBERS, wait=False)
         except OSError as error:
             ensure_own(error)
-            # By its own descriptor: another one would take this process's locks with it.
+            # By this descriptor: closing another one of the file would drop this process's locks.
             _ensure_same(self._descriptor, self._path)
         else:
-            # There is nobody else: where this process lives is where the others have to be.
+            # Nobody else is a member: this process decides in which namespace the others have to be.
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, own.encode(), 0)
         lock_byte(self._descriptor, _MEMBERS, shared=True)
 
     def replaced(self) -> bool:
-        """Whether the file at the path is another one: the directory was wiped."""
+        """Whether the file at the path is another one: somebody wiped the directory."""
         return not is_still(self._path / NAME, identity(os.fstat(self._descriptor)))
 
     def leak(self) -> None:
-        """In a forked child: make sure that it is never closed, which would end the child's own membership."""
+        """In a forked child: never close the file, since that would end the child's own membership."""
         fork.leak(self)

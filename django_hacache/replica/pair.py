@@ -1,4 +1,4 @@
-"""LMDB's two files, the data and its locks: which they are, and that they stay together. Opens none that is in use."""
+"""LMDB's two files, the data and the locks: finds them and keeps them together. Must not open one that is in use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCKS_NAME = f"{FILE_NAME}-lock"
 
 
 def _identity_at(path: Path) -> Identity | None:
-    """The file that others find at the path. Raises ReplicaError where that cannot be found out."""
+    """Return the identity of the file at the path, None without one. Raises ReplicaError where it cannot be told."""
     try:
         found = path.stat()
     except OSError as error:
@@ -37,13 +37,13 @@ def _identity_at(path: Path) -> Identity | None:
 
 
 class Pair(NamedTuple):
-    """LMDB's two files: whoever has one of a pair open has the other one, too."""
+    """The identities of LMDB's two files."""
 
     data: Identity | None
     locks: Identity | None
 
     def ensure_readable(self, path: Path) -> None:
-        """Raise ReplicaError where LMDB would make a lock file of its own: no writer would see what is read there."""
+        """Raise ReplicaError where LMDB would make a new lock file, in which no writer would see this reader."""
         if self.data is not None and self.locks is None:
             raise ReplicaError(
                 f"the replica {path} cannot be read: its lock file was removed; the next to write starts anew"
@@ -51,20 +51,21 @@ class Pair(NamedTuple):
 
 
 def pair_at(path: Path) -> Pair:
-    """The files that others find now by the path. Raises ReplicaError where that cannot be found out."""
+    """Return the pair that is found now by the path. Raises ReplicaError where it cannot be told."""
     return Pair(_identity_at(path / FILE_NAME), _identity_at(path / LOCKS_NAME))
 
 
 def pair_in(directory: Directory) -> Pair:
-    """The files that are in it now."""
+    """Return the pair that is in the directory now."""
     return Pair(directory.identity_of(FILE_NAME), directory.identity_of(LOCKS_NAME))
 
 
 def ensure_pair(directory: Directory) -> None:
-    """Leave both files, or neither: where one was removed, others may have the pair open still.
+    """Leave both files, or neither. Only for the process that opens (see Membership).
 
-    With a second lock file beside one data file two could write at a time, and with a second data file beside one lock
-    file, too. Those others notice that their files were replaced, and follow. Only for who opens (see Membership).
+    Otherwise: 1. a process has both open; 2. somebody removes one of them; 3. another process opens the replica, and
+    LMDB makes the missing one anew; 4. the two processes share one file of the pair and write at once. So the other
+    file goes, too; who has it open notices that (Environment.replaced), and follows.
     """
     found = pair_in(directory)
     if found.data is None:
@@ -74,12 +75,13 @@ def ensure_pair(directory: Directory) -> None:
 
 
 def allocate_locks(directory: Directory, size: int) -> None:
-    """Give the lock file its place: every process maps it; where none is left, a page of a hole would kill by SIGBUS.
+    """Allocate the lock file before LMDB opens it.
 
-    Before LMDB opens it: closing it later would drop LMDB's own locks (POSIX).
+    Every process maps it: on a full file system a page that was never allocated would kill a process by SIGBUS. Not
+    later: closing our descriptor would drop LMDB's POSIX locks on the file.
     """
     found = directory.look(LOCKS_NAME)
-    # Not even opened where that is done: another sub-interpreter may have it open.
+    # Where it is allocated, do not even open it: another sub-interpreter of this process may have it open.
     if found is not None and found.st_blocks * 512 >= size:
         return
     descriptor = directory.open(LOCKS_NAME, os.O_RDWR | os.O_CREAT)
@@ -90,7 +92,7 @@ def allocate_locks(directory: Directory, size: int) -> None:
 
 
 def has_replica(path: Path) -> bool:
-    """Whether there is a replica to open; only looks. Raises ReplicaError where the directory is not fit for one."""
+    """Whether there is a replica to open; opens nothing. Raises ReplicaError where the directory is not fit for one."""
     try:
         with open_private(path) as directory:
             return directory.identity_of(FILE_NAME) is not None
@@ -102,7 +104,10 @@ def has_replica(path: Path) -> bool:
 def set_aside(
     membership: Membership, directory: Directory, broken: Identity | None, reason: Exception
 ) -> None:
-    """Move a broken file away, so that the next one to open it for writing starts empty. One is kept."""
+    """Move a broken data file away, so that the next writer to open the replica starts empty. The last one is kept.
+
+    broken: the identity of the file, so that of two processes only the first moves it.
+    """
     with membership.opening():
         if broken is None or directory.identity_of(FILE_NAME) != broken:
             return  # another process was faster

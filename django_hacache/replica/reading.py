@@ -1,4 +1,4 @@
-"""What cache code reads through, whoever vouches for what is read. Opens nothing."""
+"""The interface that cache operations read through, on one machine and in a cluster. Must not open anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from django_hacache.replica.layout import HEADER, HEADER_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from django_hacache.replica.room import Usage
     from django_hacache.replica.transaction import Item
 
 VIEW_BYTES = 64 * 1024
@@ -26,11 +25,13 @@ class Reader(Protocol):
     def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]: ...
     def has(self, cache: str, key: str) -> bool: ...
     def item(self, cache: str, key: str) -> Item | None: ...
-    def usage(self, cache: str) -> Usage: ...
 
 
 def live_value(raw: bytes, now_ns: int) -> bytes | memoryview | None:
-    """The value of what is stored as `raw`, None where it has expired at `now_ns`: an instant after it was read."""
+    """Return the value of the entry stored as `raw`, None where it has expired at `now_ns`.
+
+    now_ns: an instant (boot time) after the entry was read.
+    """
     try:
         if 0 < _header(raw)[0] <= now_ns:
             return None

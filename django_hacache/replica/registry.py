@@ -1,6 +1,7 @@
-"""What py-lmdb counts as open in this process: LMDB must not open a file twice in one, and py-lmdb refuses to.
+"""Opens a file of LMDB although py-lmdb may still count it as open in this process.
 
-It counts a file a moment longer than somebody uses it. Knows no replica.
+LMDB must not open a file twice in one process, so py-lmdb refuses to; and it counts a file for a moment longer than
+anybody uses it. Must not know a replica.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ class OpenAlready(ConfigurationError):
 
 
 def when_closed(open_it: Callable[[], None]) -> None:
-    """Open a file, where need be when another thread has closed it: what one drops is not closed in the same instant.
+    """Call `open_it`, again and again for a second while it raises OpenAlready.
 
-    Each try locks anew: the locks of a process end with whatever it closes of a file, and so with what is dropped.
+    1. thread A drops the last reference to an environment; 2. thread B opens the file; 3. A's environment is closed.
+    Each try has to lock anew: step 3 closes descriptors, and so drops the POSIX locks of this process.
+    Raises ConfigurationError where the file stays open.
     """
     deadline = monotonic() + CLOSING_WAIT_S
     while True:

@@ -1,4 +1,4 @@
-"""What caches take, how much a replica's file can still take, and how much of that has to stay free. Opens nothing."""
+"""How much room caches take, how much a replica's file has, and how much of it has to stay free. Opens nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEADROOM_MIN, HEADROOM_MAX = 1 << 20, 16 << 20
 
 
 class Usage(NamedTuple):
-    """What a cache takes: entries that are present (expired ones included), and bytes of LMDB's pages."""
+    """How much a cache takes: entries that are present, expired ones included, and bytes of LMDB's pages."""
 
     entries: int
     bytes: int
@@ -18,12 +18,12 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the file holds and what it may become, in bytes.
+    """How much room the file has, in bytes.
 
-    map: the longest that the file may be.
+    map: the longest that LMDB's map lets the file become.
     file: how long it is; it never becomes shorter.
-    used: pages of all databases in it.
-    growth: what the file system lets it still grow.
+    used: in the pages of all databases.
+    growth: by how much the file system lets it still grow.
     """
 
     map: int
@@ -38,14 +38,14 @@ class Room:
 
     @property
     def free(self) -> int:
-        """What can still be written: pages that were given back, and what the file can grow."""
+        """How much can still be written: into pages that were given back, and by growing the file."""
         return max(self.file - self.used, 0) + self.beyond
 
     @property
     def headroom(self) -> int:
-        """What has to stay free: a removal takes pages before it frees any, and so does what is in the order."""
+        """How much has to stay free: for removals, which take pages before they free any, and for the log's changes."""
         return min(max((self.used + self.free) // HEADROOM_SHARE, HEADROOM_MIN), HEADROOM_MAX)
 
     def lacking(self, wanted: int = 0) -> int:
-        """What has to go for `wanted` bytes to be free beside the headroom."""
+        """Return how many bytes have to go for `wanted` bytes to be free beside the headroom."""
         return max(self.headroom + wanted - self.free, 0)

@@ -1,7 +1,7 @@
-"""Whether an LMDB file is damaged: looks for pages in use that are not there, or are not what the tree says.
+"""Finds out whether an LMDB file is damaged: whether a page in use is missing, or is not what the tree says.
 
-LMDB's errors and the length of a file only raise a suspicion: a process may have been unlucky, or have lost its place
-among the readers, beside a file that is whole. Reads the file and never maps it; knows LMDB's format (0.9), no keys.
+LMDB's errors and the length of a file only raise a suspicion: a process may have lost its reader slot beside a file
+that is whole. Reads the file and never maps it. Knows LMDB's format (0.9); must not know keys or entries.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ class _Damaged(Exception):
 
 
 def damage(descriptor: int, transaction: int) -> str | None:
-    """What is wrong with the opened file as `transaction` (LMDB's id) left it; None where nothing is, or none can tell.
+    """Return what is wrong with an LMDB file; None where nothing is, or its format is unknown.
 
-    The caller keeps that state alive: it has a transaction open, for reading it or for the one after it.
+    transaction: LMDB's id of the state to look at. The caller keeps it alive with an open transaction: one that reads
+    it, or the write after it.
     """
     try:
         for page_bytes, of, roots in _metas(descriptor):
@@ -53,7 +54,7 @@ def damage(descriptor: int, transaction: int) -> str | None:
 
 
 def _metas(descriptor: int) -> Iterator[tuple[int, int, list[int]]]:
-    """Page size, transaction and roots of each of the two states that the file keeps."""
+    """Yield page size, transaction and roots of each of the two states that the file keeps."""
     at = 0
     for _ in range(2):
         raw = os.pread(descriptor, _META_BYTES, at)
@@ -76,7 +77,7 @@ class _Walk:
         self._descriptor = descriptor
         self._page_bytes = page_bytes
         self._pages = os.fstat(descriptor).st_size // page_bytes
-        # The pages of trees that were looked at: each has one place in one of them.
+        # Which pages of trees were visited: each belongs to one tree, once.
         self._seen = bytearray(self._pages)
 
     def walk(self, roots: list[int]) -> None:
@@ -102,7 +103,7 @@ class _Walk:
         return page, flags, end
 
     def _below(self, page: bytes, at: int, *, leaf: bool, number: int) -> Iterator[int]:
-        """The roots of trees that hang on one node."""
+        """Yield the pages below one node."""
         if at + _NODE.size > len(page):
             raise _Damaged(f"page {number} points beyond its end")
         low, high, flags, key_bytes = _NODE.unpack_from(page, at)

@@ -107,7 +107,7 @@ class Host(plain.Host):
         page = ControlPage.open(self.location)
         assert page is not None, f"{self.addr} has no control page"
         try:
-            return page.applied_index
+            return page.since[0]
         finally:
             page.close()
 

@@ -101,7 +101,6 @@ def read_as_worker(directory):
                 reader.has(cache, key)
                 reader.item(cache, key)
             reader.get_many(cache, KEYS)
-            reader.usage(cache)
     except ConfigurationError:
         return
     finally:

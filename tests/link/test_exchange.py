@@ -22,7 +22,7 @@ def exchange(deadline=None, **more):
 
 
 def again(exchange, error=RESET, *, gone=False):
-    return exchange.again(error, PATH, lambda: gone)
+    return exchange.retry_pause_s(error, PATH, lambda: gone)
 
 
 def refusal(code):
@@ -100,17 +100,17 @@ def test_what_went_wrong_says_more_than_that_the_time_is_over():
 def test_a_refusal_is_conclusive_unless_the_request_was_sent_before(code):
     one = exchange()
     one.sent()
-    assert one.conclusive(refusal(code)) == refusal(code)
+    assert one.ensure_conclusive(refusal(code)) == refusal(code)
     again(one)
     with pytest.raises(OutcomeUnknown, match=r"may have happened then\. Now: refused"):
-        one.conclusive(refusal(code))
+        one.ensure_conclusive(refusal(code))
 
 
 def test_that_a_value_is_too_large_is_conclusive_however_often_it_was_sent():
     one = exchange()
     one.sent()
     again(one)
-    assert one.conclusive(refusal(pb.ERROR_TOO_LARGE)) == refusal(pb.ERROR_TOO_LARGE)
+    assert one.ensure_conclusive(refusal(pb.ERROR_TOO_LARGE)) == refusal(pb.ERROR_TOO_LARGE)
 
 
 def test_the_answer_to_another_request_is_none():

@@ -320,7 +320,7 @@ def read_under_the_lease(location: Path) -> None:
 
 def page_of_ours(location: Path) -> None:
     page = ControlPage.open(location)
-    assert page is None or page.applied_index == 4711
+    assert page is None or page.since[0] == 4711
     if page is not None:
         page.close()
 
