@@ -77,6 +77,7 @@ class _Form(NamedTuple):
     message: type[Any]
     write: Callable[[Any, Any], None]
     read: Callable[[Any], Part]
+    carries: str = ""  # the message's field with bytes of a value, where it has one
 
 
 def _write_insert(message: pb.Insert, change: Insert) -> None:
@@ -140,14 +141,18 @@ def _read_clear(_message: pb.Clear) -> Clear:
 
 
 _FORMS: dict[type[Any], _Form] = {
-    Insert: _Form("insert", pb.Insert, _write_insert, _read_insert),
+    Insert: _Form("insert", pb.Insert, _write_insert, _read_insert, "value"),
     Remove: _Form("remove", pb.Remove, _write_remove, _read_remove),
     Touch: _Form("touch", pb.Touch, _write_touch, _read_touch),
-    Increment: _Form("increment", pb.Increment, _write_increment, _read_increment),
+    Increment: _Form("increment", pb.Increment, _write_increment, _read_increment, "delta"),
     Clear: _Form("clear", pb.Clear, _write_clear, _read_clear),
 }
-# Put and Del are those of programs of the base schema.
+# Programs of the base schema send Put and Del.
 _READERS = {form.message: form.read for form in _FORMS.values()} | {pb.Put: _read_put, pb.Del: _read_remove}
+_CARRIES = {form.message: form.carries for form in _FORMS.values()} | {pb.Put: "value", pb.Del: ""}
+
+CHANGE_FIELDS = frozenset({form.field for form in _FORMS.values()} | {"put", "del", "batch"})
+"""The fields of a CacheRequest that hold changes."""
 
 
 def request_of(change: Sent, cache: str, *, req_id: str, ack: AckLevel, timeout_ms: int) -> pb.CacheRequest:
@@ -176,6 +181,12 @@ def _write(holder: pb.CacheRequest | pb.Change, change: Part, cache: str) -> Any
 def change_from(message: Any) -> Part:
     """Return the change that a message of any kind but Batch is."""
     return _READERS[type(message)](message)
+
+
+def carried_bytes(message: Any) -> int:
+    """Return how many bytes of a value the message of a change carries: what is to be stored, or a delta."""
+    field = _CARRIES[type(message)]
+    return len(getattr(message, field)) if field else 0
 
 
 # Outcomes: as a node answers them, and as they stand in the log

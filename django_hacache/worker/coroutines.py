@@ -19,24 +19,6 @@ from django_hacache.worker.operations import MISSING, UNABLE, Ack, Timeout, give
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-COUNTERPARTS = (
-    "get",
-    "get_many",
-    "has_key",
-    "set",
-    "add",
-    "touch",
-    "delete",
-    "incr",
-    "decr",
-    "incr_version",
-    "decr_version",
-    "set_many",
-    "delete_many",
-    "clear",
-)
-OVERRIDABLE = (*COUNTERPARTS, "aget", "aset", "adelete")
-
 
 class Coroutines(Calls):
     """The coroutines. cache.py has their counterparts."""
@@ -193,3 +175,10 @@ class Coroutines(Calls):
             await in_thread(self.clear, **given(ack))
             return
         await self._aperform("clear", Clear(), ack)
+
+
+# The plain methods that a coroutine has a shorter way for, where nobody has replaced them. aget_or_set() calls others.
+COUNTERPARTS = tuple(
+    name.removeprefix("a") for name in vars(Coroutines) if name.startswith("a") and name != "aget_or_set"
+)
+OVERRIDABLE = (*COUNTERPARTS, "aget", "aset", "adelete")

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from django_hacache.changes.codec import change_from, request_of
+from django_hacache.changes.codec import CHANGE_FIELDS, carried_bytes, change_from, request_of
 from django_hacache.changes.vocabulary import Batch, Clear, Increment, Insert, Remove, Sent, Touch, When
 from django_hacache.conf import AckLevel
 from django_hacache.wire import cache_pb2 as pb
@@ -54,3 +54,17 @@ def test_the_changes_of_a_batch_arrive_in_their_order_and_share_its_name_and_its
     assert {message.req_id for message in messages} == {""}
     assert batch.req_id == "name"
     assert batch.ack_level.WhichOneof("ack_level") == "level_once"
+
+
+def test_each_field_of_a_request_that_holds_a_change_has_one_row():
+    fields = pb.CacheRequest.DESCRIPTOR.oneofs_by_name["method"].fields
+    levelled = {field.name for field in fields if "ack_level" in field.message_type.fields_by_name}
+    assert levelled | {"put", "del"} == CHANGE_FIELDS
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_change_carries_of_a_value_is_counted(change):
+    request = sent(change)
+    carried = {Insert: "value", Increment: "delta"}.get(type(change))
+    message = getattr(request, request.WhichOneof("method"))
+    assert carried_bytes(message) == (len(getattr(message, carried)) if carried else 0)

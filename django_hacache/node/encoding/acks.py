@@ -16,7 +16,6 @@ LEVELS = {
     "level_all": core.AckLevel.ALL,
 }
 UNLEVELLED = (pb.Put, pb.Del)
-CHANGES = ("put", "insert", "del", "remove", "touch", "increment", "clear", "batch")
 REFUSALS = {
     core.Refusal.NOT_LEADER: (pb.ERROR_NOT_LEADER, "this node does not lead"),
     core.Refusal.NO_QUORUM: (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django_hacache.changes.codec import CHANGE_FIELDS
 from django_hacache.consensus import messages as core
 from django_hacache.node.encoding.acks import (
-    CHANGES,
     CODES,
     ack_of,
     change_of,
@@ -247,7 +247,7 @@ def from_request(request: pb.CacheRequest) -> core.Message | None:
         return append_of(request.append)
     if method == "append_ack":
         return append_ack_of(request.append_ack)
-    return forward_of(request) if method in CHANGES else None
+    return forward_of(request) if method in CHANGE_FIELDS else None
 
 
 def from_ack(ack: pb.Ack) -> core.Message | None:

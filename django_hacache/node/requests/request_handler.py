@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from django_hacache.changes.codec import carried_bytes
 from django_hacache.consensus.messages import AckLevel, Refusal, Since
 from django_hacache.node.encoding.acks import ack_of, change_of, level_of, outcome_of, refusal_ack
 from django_hacache.node.requests.slices import EARLIER, Gathering, slices_of
@@ -37,7 +38,6 @@ TIMEOUT_MS_MAX = 3_600_000
 ANSWER_MARGIN_MS = 250
 # Base changes carry ids that need be unique on their stream only, and may safely happen again.
 BASE_CHANGES = frozenset({"put", "insert", "del", "remove"})
-STORING = (pb.Insert, pb.Put)
 
 
 class Token(NamedTuple):
@@ -201,10 +201,10 @@ class RequestHandler:
         changes = checked(change, bounds)
         for one in changes:
             options = self._options(one.cache_name)
-            if isinstance(one, STORING) and len(one.value) > options.max_value_bytes:
+            if carried_bytes(one) > options.max_value_bytes:
                 raise Refused(
                     pb.ERROR_TOO_LARGE,
-                    f"a value of {len(one.value)} bytes; cache {one.cache_name!r} takes at most "
+                    f"a value of {carried_bytes(one)} bytes; cache {one.cache_name!r} takes at most "
                     f"{options.max_value_bytes} (MAX_VALUE_SIZE, or a sixteenth of the file system of LOCATION)",
                 )
         return changes

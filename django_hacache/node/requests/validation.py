@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django_hacache.changes.codec import carried_bytes
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.layout import cache_name_bytes
 from django_hacache.values.serializers import INTEGER_BYTES_MAX
@@ -85,15 +86,7 @@ def _parts_of(change: pb.Batch, most: int) -> Sequence[Any]:
 
 def size_of(change: Any) -> int:
     """The bytes of one change's key (characters) and value."""
-    kind = type(change)
-    if kind is pb.Clear:
-        return 0
-    size = len(change.entry)
-    if kind is pb.Insert:
-        size += len(change.value)
-    elif kind is pb.Increment:
-        size += len(change.delta)
-    return size
+    return 0 if type(change) is pb.Clear else len(change.entry) + carried_bytes(change)
 
 
 def check_name(cache: str) -> None:
