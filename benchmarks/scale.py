@@ -28,19 +28,19 @@ class Scale:
 
 
 FULL = Scale(
-    rounds=9,
+    rounds=6,
     long_rounds=3,
     block_calls=1000,
     block_seconds=1.0,
     warm_up_calls=200,
     entries=1000,
-    counting_seconds=1.5,
-    counting_warm_up_seconds=0.5,
+    counting_seconds=1.2,
+    counting_warm_up_seconds=0.4,
     zipf_entries=10_000,
     many_entries=1_000_000,
     memory_entries=100_000,
-    fresh_processes=11,
-    idle_seconds=30.0,
+    fresh_processes=7,
+    idle_seconds=20.0,
     pause_seconds=0.002,
 )
 

@@ -170,11 +170,15 @@ def hosts(measured: Measured) -> str:
 
 def _network(one_way_us: str, seen: Mapping[str, Any]) -> str:
     delay = seen["delay"]
-    taken = f", which took {number(delay['cpu_percent'])} % of a core" if delay["cpu_percent"] else ""
     parts = [
         f"### {int(one_way_us) / 1000:g} ms to another host",
-        f"A bare round trip took {times(delay['round_trip_us'])}. The delay is made by {delay['made_by']}{taken}.",
+        f"A bare round trip took {times(delay['round_trip_us'])}. The delay was made by {delay['made_by']}.",
     ]
+    if any(delay["cpu_percent"].values()):
+        taken = (
+            f"{number(share)} % with {BACKENDS[name].label}" for name, share in delay["cpu_percent"].items()
+        )
+        parts.append(f"Of a core, that took while 16 processes made mixed calls: {', '.join(taken)}.")
     for what, one in seen.items():
         if what in DONE:
             counted = any("rate" in summary for summary in one.values())

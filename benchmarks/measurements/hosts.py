@@ -18,6 +18,7 @@ from benchmarks.network import Network
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from benchmarks.network import Delay
     from benchmarks.stage import Stage
 
 Measured = dict[str, Any]
@@ -57,18 +58,22 @@ def hosts(stage: Stage) -> Measured:
         measured: Measured = {}
         for one_way_us in ONE_WAY_US:
             delay = network.delay(one_way_us)
-            made = {**BRIEFLY, **(FURTHER if one_way_us == ONE_WAY_US[0] else {})}
-            began, spent = time.monotonic(), delay.cpu_seconds()
-            seen = {name: measure(spread) for name, measure in made.items()}
-            measured[str(one_way_us)] = {
-                "delay": {
-                    "made_by": delay.name,
-                    "round_trip_us": _round_trip_us(spread),
-                    "cpu_percent": round(100 * (delay.cpu_seconds() - spent) / (time.monotonic() - began), 1),
-                },
-                **seen,
+            measurements = {**BRIEFLY, **(FURTHER if one_way_us == ONE_WAY_US[0] else {})}
+            seen = {name: measure(spread) for name, measure in measurements.items()}
+            made = {
+                "made_by": delay.name,
+                "round_trip_us": _round_trip_us(spread),
+                "cpu_percent": {name: _share(delay, spread, name) for name in TOGETHER},
             }
+            measured[str(one_way_us)] = {"delay": made, **seen}
         return measured
+
+
+def _share(delay: Delay, stage: Stage, name: str) -> float:
+    """Percent of a core that the delay takes while workers on all hosts make mixed calls."""
+    began, spent = time.monotonic(), delay.cpu_seconds()
+    stage.count(stage.crew(name, 16), "count_mixed", entries=stage.scale.zipf_entries)
+    return round(100 * (delay.cpu_seconds() - spent) / (time.monotonic() - began), 1)
 
 
 def _round_trip_us(stage: Stage) -> float:

@@ -11,7 +11,7 @@ from benchmarks.measurements.throughput import counted
 if TYPE_CHECKING:
     from benchmarks.stage import Stage
 
-READING = (*OURS, REFERENCE, "redis", BEST_REDIS, TRACKING, "pymemcache", "pylibmc", "locmem", "diskcache")
+READING = (*OURS, REFERENCE, "redis", BEST_REDIS, TRACKING, "pylibmc", "locmem", "diskcache")
 # LocMemCache is left out: sessions and counters are of no use where every process has its own.
 WRITING = ("standalone", "leader", "other", REPLICATED, ACKNOWLEDGED, BEST_REDIS, TRACKING, "pylibmc")
 THROTTLED = ("standalone", "leader", "other", REPLICATED, ACKNOWLEDGED, BEST_REDIS)

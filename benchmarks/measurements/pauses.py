@@ -21,9 +21,8 @@ def pauses(stage: Stage) -> dict[str, Any]:
     stage.open_crews(NAMES)
 
     def block(name: str) -> dict[str, list[int]]:
-        return {call: time_block(stage, name, call, pause=stage.scale.pause_seconds) for call in CALLS} | {
-            PAGES: _time_pages(stage, name)
-        }
+        called = {call: time_block(stage, name, call, pause=stage.scale.pause_seconds) for call in CALLS}
+        return called | {PAGES: _time_pages(stage, name)}
 
     rounds = in_turns(NAMES, stage.scale.long_rounds, block)
     return {

@@ -31,7 +31,7 @@ RATES = {"rate": 400.0, "rate_of_rounds": [390.0, 400.0, 420.0]}
 BOTH = RATES | TIMES
 
 
-def each(names: Iterable[str], seen: dict[str, Any]) -> dict[str, Any]:
+def each(names: Iterable[str], seen: Any) -> dict[str, Any]:
     return dict.fromkeys(names, seen)
 
 
@@ -46,7 +46,11 @@ def _throughput() -> dict[str, Any]:
 
 def _network(one_way_us: int) -> dict[str, Any]:
     return {
-        "delay": {"made_by": "netem", "round_trip_us": 2.0 * one_way_us, "cpu_percent": 3.0},
+        "delay": {
+            "made_by": "netem",
+            "round_trip_us": 2.0 * one_way_us,
+            "cpu_percent": each(hosts.TOGETHER, 3.0),
+        },
         "get": each(hosts.GETTING, TIMES),
         "set": each(hosts.SETTING, TIMES),
         "mixed_16": each(hosts.TOGETHER, RATES),
