@@ -32,8 +32,9 @@ class HACache(Coroutines):
     raise all the same: their answer is a decision.
 
     Every writing method takes `ack`: the level at which this one write is acknowledged ("direct", "leader",
-    "once", "quorum", "all") in place of OPTIONS["ACK_LEVEL"]. At "direct" nobody is waited for, so delete
-    and touch return whether the node took the request; add, incr and decr then use "leader".
+    "once", "quorum", "all") in place of OPTIONS["ACK_LEVEL"], or of OPTIONS["FILL_ACK_LEVEL"] for pages and template
+    fragments. At "direct" nobody is waited for: delete and touch return True, a failure is logged and counted, and
+    reads find what was there before for a moment; add, incr and decr then use "leader".
 
     close() closes nothing: Django calls it after each request, and what is open belongs to the process.
 
@@ -75,7 +76,7 @@ class HACache(Coroutines):
         ack: Ack = None,
     ) -> None:
         """Store a value."""
-        self._perform("set", self._set(key, value, timeout, version), ack)
+        self._perform("set", self._set(key, value, timeout, version), self._filling(key, ack))
 
     def add(
         self,

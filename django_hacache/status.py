@@ -108,6 +108,7 @@ class HostStatus:
     transfers: tuple[Transfer, ...] = ()
     lanes: tuple[str, ...] = ()
     skipped_effects: int = 0
+    lost_writes: int = 0
     wrong_tokens: int = 0
     longest_turn_ms: int = 0
 

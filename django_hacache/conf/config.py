@@ -58,6 +58,8 @@ class CacheOptions:
     max_value_bytes: int
     # The first one signs, all verify; none: nothing is signed.
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    # For what can be made again: pages of cache_page, fragments of {% cache %}.
+    fill_ack_level: AckLevel = AckLevel.DIRECT
 
 
 def limits_of(options: CacheOptions) -> dict[str, int | None]:

@@ -183,6 +183,7 @@ def read_options(alias: str, location: object, params: Mapping[str, Any], findin
         name=name,
         location=directory,
         ack_level=source.read("ACK_LEVEL", _ack_level, default=AckLevel.QUORUM),
+        fill_ack_level=source.read("FILL_ACK_LEVEL", _ack_level, default=AckLevel.DIRECT),
         write_timeout_s=source.read("WRITE_TIMEOUT", seconds(0.001, 3600), default=5.0),
         ignore_exceptions=source.read("IGNORE_EXCEPTIONS", boolean, default=False),
         log_ignored_exceptions=source.read("LOG_IGNORED_EXCEPTIONS", boolean, default=True),

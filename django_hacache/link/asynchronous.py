@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from django_hacache.link.pipeline import R, Wait, Waits
     from django_hacache.link.request import Request
     from django_hacache.wire import cache_pb2 as pb
 
@@ -46,12 +47,24 @@ class AsyncNodeClient:
 
         Raises LinkError where the request carries no req_id to match the answer by.
         """
-        exchange = Exchange(request, deadline=deadline, since=since)
+        return await self.complete(Exchange(request, deadline=deadline, since=since))
+
+    async def go_on(self, exchange: Exchange, cause: Exception) -> pb.Ack:
+        """As NodeClient.go_on."""
+        await asyncio.sleep(exchange.retry_pause_s(cause, self._path, self._gone))
+        return await self.complete(exchange)
+
+    async def complete(self, exchange: Exchange) -> pb.Ack:
+        """Send a request until it is answered."""
+        deadline = exchange.deadline
         if not exchange.req_id:
             raise LinkError("A request needs a req_id to be matched with its answer; this one has none.")
         while True:
-            limit = asyncio.timeout(deadline - monotonic())
+            left = deadline - monotonic()
+            limit = asyncio.timeout(left)
             try:
+                if left <= 0:
+                    raise lost(TimeoutError("The deadline has passed."))
                 async with limit:
                     answer = await self._connected().send(exchange.req_id, frame(exchange.payload))
                     exchange.sent()
@@ -86,6 +99,43 @@ class AsyncNodeClient:
             connection.lose(lost(f"{IN_FLIGHT_MAX} requests have no answer."))
             connection = self._connection = Connection(self._path, self._alive_at)
         return connection
+
+
+async def acarried_out(steps: Waits[R]) -> R:
+    """Take the steps of a pipeline, and wait where they say so, without blocking the loop."""
+    try:
+        wait = next(steps)
+        while True:
+            try:
+                came = await _ready(wait)
+            except BaseException as error:
+                steps.throw(error)
+                raise
+            wait = steps.send(came)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+
+
+async def _ready(wait: Wait) -> bool:
+    loop, descriptor = asyncio.get_running_loop(), wait.connection.descriptor
+    ready: asyncio.Future[bool] = loop.create_future()
+    begin, end = (
+        (loop.add_writer, loop.remove_writer) if wait.writable else (loop.add_reader, loop.remove_reader)
+    )
+    begin(descriptor, _note, ready)
+    try:
+        # Another task may wait for the same: then the one that came first notices when its time is over.
+        await asyncio.wait([ready], timeout=wait.seconds)
+        return ready.done()
+    finally:
+        end(descriptor)
+        ready.cancel()
+
+
+def _note(ready: asyncio.Future[bool]) -> None:
+    if not ready.done():
+        ready.set_result(True)
 
 
 def _is_over(limit: asyncio.Timeout, error: TimeoutError) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from django_hacache.link.pipeline import R, Waits
     from django_hacache.link.request import Request
     from django_hacache.wire import cache_pb2 as pb
 
@@ -54,7 +55,16 @@ class NodeClient:
 
         Whatever else arrives meanwhile, as a time limit does, is raised as it is.
         """
-        exchange = Exchange(request, deadline=deadline, since=since)
+        return self.complete(Exchange(request, deadline=deadline, since=since))
+
+    def go_on(self, exchange: Exchange, cause: Exception) -> pb.Ack:
+        """Send again what was sent, and is due no answer any more because of `cause`. Raises as `request` does."""
+        time.sleep(exchange.retry_pause_s(cause, self._path, self._gone))
+        return self.complete(exchange)
+
+    def complete(self, exchange: Exchange) -> pb.Ack:
+        """Send a request until it is answered."""
+        deadline = exchange.deadline
         while True:
             connection: Connection | None = None
             try:
@@ -69,9 +79,20 @@ class NodeClient:
                     raise
                 pause = exchange.retry_pause_s(error.__cause__, self._path, self._gone)
             else:
-                self._give_back(connection)
+                self.give_back(connection)
                 return exchange.ensure_conclusive(ack)
             time.sleep(pause)
+
+    def take(self) -> Connection:
+        """A connection that nobody else uses. Raises Lost."""
+        return self._idle_one() or Connection(self._path, self._alive_at)
+
+    def give_back(self, connection: Connection) -> None:
+        """Let others use it. No answer may be due on it."""
+        if len(self._idle) < IDLE_MAX:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def close(self) -> None:
         """Close the connections that nobody uses now; the next request makes a new one."""
@@ -83,7 +104,7 @@ class NodeClient:
         payload, deadline = exchange.payload, exchange.deadline
         if monotonic() >= deadline:
             raise lost(TimeoutError("The deadline has passed."))
-        connection = self._take()
+        connection = self._idle_one()
         if connection is not None:
             try:
                 connection.send(payload, deadline)
@@ -100,7 +121,7 @@ class NodeClient:
         connection.send(payload, deadline)
         return connection
 
-    def _take(self) -> Connection | None:
+    def _idle_one(self) -> Connection | None:
         while True:
             try:
                 connection = self._idle.pop()
@@ -111,8 +132,18 @@ class NodeClient:
                 return connection
             connection.close()
 
-    def _give_back(self, connection: Connection) -> None:
-        if len(self._idle) < IDLE_MAX:
-            self._idle.append(connection)
-        else:
-            connection.close()
+
+def carried_out(steps: Waits[R]) -> R:
+    """Take the steps of a pipeline, and wait where they say so."""
+    try:
+        wait = next(steps)
+        while True:
+            try:
+                came = wait.connection.ready(writable=wait.writable, seconds=wait.seconds)
+            except BaseException as error:
+                steps.throw(error)
+                raise
+            wait = steps.send(came)
+    except StopIteration as end:
+        result: R = end.value
+        return result

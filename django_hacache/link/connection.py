@@ -1,4 +1,4 @@
-"""One blocking connection to the node, for one exchange at a time. Must not know what a frame means.
+"""One connection to the node, for one exchange at a time or for a pipeline. Must not know what a frame means.
 
 It waits in one call and moves bytes in another. Moving never blocks, so an error of the connection cannot be mistaken
 for one that a signal handler raises; an error out of a wait is the handler's, and reaches the caller as it is. It waits
@@ -35,7 +35,7 @@ COPY_BYTES_MAX = 64 * 1024
 class Connection:
     """Connects when it is made. Its owner makes one exchange at a time, and closes it after one that failed."""
 
-    __slots__ = ("_buffer", "_descriptor", "_socket", "_view", "_wait_readable", "_watch", "selects_by")
+    __slots__ = ("_buffer", "_socket", "_view", "_wait_readable", "_watch", "descriptor", "selects_by")
 
     def __init__(self, path: Path, alive_at: Callable[[], int]) -> None:
         """Raises Lost where no process of this user listens on the Unix socket, or too many wait to be accepted.
@@ -44,25 +44,25 @@ class Connection:
         """
         self._socket = _connected(path)
         self._watch = Watch(alive_at, partial(ran_ns, peer_pid(self._socket)))
-        self._descriptor = self._socket.fileno()
+        self.descriptor = self._socket.fileno()
         self._buffer = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._buffer)
         # gevent and eventlet replace it: a connection from before would stop all greenlets.
         self.selects_by = select.select
-        self._wait_readable = _waits_for(self._descriptor, writable=False)
+        self._wait_readable = _waits_for(self.descriptor, writable=False)
 
     def send(self, payload: bytes, deadline: float) -> None:
         """Send one frame. Raises Lost; the node may have a part of the frame then, never the whole."""
         small = len(payload) <= COPY_BYTES_MAX
         part: bytes | memoryview
         for part in (frame(payload),) if small else (HEADER.pack(len(payload)), payload):
-            count = self._send_some(part)
+            count = self.send_some(part)
             while count < len(part):
-                _wait(_waits_for(self._descriptor, writable=True), deadline, self._watch)
+                _wait(_waits_for(self.descriptor, writable=True), deadline, self._watch)
                 part = memoryview(part)[count:]  # noqa: PLW2901 - what is left of it
-                count = self._send_some(part)
+                count = self.send_some(part)
 
-    def _send_some(self, data: bytes | memoryview) -> int:
+    def send_some(self, data: bytes | memoryview) -> int:
         """Return how many bytes the socket takes now."""
         try:
             return self._socket.send(data)
@@ -76,7 +76,7 @@ class Connection:
         """Return the payload of the one frame that the node sends. Raises Lost."""
         _wait(self._wait_readable, deadline, self._watch)
         view = self._view
-        received = self._receive_some(view)
+        received = self._receive_into(view)
         while received < HEADER_BYTES:
             received += self._receive_more(view[received:], deadline)
         end = HEADER_BYTES + _length_in(self._buffer)
@@ -90,11 +90,23 @@ class Connection:
             raise Lost from LinkError("The node sent more than the answer to the one request.")
         return bytes(view[HEADER_BYTES:end])
 
+    def receive_some(self) -> bytes:
+        """Return what has come; nothing where there is nothing. Raises Lost."""
+        return bytes(self._view[: self._receive_into(self._view)])
+
+    def ready(self, *, writable: bool, seconds: float) -> bool:
+        """Wait until it can be read, or written, for so long at most; return whether it can."""
+        return bool(_waits_for(self.descriptor, writable=writable)(int(seconds * 1000) + 1))
+
+    def hung(self) -> bool:
+        """Whether the node hangs. To be called after each LOOK_S in which nothing came."""
+        return self._watch.hung()
+
     def _receive_more(self, view: memoryview, deadline: float) -> int:
         _wait(self._wait_readable, deadline, self._watch)
-        return self._receive_some(view)
+        return self._receive_into(view)
 
-    def _receive_some(self, view: memoryview) -> int:
+    def _receive_into(self, view: memoryview) -> int:
         """Return how many bytes have come into `view`; 0 where the wait was in vain."""
         try:
             count = self._socket.recv_into(view)

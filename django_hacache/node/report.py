@@ -65,6 +65,7 @@ class Report:
         lane_port: Callable[[], int],
         roster: Roster,
         skipped: Callable[[], int],
+        lost_writes: Callable[[], int],
         wrong_tokens: Callable[[], int],
         differences: Callable[[], list[Difference]],
         longest_turn_ms: Callable[[], int],
@@ -87,7 +88,7 @@ class Report:
         self._is_base = is_base
         self._lane_port = lane_port
         self._roster = roster
-        self._skipped = skipped
+        self._skipped, self._lost_writes = skipped, lost_writes
         self._wrong_tokens = wrong_tokens
         self._differences = differences
         self._longest_turn_ms = longest_turn_ms
@@ -164,6 +165,7 @@ class Report:
             transfers=self._transfers(),
             lanes=self._lanes(),
             skipped_effects=self._skipped(),
+            lost_writes=self._lost_writes(),
             wrong_tokens=self._wrong_tokens(),
             longest_turn_ms=self._longest_turn_ms(),
         )

@@ -131,6 +131,7 @@ class CacheRequest(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     SINCE_INDEX_FIELD_NUMBER: _builtins.int
     SINCE_GENERATION_FIELD_NUMBER: _builtins.int
+    LOST_WRITES_FIELD_NUMBER: _builtins.int
     timeout_ms: _builtins.int
     """Extension: how long the sender of a change waits for the answer (milliseconds). 0: the node's default."""
     since_index: _builtins.int
@@ -139,6 +140,8 @@ class CacheRequest(_message.Message):
     """
     since_generation: _builtins.int
     """Extension: in which generation that index is, as the node's control page says it. What a node forwards is of its own."""
+    lost_writes: _builtins.int
+    """Extension, of a worker: so many of its writes at level direct were not made, or may not have been, since it last said so."""
     @_builtins.property
     def get(self) -> Global___Get: ...
     @_builtins.property
@@ -203,10 +206,11 @@ class CacheRequest(_message.Message):
         timeout_ms: _builtins.int = ...,
         since_index: _builtins.int = ...,
         since_generation: _builtins.int = ...,
+        lost_writes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "append_ack", b"append_ack", "batch", b"batch", "clear", b"clear", "del", b"del", "get", b"get", "increment", b"increment", "insert", b"insert", "method", b"method", "mgmt_req", b"mgmt_req", "put", b"put", "remove", b"remove", "sender", b"sender", "snapshot_ack", b"snapshot_ack", "snapshot_chunk", b"snapshot_chunk", "status", b"status", "touch", b"touch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "append_ack", b"append_ack", "batch", b"batch", "bundle", b"bundle", "clear", b"clear", "del", b"del", "get", b"get", "increment", b"increment", "insert", b"insert", "method", b"method", "mgmt_req", b"mgmt_req", "put", b"put", "remove", b"remove", "sender", b"sender", "since_generation", b"since_generation", "since_index", b"since_index", "snapshot_ack", b"snapshot_ack", "snapshot_chunk", b"snapshot_chunk", "status", b"status", "timeout_ms", b"timeout_ms", "touch", b"touch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "append_ack", b"append_ack", "batch", b"batch", "bundle", b"bundle", "clear", b"clear", "del", b"del", "get", b"get", "increment", b"increment", "insert", b"insert", "lost_writes", b"lost_writes", "method", b"method", "mgmt_req", b"mgmt_req", "put", b"put", "remove", b"remove", "sender", b"sender", "since_generation", b"since_generation", "since_index", b"since_index", "snapshot_ack", b"snapshot_ack", "snapshot_chunk", b"snapshot_chunk", "status", b"status", "timeout_ms", b"timeout_ms", "touch", b"touch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["get", "put", "insert", "del", "remove", "mgmt_req", "touch", "increment", "clear", "batch", "status", "append", "append_ack", "snapshot_chunk", "snapshot_ack"]  # noqa: Y015
     _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
@@ -2291,6 +2295,7 @@ class HostStatus(_message.Message):
     SKIPPED_EFFECTS_FIELD_NUMBER: _builtins.int
     WRONG_TOKENS_FIELD_NUMBER: _builtins.int
     LONGEST_TURN_MS_FIELD_NUMBER: _builtins.int
+    LOST_WRITES_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     addr: _builtins.str
     role: _builtins.str
@@ -2309,6 +2314,8 @@ class HostStatus(_message.Message):
     """How often somebody has shown a wrong token, or none, since the node started."""
     longest_turn_ms: _builtins.int
     """The longest turn of its node's loop since it started (milliseconds); 0: none that is worth noticing."""
+    lost_writes: _builtins.int
+    """Writes at level direct that were not made, or may not have been: of the workers of the host, since its node started."""
     incomplete: _builtins.bool
     """Its replica is being replaced by the leader's, and not all of it is there."""
     @_builtins.property
@@ -2341,11 +2348,12 @@ class HostStatus(_message.Message):
         skipped_effects: _builtins.int = ...,
         wrong_tokens: _builtins.int = ...,
         longest_turn_ms: _builtins.int = ...,
+        lost_writes: _builtins.int = ...,
         incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "incomplete", b"incomplete", "lanes", b"lanes", "lease_ms", b"lease_ms", "longest_turn_ms", b"longest_turn_ms", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs", "wrong_tokens", b"wrong_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "applied_index", b"applied_index", "bounds", b"bounds", "commit_index", b"commit_index", "connected", b"connected", "entries", b"entries", "fresh", b"fresh", "incomplete", b"incomplete", "lanes", b"lanes", "lease_ms", b"lease_ms", "longest_turn_ms", b"longest_turn_ms", "lost_writes", b"lost_writes", "role", b"role", "skipped_effects", b"skipped_effects", "transfers", b"transfers", "uptime_secs", b"uptime_secs", "wrong_tokens", b"wrong_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,14 +49,14 @@ class CircuitBreaker:
         if isinstance(error, CacheUnavailable) and not is_callers(error):
             self._open()
         elif isinstance(error, CacheUnavailable) or not isinstance(error, HACacheError):
-            self._note_given_up()
+            self.note_given_up()
 
     def _open(self) -> None:
         """Fail the next writes, until the node notes a later instant than it has noted by now."""
         self._seen = self._writable_until()
         self._is_open = True
 
-    def _note_given_up(self) -> None:
+    def note_given_up(self) -> None:
         """Note that a time limit of the caller's, or another exception of theirs, ended a write that was under way.
 
         That proves nothing against the node. But where it cannot write now, the next write would wait in vain, too.

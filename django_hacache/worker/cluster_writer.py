@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django_hacache.changes.codec import outcome_of, request_of
 from django_hacache.changes.outcome import DONE
 from django_hacache.changes.prepared import Requests
 from django_hacache.changes.vocabulary import Insert, Move, When
+from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown
+from django_hacache.link.asynchronous import acarried_out
+from django_hacache.link.blocking import carried_out
+from django_hacache.link.lost import Lost
 from django_hacache.link.request import Request
 from django_hacache.system.platform import monotonic
+from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change, Sent
-    from django_hacache.conf import AckLevel
     from django_hacache.worker.sites import ClusterSite
 
     # Yields what is sent, is sent what it came to or thrown what was raised in place of that, and returns the outcome.
@@ -78,12 +83,24 @@ class ClusterWriter:
         site = self._site
         with site.breaker:
             client, request = site.client(), self._request(change, ack, deadline)
+            if ack is AckLevel.DIRECT:
+                with suppress(Lost):  # nobody has seen it whole: it is sent like any other
+                    carried_out(site.direct_writes().post(request, deadline))
+                    return DONE
+            if site.direct is not None and site.direct.unanswered:
+                carried_out(site.direct.settle(deadline))
             return outcome_of(client.request(request, deadline=deadline, since=site.since()))
 
     async def _aperform(self, change: Sent, ack: AckLevel, deadline: float) -> Outcome:
         site = self._site
         with site.breaker:
             client, request = site.async_client(), self._request(change, ack, deadline)
+            if ack is AckLevel.DIRECT:
+                with suppress(Lost):  # as above
+                    await acarried_out(site.direct_writes().post(request, deadline))
+                    return DONE
+            if site.direct is not None and site.direct.unanswered:
+                await acarried_out(site.direct.settle(deadline))
             return outcome_of(await client.request(request, deadline=deadline, since=site.since()))
 
     def _request(self, change: Sent, ack: AckLevel, deadline: float) -> Request:
@@ -93,6 +110,9 @@ class ClusterWriter:
         if payload is None:
             message = request_of(change, self._cache, req_id=req_id, ack=ack, timeout_ms=timeout_ms)
             payload = message.SerializeToString()
+        direct = self._site.direct
+        if direct is not None and direct.untold:
+            payload += pb.CacheRequest(lost_writes=direct.tell()).SerializeToString()
         return Request(req_id, payload)
 
 

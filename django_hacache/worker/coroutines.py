@@ -61,7 +61,7 @@ class Coroutines(Calls):
             await in_thread(self.set, key, value, timeout=timeout, version=version, **given(ack))
             return
         change = await prepared(self._set, key, value, timeout, version)
-        await self._aperform("set", change, ack)
+        await self._aperform("set", change, self._filling(key, ack))
 
     async def aadd(
         self,

@@ -44,6 +44,9 @@ TIMEOUT_MAX_S = 100 * 366 * 24 * 3600
 # The largest key that memcached takes: Django warns of larger ones.
 KEY_LENGTH_MAX = 250
 
+# How the keys begin that Django makes for what it would make again: pages and their headers, fragments of templates.
+FILLS = ("views.decorators.cache.", "template.cache.")
+
 # What IGNORE_EXCEPTIONS covers: the cache cannot work now. A wrong request stays an error.
 UNABLE = (CacheUnavailable, ReplicaError)
 
@@ -259,6 +262,12 @@ class Operations(BaseCache):
 
     def _level(self, ack: Ack) -> AckLevel:
         return self._options.ack_level if ack is None else AckLevel(ack)
+
+    def _filling(self, key: str, ack: Ack) -> Ack:
+        """The level of a set. A page or a fragment that gets lost is made again, so nobody has to wait for it."""
+        if ack is None and isinstance(key, str) and key.startswith(FILLS):
+            return self._options.fill_ack_level
+        return ack
 
     def _deciding(self, ack: Ack) -> AckLevel:
         """The level where the answer has to come from who orders the changes."""

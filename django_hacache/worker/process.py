@@ -6,6 +6,7 @@ site has open: see sites.py.
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django_hacache.system.forks import ForkWatch
@@ -80,3 +81,10 @@ def _begin_anew() -> None:
 
 
 _forks = ForkWatch(_begin_anew)
+
+
+@atexit.register
+def _finish() -> None:
+    if _forks.mark[0]:
+        for site in list(_sites.values()):
+            site.finish()

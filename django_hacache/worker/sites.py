@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from django_hacache.link.blocking import NodeClient
     from django_hacache.replica.control import ControlPage
     from django_hacache.system.forks import ForkWatch
+    from django_hacache.worker.direct import DirectWrites
 
 Opened = TypeVar("Opened", Replica, LeasedReader)
 
@@ -108,6 +109,9 @@ class Site(Generic[Opened]):
     def _has_something_open(self) -> bool:
         return self._reader is not None
 
+    def finish(self) -> None:
+        """Wait for what would be lost with this process."""
+
     def close(self) -> None:
         """Close what can be closed from here. No other thread may be reading."""
         reader, self._reader = self._reader, None
@@ -153,6 +157,8 @@ class ClusterSite(Site[LeasedReader]):
         super()._open_nothing()
         self._client: NodeClient | None = None
         self._client_of_loop: dict[asyncio.AbstractEventLoop, AsyncNodeClient] = {}
+        self.direct: DirectWrites | None = None
+        """The writes that nobody waits for, once there was one."""
         # next() on it is one step of C: neither another thread nor a signal handler is given the same name.
         self._request_names = map(f"{os.urandom(8).hex()}%016x".__mod__, itertools.count())
         self.breaker = CircuitBreaker(self._writable_until, self._writable)
@@ -179,6 +185,21 @@ class ClusterSite(Site[LeasedReader]):
                 self._directory / SOCKET_NAME, self._node_is_gone, self._node_alive_at
             )
         return client
+
+    def direct_writes(self) -> DirectWrites:
+        """Return the writes that nobody waits for, those of all threads and event loops."""
+        if not self._same_process[0]:
+            self._forks.notice()
+        return self.direct or self._begin_direct_writes()
+
+    def _begin_direct_writes(self) -> DirectWrites:
+        from django_hacache.worker.direct import DirectWrites  # noqa: PLC0415 - see the module's docstring
+
+        client = self.client()
+        self._await_turn()
+        with self._opening:
+            self.direct = self.direct or DirectWrites(client.take, client.give_back, self.breaker)
+            return self.direct
 
     def async_client(self) -> AsyncNodeClient:
         """Return the connection of the running event loop to the node."""
@@ -250,8 +271,15 @@ class ClusterSite(Site[LeasedReader]):
         super().release()
         self._close_connections()
 
+    def finish(self) -> None:
+        """Wait a moment for the answers to direct writes: the node drops what it has not read of an ended process."""
+        direct, self.direct = self.direct, None
+        if direct is not None:
+            direct.finish()
+
     def _close_connections(self) -> None:
         """Close those of threads, each after the request that is under way on it, and those of ended loops."""
+        self.finish()
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -263,6 +291,8 @@ class ClusterSite(Site[LeasedReader]):
 
     def leave_inherited(self) -> None:
         """In a forked child: begin anew."""
+        if self.direct is not None:
+            self.direct.abandon()
         if self._client is not None:
             self._client.close()  # the parent's descriptors stay open
         # Leave the loops' connections open: closing one could remove it from the parent's event loop.

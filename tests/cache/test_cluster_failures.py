@@ -384,7 +384,7 @@ def test_a_cache_that_has_no_room_just_now_stops_no_other_one(small_node, style)
 def test_the_level_of_acknowledgement_of_a_call(small_node, style, level):
     cache = style(caches["default"])
     cache.set("ack level", 1, ack=level)
-    assert cache.get("ack level") == f"level_{level}"
+    eventually(lambda: cache.get("ack level") == f"level_{level}")
 
 
 @pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
-import traceback
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -17,6 +14,7 @@ import pytest
 
 from django_hacache.worker import process, setup
 from django_hacache.worker.sites import ClusterSite
+from tests.cache.processes import FORKS, in_child
 from tests.waiting import eventually
 
 
@@ -40,24 +38,6 @@ def start_worker(served, caches):
     for worker in workers:
         worker.kill()
         worker.wait()
-
-
-# As servers do that are no Python programs: none of Python's hooks are run.
-FORKS: list[Callable[[], int]] = [os.fork, ctypes.CDLL(None).fork]
-
-
-def in_child(work, fork=os.fork) -> int:
-    """Run `work` in a forked child; its return value is the child's exit code, 99 for an exception."""
-    child = fork()
-    if child == 0:
-        code = 99
-        try:
-            code = work()
-        except Exception:  # noqa: BLE001 - shown, and told by the exit code
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize(("operation", "total"), [("incr", 4 * 200), ("float", 4 * 200 * 0.5), ("add", 200)])

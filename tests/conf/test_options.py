@@ -51,6 +51,7 @@ def test_the_simplest_form_works() -> None:
         ("ACK_LEVEL", "ONCE", "ack_level", AckLevel.ONCE),
         ("ACK_LEVEL", AckLevel.ALL, "ack_level", AckLevel.ALL),
         ("ACK_LEVEL", "direct", "ack_level", AckLevel.DIRECT),
+        ("FILL_ACK_LEVEL", "quorum", "fill_ack_level", AckLevel.QUORUM),
         ("WRITE_TIMEOUT", 0.5, "write_timeout_s", 0.5),
         ("WRITE_TIMEOUT", "2", "write_timeout_s", 2.0),
         ("IGNORE_EXCEPTIONS", True, "ignore_exceptions", True),

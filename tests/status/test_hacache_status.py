@@ -136,6 +136,7 @@ def test_json_has_the_documented_keys(cluster: Path) -> None:
         "transfers": [],
         "lanes": [],
         "skipped_effects": 0,
+        "lost_writes": 0,
         "wrong_tokens": 0,
         "longest_turn_ms": 0,
     }

@@ -174,6 +174,7 @@ class Node:
             lane_port=lambda: transport.lane_port,
             roster=transport.roster,
             skipped=lambda: self._storage.skipped,
+            lost_writes=lambda: self._request_handler.lost_writes,
             wrong_tokens=lambda: transport.wrong_tokens,
             differences=self._catalogue.differences,
             longest_turn_ms=lambda: self.loop.turns.longest_ms,

@@ -76,6 +76,8 @@ class RequestHandler:
         self._caches = caches
         self._nonce = os.urandom(8).hex()
         self._taken = 0
+        # At level direct, of the workers of this host.
+        self.lost_writes = 0
 
     def take(self, request: pb.CacheRequest, reply: Reply, *, trusted_ids: bool) -> None:
         """Answer or submit a request; `reply` is called once.
@@ -83,6 +85,8 @@ class RequestHandler:
         `trusted_ids`: the sender is a worker. Its req_ids are unique in the cluster, so that a retry takes effect once.
         """
         method = request.WhichOneof("method")
+        if trusted_ids:
+            self.lost_writes += request.lost_writes
         try:
             match method:
                 case "get":

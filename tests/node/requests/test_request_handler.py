@@ -324,6 +324,13 @@ def test_the_mark_counts_nothing_towards_the_largest_value(take, desk, trusted_i
     assert len(desk.submitted) == 1
 
 
+def test_what_workers_have_lost_is_added_up_and_nobody_else_is_believed(take, request_handler):
+    take(lost_writes=2, insert=insert())
+    take(lost_writes=3, mgmt_req=pb.MgmtRequest(ping=pb.Ping()))
+    take(trusted_ids=False, lost_writes=4, insert=insert())
+    assert request_handler.lost_writes == 5
+
+
 def test_ping_health_and_status_are_answered(take):
     (pong,) = take(mgmt_req=pb.MgmtRequest(ping=pb.Ping()))
     (health,) = take(mgmt_req=pb.MgmtRequest(health=pb.Health()))

@@ -1,0 +1,224 @@
+"""Requests that are sent one after the other over one connection, and answered later.
+
+Nothing in it ever waits: where there is something to wait for, its steps say what, and whoever takes them waits in
+a way of its own. So threads, greenlets and event loops may use one pipeline in turn. It is locked only while bytes
+are moved; what a signal handler has interrupted there is not entered again. Knows neither what requests mean nor
+what becomes of their answers.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock, get_ident
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from django_hacache.exceptions import LinkError
+from django_hacache.link.exchange import SUCCESS, ack_of, req_id_of, succeeded, unnamed_refusal
+from django_hacache.link.framing import FRAME_BYTES_MAX, FrameReader, frame
+from django_hacache.link.lost import Lost, lost
+from django_hacache.link.watch import LOOK_S, Hung
+from django_hacache.system.interruption import ensure_own
+from django_hacache.system.platform import monotonic
+
+if TYPE_CHECKING:
+    from django_hacache.link.connection import Connection
+    from django_hacache.wire import cache_pb2 as pb
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# How long to wait at first for what another one may take away meanwhile; then twice as long each time, up to LOOK_S.
+FIRST_WAIT_S = 0.001
+
+
+class Wait(NamedTuple):
+    """For a connection that can be read, or written, for so long at most."""
+
+    connection: Connection
+    writable: bool
+    seconds: float
+
+
+# Yields what to wait for, and is sent whether it came.
+Waits = Generator[Wait, bool, R]
+
+
+class Pipeline(Generic[T]):
+    """Made for one process; after a fork the child abandons its copy."""
+
+    def __init__(self, take: Callable[[], Connection], give_back: Callable[[Connection], None]) -> None:
+        """Take where connections come from, and go to when nothing is due on them. `take` raises Lost."""
+        self._take = take
+        self._give_back = give_back
+        self._connection: Connection | None = None
+        self._frames = FrameReader(FRAME_BYTES_MAX)
+        # Of a frame that the socket has not taken whole.
+        self._rest: memoryview | bytes = b""
+        self._lock = allocate_lock()
+        self._owner = 0
+        # By name: the size of a request, and what whoever sent it will know it by.
+        self.unanswered: dict[str, tuple[int, T]] = {}
+
+    def answered(self, item: T, ack: pb.Ack) -> None:
+        """Take the answer to a request. As all that is below, it is called while others are kept out."""
+        raise NotImplementedError
+
+    def given_up(self, items: list[T], cause: Exception) -> None:
+        """Nothing more will come in answer to these."""
+        raise NotImplementedError
+
+    def hand_over(self, name: str, payload: bytes, item: T, deadline: float) -> Waits[None]:
+        """Send one request whole. Raises Lost where that could not be done: the node has not seen it whole then."""
+        data = frame(payload)
+        while not self._send(name, data, item):
+            yield from self._room(deadline)
+        try:
+            while self._rest:
+                yield from self._room(deadline)
+                self.collect()
+        except BaseException as error:
+            self.unanswered.pop(name, None)
+            self.lose(_cause(error))
+            raise
+
+    def settle(self, deadline: float) -> Waits[bool]:
+        """Wait until every request has its answer, or will have none; return False where the deadline came first.
+
+        And in a signal handler that has interrupted what it would wait for.
+        """
+        seconds = FIRST_WAIT_S
+        if self._is_interrupted():
+            return False
+        while self.collect():
+            connection, remaining = self._connection, deadline - monotonic()
+            if remaining <= 0:
+                return False
+            if connection is None:
+                continue
+            if (yield Wait(connection, bool(self._rest), min(seconds, remaining))):
+                continue
+            if seconds >= LOOK_S and connection.hung():
+                self.lose(Hung())
+            seconds = min(2 * seconds, LOOK_S)
+        return True
+
+    def collect(self) -> int:
+        """Take the answers that have come; return how many are due yet."""
+        if not self.unanswered or self._is_interrupted():
+            return len(self.unanswered)
+        with self._lock:
+            self._owner = get_ident()
+            try:
+                if self._connection is not None:
+                    self._send_rest(self._connection)
+                    self._receive(self._connection)
+            except Lost as error:
+                self._lose(error.__cause__)
+            except BaseException as error:
+                self._lose(_cause(error))
+                raise
+        return len(self.unanswered)
+
+    def lose(self, cause: Exception) -> None:
+        """Give up what is due."""
+        if not self._is_interrupted():
+            with self._lock:
+                self._owner = get_ident()
+                self._lose(cause)
+
+    def close(self) -> None:
+        """Give the connection back, where nothing is due on it."""
+        connection = self._connection
+        if connection is not None and not self.unanswered and not self._is_interrupted():
+            self._connection = None
+            self._give_back(connection)
+
+    def abandon(self) -> None:
+        """In a forked child: what is due is the parent's."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self.unanswered = {}
+
+    def _is_interrupted(self) -> bool:
+        """Whether this is called by a signal handler, in the midst of something below."""
+        return self._lock.locked() and self._owner == get_ident()
+
+    def _send(self, name: str, data: bytes, item: T) -> bool:
+        """Send what the socket takes of a request, and keep the rest; False where there is a rest of another one."""
+        if self._is_interrupted():
+            raise lost("A signal handler has interrupted another request.")
+        with self._lock:
+            self._owner = get_ident()
+            try:
+                connection = self._connection
+                if connection is None:
+                    self._frames = FrameReader(FRAME_BYTES_MAX)
+                    connection = self._connection = self._take()
+                elif self._rest:
+                    self._send_rest(connection)
+                    if self._rest:
+                        return False
+                self.unanswered[name] = (len(data), item)
+                self._rest = data
+                self._send_rest(connection)
+            except BaseException as error:
+                self.unanswered.pop(name, None)
+                self._lose(_cause(error))
+                raise
+        return True
+
+    def _send_rest(self, connection: Connection) -> None:
+        rest = self._rest
+        if rest:
+            count = connection.send_some(rest)
+            self._rest = memoryview(rest)[count:] if count < len(rest) else b""
+
+    def _receive(self, connection: Connection) -> None:
+        data = connection.receive_some()
+        try:
+            for payload in self._frames.feed(data) if data else ():
+                assert isinstance(payload, bytes)
+                self._take_answer(payload)
+        except LinkError as error:
+            ensure_own(error)
+            raise Lost from error
+
+    def _take_answer(self, payload: bytes) -> None:
+        name, ack = succeeded(payload), SUCCESS
+        if name is None:
+            ack = ack_of(payload)
+            name = req_id_of(ack)
+            if unnamed_refusal(ack) and self.unanswered:
+                # At least one is over the limit, hence the largest one is.
+                name = max(self.unanswered, key=lambda one: self.unanswered[one][0])
+        if name in self.unanswered:
+            _, item = self.unanswered.pop(name)
+            self.answered(item, ack)
+
+    def _lose(self, cause: Exception) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        self._rest = b""
+        items = [item for _, item in self.unanswered.values()]
+        self.unanswered = {}
+        if items:
+            self.given_up(items, cause)
+
+    def _room(self, deadline: float) -> Waits[None]:
+        connection, remaining = self._connection, deadline - monotonic()
+        if remaining <= 0:
+            raise lost(TimeoutError("timed out"))
+        if connection is None:
+            return
+        came = yield Wait(connection, True, min(LOOK_S, remaining))
+        if not came and connection.hung():
+            self.lose(Hung())
+            raise lost(Hung())
+
+
+def _cause(error: BaseException) -> Exception:
+    if isinstance(error, Lost):
+        return error.__cause__
+    return ConnectionResetError(f"Interrupted by {type(error).__name__}.")
