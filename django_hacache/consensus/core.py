@@ -237,12 +237,18 @@ class Core:
     def receive(self, sender: Sender, message: Message, now_ms: int) -> None:
         """Take a message of a peer."""
         membership, state = self.membership, self.state
-        if not membership.counts_the_same_hosts(sender, now_ms):
+        view = state.peers.get(sender.addr)
+        # One that signs as it did before, with the very same object, was looked at then.
+        known = view is not None and view.sender is sender
+        if not known and not membership.counts_the_same_hosts(sender, now_ms):
             return
         if not membership.is_credible(sender, message, now_ms):
             return
-        state.peers[sender.addr] = PeerView(sender, now_ms)
-        self.bootstrap.saw(sender.generation)
+        if view is not None and known:
+            view.heard_at_ms = now_ms
+        else:
+            state.peers[sender.addr] = PeerView(sender, now_ms)
+            self.bootstrap.saw(sender.generation)
         if not membership.concerns(sender, message, now_ms):
             return
         if state.role is Role.LEADER and sender.generation == state.hard.generation:

@@ -72,10 +72,12 @@ class NodeState:
         "ready",
         "role",
         "started_at_ms",
+        "term",
     )
 
     def __init__(self, hard: HardState, log: Log, applied: int, now_ms: int, apply_bytes_max: int) -> None:
         self.hard = hard
+        self.term = hard.term  # asked for a dozen times with each message
         self.log = log
         self.applied = applied
         self.apply_bytes_max = apply_bytes_max
@@ -92,13 +94,10 @@ class NodeState:
         self.started_at_ms = now_ms
         self.ready = Ready()
 
-    @property
-    def term(self) -> int:
-        return self.hard.term
-
     def harden(self, **changes: Any) -> None:
         """Change the hard state; it is durable before anything that follows from it leaves."""
         self.hard = replace(self.hard, **changes)
+        self.term = self.hard.term
         self.ready.hard_state = self.hard
 
     def commit_to(self, index: int) -> None:

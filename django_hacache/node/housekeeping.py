@@ -122,6 +122,8 @@ class Housekeeping:
         # Where the sweeps stand that go round the caches.
         self._sweeps: dict[bytes, bytes] = {}
         self._next_at = 0
+        # When to look for caches that nobody serves.
+        self._unused_at = 0
         # What was applied since the last step.
         self._changes = 0
         self._bytes = 0
@@ -155,8 +157,14 @@ class Housekeeping:
             return
         self._next_at = now + (EVERY_MS if self._changes else EVERY_IDLE_MS)
         self._gate.time_passed()
-        self._drop_unused(now)
-        if self._step(now, LOOKS_MAX):
+        if now >= self._unused_at:
+            self._unused_at = now + EVERY_IDLE_MS
+            self._drop_unused(now)
+        # As many in a second, at least, whether there is much to do or nothing.
+        looks = LOOKS_MAX
+        if self._changes and not self._gate.wanted:
+            looks = max(self._looks(), LOOKS_MAX * EVERY_MS // EVERY_IDLE_MS)
+        if self._step(now, looks):
             self._next_at = now + EVERY_MS
 
     def _drop_unused(self, now: int) -> None:

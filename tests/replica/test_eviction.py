@@ -250,3 +250,15 @@ def test_long_keys_are_evicted_like_others(replica):
 
 def test_the_map_is_larger_than_the_limits():
     assert map_size_for(256 * MEBIBYTE) == (4 * 256 + 64) * MEBIBYTE
+
+
+def test_a_sweep_goes_over_what_is_too_short_for_an_entry(replica):
+    """It ended when the machine was booted, and goes with whatever else has expired."""
+    with replica.write() as transaction:
+        transaction.set("default", "a", b"1", version=1, expires_at=1)
+        transaction.set("default", "c", b"1", version=2, expires_at=NEVER)
+        transaction.set("default", "d", b"1", version=3, expires_at=1)
+        transaction._txn.put(b"b", b"short", db=transaction._database("default"))
+    with replica.snapshot() as reading:
+        found = reading.expired("default", boottime_ns(), 10)
+    assert [one.key for one in found] == [b"a", b"b", b"d"]

@@ -35,6 +35,8 @@ REFUSALS = {
     ),
 }
 AROUND_BYTES = 64  # the names in a change, and what tells its fields apart
+REMOVALS = frozenset({"del", "remove", "clear"})
+DONE = pb.Outcome(mod_res=[True]).SerializeToString()  # what nearly every change comes to
 CODES = {code: refusal for refusal, (code, _) in REFUSALS.items()}
 
 
@@ -78,7 +80,7 @@ def ack_of(
         return pb.Ack(batch_ack=pb.BatchAck(req_id=req_id, mod_res=outcome.mod_res, index=index, term=term))
     took_effect = bool(outcome.mod_res and outcome.mod_res[0])
     ack = pb.Ack()
-    if method in {"del", "remove", "clear"}:
+    if method in REMOVALS:
         answer: pb.PutAck | pb.DelAck = ack.del_ack
     else:
         answer = ack.put_ack
@@ -86,6 +88,24 @@ def ack_of(
         if outcome.HasField("value"):
             answer.value = outcome.value
     answer.mod_res, answer.index, answer.term = took_effect, index, term
+    if req_id:  # a Put that names none is answered without one
+        answer.req_id = req_id
+    return ack
+
+
+def ack_of_stored(
+    request: pb.CacheRequest, req_id: str, stored: bytes, index: int = 0, term: int = 0
+) -> pb.Ack | None:
+    """The same for an outcome as it stands in the log; None where it is none of a change of this form."""
+    method = request.WhichOneof("method")
+    if stored != DONE or method == "batch":
+        outcome = outcome_of(request, stored)
+        return None if outcome is None else ack_of(request, req_id, outcome, index, term)
+    ack = pb.Ack()
+    answer: pb.PutAck | pb.DelAck = ack.del_ack if method in REMOVALS else ack.put_ack
+    answer.mod_res = True
+    if index or term:
+        answer.index, answer.term = index, term
     if req_id:  # a Put that names none is answered without one
         answer.req_id = req_id
     return ack

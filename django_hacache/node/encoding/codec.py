@@ -12,10 +12,10 @@ from django_hacache.changes.codec import CHANGE_FIELDS
 from django_hacache.consensus import messages as core
 from django_hacache.node.encoding.acks import (
     CODES,
-    ack_of,
+    DONE,
+    ack_of_stored,
     change_of,
     level_of,
-    outcome_of,
     refusal_ack,
 )
 from django_hacache.node.encoding.log_codec import append_ack_of, append_of, write_append, write_append_ack
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 # changes
 
 
-def _forward_to_wire(message: core.Forward) -> pb.CacheRequest:
-    request = pb.CacheRequest()
-    request.CopyFrom(message.command)
-    request.timeout_ms = message.timeout_ms
-    request.since_index = message.since
-    return request
+def _encoded_forward(message: core.Forward) -> bytes:
+    """The request that was forwarded, as it is. Of a field that stands twice the last one counts."""
+    assert message.timeout_ms and message.since, "what is 0 is not encoded, and does not count"  # noqa: PT018
+    later = pb.CacheRequest(timeout_ms=message.timeout_ms, since_index=message.since)
+    encoded: bytes = message.command.SerializeToString()
+    return encoded + later.SerializeToString()
 
 
 def forward_of(request: pb.CacheRequest) -> core.Forward:
@@ -45,22 +45,23 @@ def forward_of(request: pb.CacheRequest) -> core.Forward:
 def _reply_to_wire(message: core.ForwardReply) -> pb.Ack:
     if message.refusal is not None:
         return refusal_ack(message.req_id, message.refusal, message.reason)
-    outcome = outcome_of(message.command, message.outcome)
-    if outcome is None:
-        return refusal_ack(message.req_id, core.Refusal.OUTCOME_UNKNOWN)
-    return ack_of(message.command, message.req_id, outcome, message.index, message.term)
+    ack = ack_of_stored(message.command, message.req_id, message.outcome, message.index, message.term)
+    return ack or refusal_ack(message.req_id, core.Refusal.OUTCOME_UNKNOWN)
 
 
 def _reply_of_put(ack: pb.PutAck) -> core.ForwardReply:
-    outcome = pb.Outcome(mod_res=[ack.mod_res], reason=ack.reason)
-    if ack.HasField("value"):
-        outcome.value = ack.value
-    return core.ForwardReply(ack.req_id, ack.index, ack.term, outcome.SerializeToString())
+    stored = DONE
+    if not ack.mod_res or ack.reason or ack.HasField("value"):
+        outcome = pb.Outcome(mod_res=[ack.mod_res], reason=ack.reason)
+        if ack.HasField("value"):
+            outcome.value = ack.value
+        stored = outcome.SerializeToString()
+    return core.ForwardReply(ack.req_id, ack.index, ack.term, stored)
 
 
 def _reply_of_del(ack: pb.DelAck) -> core.ForwardReply:
-    outcome = pb.Outcome(mod_res=[ack.mod_res])
-    return core.ForwardReply(ack.req_id, ack.index, ack.term, outcome.SerializeToString())
+    stored = DONE if ack.mod_res else pb.Outcome(mod_res=[False]).SerializeToString()
+    return core.ForwardReply(ack.req_id, ack.index, ack.term, stored)
 
 
 def _reply_of_batch(ack: pb.BatchAck) -> core.ForwardReply:
@@ -208,13 +209,21 @@ def to_request(message: core.Message, addr: str) -> pb.CacheRequest | None:
             write_append_ack(request.append_ack, message)
             return request
         case core.Forward():
-            return _forward_to_wire(message)
+            return pb.CacheRequest.FromString(_encoded_forward(message))
         case core.ForwardReply():
             return None
     name, convert = MGMT_TO_WIRE[type(message)]
     request = pb.CacheRequest()
     getattr(request.mgmt_req, name).CopyFrom(convert(message, addr))
     return request
+
+
+def encoded_request(message: core.Message, addr: str) -> bytes | None:
+    """The same, serialized."""
+    if isinstance(message, core.Forward):
+        return _encoded_forward(message)
+    request = to_request(message, addr)
+    return None if request is None else request.SerializeToString()
 
 
 def to_ack(message: core.Message, addr: str) -> pb.Ack | None:

@@ -66,24 +66,23 @@ def write_append(append: pb.Append, message: core.Append) -> None:
         written.age_ms = age_ms
 
 
-def encoded_append(message: core.Append, sender: pb.Sender) -> bytes:
-    """The request that carries an Append, signed and serialized."""
+def encoded_append(message: core.Append) -> bytes:
+    """The request that carries an Append, serialized."""
     for entry in message.entries:
         if len(entry.effect) >= LARGE_BYTES:
-            return _encoded_large_append(message, sender)
+            return _encoded_large_append(message)
     request = pb.CacheRequest()
     write_append(request.append, message)
-    request.sender.CopyFrom(sender)
     return request.SerializeToString()
 
 
-def _encoded_large_append(message: core.Append, sender: pb.Sender) -> bytes:
+def _encoded_large_append(message: core.Append) -> bytes:
     empty = pb.Append()
     write_append(empty, replace(message, entries=(), ages_ms=()))
     chunks = [empty.SerializeToString()]
     for entry, age in zip(message.entries, message.ages_ms, strict=True):
         chunks += with_length(ENTRIES, entry_chunks(entry, age))
-    return b"".join([pb.CacheRequest(sender=sender).SerializeToString(), *with_length(APPEND, chunks)])
+    return b"".join(with_length(APPEND, chunks))
 
 
 def append_of(message: pb.Append) -> core.Append:

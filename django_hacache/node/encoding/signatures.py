@@ -29,6 +29,11 @@ def sender_to_wire(sender: core.Sender) -> pb.Sender:
     )
 
 
+def encoded_sender(sender: core.Sender) -> bytes:
+    """The field of a request, or of an answer, that says who sends it."""
+    return pb.CacheRequest(sender=sender_to_wire(sender)).SerializeToString()
+
+
 class SenderReader:
     """Reads who sent a message. A peer signs all its messages alike, so the latest reading mostly does."""
 

@@ -92,7 +92,12 @@ class Evaluator:
         store.begin(index, now)
         try:
             parts = checked(change_of(command))
-            outcomes = [self._carry_out(part) for part in parts]
+            outcomes: list[Outcome] = []
+            for part in parts:
+                cache = part.cache_name
+                if cache not in self._names:
+                    self._admit(cache)
+                outcomes.append(change_from(part).carry_out(store, cache))
             effects = store.effects()
         except Refused as refused:
             self.overlay.take_back()
@@ -129,12 +134,6 @@ class Evaluator:
         self._store.clear(cache)
         self._names.discard(cache)
         return self._store.effects()
-
-    def _carry_out(self, message: Any) -> Outcome:
-        cache = message.cache_name
-        if cache not in self._names:
-            self._admit(cache)
-        return change_from(message).carry_out(self._store, cache)
 
     # room for the names of caches
 

@@ -58,8 +58,9 @@ class LeaderStore:
         return self.overlay.find(cache, key)
 
     def put(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> None:
-        self._draft.set(cache, key, value, ttl_ms)
-        self._note(cache, key, value, expires_at(self._now_ms, ttl_ms))
+        position = self._draft.set(cache, key, value, ttl_ms)
+        ends = NEVER if ttl_ms is None else expires_at(self._now_ms, ttl_ms)
+        self._note(cache, key, position, value, ends, len(value))
 
     def put_if_absent(self, cache: str, key: str, value: bytes, ttl_ms: int | None) -> bool:
         if self.overlay.find(cache, key) is not None:
@@ -70,15 +71,15 @@ class LeaderStore:
     def replace(self, cache: str, key: str, value: bytes, found: Sight) -> None:
         ends = found.expires_at
         left = None if ends == NEVER else left_ms(ends, self._now_ms)
-        self._draft.set(cache, key, value, left, keep_ttl=True)
-        self._note(cache, key, value, ends)
+        position = self._draft.set(cache, key, value, left, keep_ttl=True)
+        self._note(cache, key, position, value, ends, len(value))
 
     def renew(self, cache: str, key: str, found: Sight, ttl_ms: int | None) -> bool:
         length = max(found.length, len(found.value))
         if length > TOUCHED_BYTES:
             return self._renew_large(cache, key, found, ttl_ms)
-        self._draft.touch(cache, key, ttl_ms)
-        self._note(cache, key, bytes(found.value), expires_at(self._now_ms, ttl_ms), length)
+        position = self._draft.touch(cache, key, ttl_ms)
+        self._note(cache, key, position, bytes(found.value), expires_at(self._now_ms, ttl_ms), length)
         # The time to live stands before the value, and a page that was committed is not changed in place.
         self.rewritten += length
         return True
@@ -116,10 +117,9 @@ class LeaderStore:
     def codec_of(self, cache: str) -> Codec:
         return self._codecs.get(cache, PLAIN)
 
-    def _note(self, cache: str, key: str, value: bytes, ends: int, length: int = 0) -> None:
-        index, length = self._index, max(length, len(value))
+    def _note(self, cache: str, key: str, position: int, value: bytes, ends: int, length: int) -> None:
+        """The effect at `position` leaves a value of so many bytes, or of more: see Sight."""
+        index = self._index
         self.overlay.note(
-            cache,
-            replica_key(key),
-            Sight(value, version_of(index, self._draft.last), ends, index, length),
+            cache, replica_key(key), Sight(value, version_of(index, position), ends, index, length)
         )

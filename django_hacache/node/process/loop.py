@@ -20,6 +20,7 @@ from django_hacache.replica.clock import boottime_ns
 
 if TYPE_CHECKING:
     from django_hacache.consensus.core import Core
+    from django_hacache.consensus.messages import Generation
     from django_hacache.consensus.ready import Ready
     from django_hacache.link.server import LinkServer
     from django_hacache.node.evaluation.evaluator import Evaluator
@@ -38,6 +39,8 @@ logger = logging.getLogger("django_hacache.node")
 WRITABLE_MS = 1000
 # What is due may be done later by this: to find out when the next thing is due takes longer than many a step.
 SOON_MS = 10
+# How often to look whether a file is still there: a busy node has a tick every few milliseconds.
+LOOKS_EVERY_MS = 100
 
 
 def now_ms() -> int:
@@ -83,6 +86,8 @@ class Loop:
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0
+        self._looks_at = 0
+        self._noted: tuple[int, Generation | None] | None = None
         self._shown = ""
 
     @property
@@ -128,12 +133,11 @@ class Loop:
             self._evaluator.applied(core.state.applied)
             if self._housekeeping.applied(ready.apply) and self._housekeeping.step(now_ms()):
                 self.kick()
-        generation = core.state.hard.generation
-        self._page.note_applied(core.state.applied, 0 if generation is None else generation.mark)
+        self._note_applied()
         if ready.lease_until_ms is not None:
             self._page.grant(ready.lease_until_ms * MS)
         self._tell(ready)
-        if not core.handing_over:
+        if self.stopping and not core.handing_over:
             self.handed_over.set()
         if ready.role_changed or (self._shown != "leader" and core.role is Role.LEADER):
             self._role_changed()
@@ -142,6 +146,14 @@ class Loop:
         if self._scheduled or core.unfinished:
             self.turns.begin()
             self.kick()
+
+    def _note_applied(self) -> None:
+        state = self._core.state
+        noted = state.applied, state.hard.generation
+        if noted != self._noted:
+            self._noted = noted
+            applied, generation = noted
+            self._page.note_applied(applied, 0 if generation is None else generation.mark)
 
     def _tell(self, ready: Ready) -> None:
         for peer, why in ready.refused:
@@ -215,7 +227,9 @@ class Loop:
                         core.append_moves(peer, now)
             if self._transport.roster.others:
                 core.hosts_differ(now)
-            self._look_for_losses()
+            if now >= self._looks_at:
+                self._looks_at = now + LOOKS_EVERY_MS
+                self._look_for_losses()
             core.tick(now)
             self._housekeeping.run(now)
         except Exception as error:  # noqa: BLE001 - a node that went on would have no timer any more

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from django_hacache.changes.codec import carried_bytes
 from django_hacache.consensus.messages import AckLevel, Refusal, Since
-from django_hacache.node.encoding.acks import ack_of, change_of, level_of, outcome_of, refusal_ack
+from django_hacache.node.encoding.acks import ack_of, ack_of_stored, change_of, level_of, refusal_ack
 from django_hacache.node.requests.slices import EARLIER, Gathering, slices_of
 from django_hacache.node.requests.validation import (
     ORDINARY,
@@ -115,14 +115,11 @@ class RequestHandler:
         if completion.refusal is not None:
             token.reply(refusal_ack(token.req_id, completion.refusal, completion.reason))
             return
-        outcome = outcome_of(token.request, completion.outcome)
-        if outcome is None:
-            token.reply(refusal_ack(token.req_id, Refusal.OUTCOME_UNKNOWN))
-            return
-        if not token.worker and token.request.HasField("remove"):
+        ack = ack_of_stored(token.request, token.req_id, completion.outcome)
+        if ack is not None and not token.worker and token.request.HasField("remove"):
             # There a removal is done when the entry is not there, whether it was before or not.
-            outcome.mod_res[:] = [True]
-        token.reply(ack_of(token.request, token.req_id, outcome))
+            ack.del_ack.mod_res = True
+        token.reply(ack or refusal_ack(token.req_id, Refusal.OUTCOME_UNKNOWN))
 
     def _get(self, get: pb.Get, *, worker: bool) -> pb.Ack:
         self._options(get.cache_name)
@@ -204,7 +201,7 @@ class RequestHandler:
     def _checked(self, change: Any, bounds: Bounds) -> Sequence[Any]:
         changes = checked(change, bounds)
         for one in changes:
-            options = self._options(one.cache_name)
+            options = self._caches.get(one.cache_name) or self._options(one.cache_name)
             if carried_bytes(one) > options.max_value_bytes:
                 raise Refused(
                     pb.ERROR_TOO_LARGE,

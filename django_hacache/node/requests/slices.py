@@ -23,7 +23,10 @@ EARLIER = Bounds(1000, 4 << 20)
 
 def slices_of(request: pb.CacheRequest, changes: Sequence[Any]) -> list[pb.CacheRequest]:
     """The requests to carry out in place of a batch of these changes; of an ordinary one it is the only one itself."""
-    if len(changes) <= BATCH_CHANGES_MAX and sum(map(size_of, changes)) <= BATCH_BYTES_MAX:
+    # What the request has in all is more than its keys and values, and known without a look at each.
+    if len(changes) <= BATCH_CHANGES_MAX and (
+        request.ByteSize() <= BATCH_BYTES_MAX or sum(map(size_of, changes)) <= BATCH_BYTES_MAX
+    ):
         return [request]
     batch = request.batch
     return [

@@ -59,13 +59,12 @@ def checked(change: Any, bounds: Bounds = ORDINARY) -> Sequence[Any]:
             f"a req_id of {len(change.req_id)} characters; at most {REQ_ID_CHARACTERS_MAX} are possible",
         )
     if type(change) is not pb.Batch:
-        _check_part(change)
+        _size_of_checked(change)
         return (change,)
     parts = _parts_of(change, bounds.changes)
     size = 0
     for one in parts:
-        _check_part(one)
-        size += size_of(one)
+        size += _size_of_checked(one)
     if size > bounds.bytes and len(parts) > 1:
         raise Refused(
             pb.ERROR_TOO_LARGE,
@@ -106,16 +105,21 @@ def check_key(entry: str) -> None:
         )
 
 
-def _check_part(change: Any) -> None:
+def _size_of_checked(change: Any) -> int:
+    """What size_of() says of a change that may be; one pass, for a batch has many. Raises Refused."""
     kind = type(change)
     if kind is pb.Clear:
-        return
-    if len(change.entry) > KEY_CHARACTERS_MAX:
+        return 0
+    size = len(change.entry)
+    if size > KEY_CHARACTERS_MAX:
         check_key(change.entry)
     if kind is pb.Insert:
         if change.condition not in CONDITIONS:
             raise Refused(pb.ERROR_INVALID, f"the condition {change.condition} is none of Condition's")
-    elif kind is pb.Increment and not 0 < len(change.delta) <= INTEGER_BYTES_MAX:
-        raise Refused(
-            pb.ERROR_INVALID, f"a delta of {len(change.delta)} bytes; expected 1 to {INTEGER_BYTES_MAX}"
-        )
+        return size + len(change.value)
+    if kind is pb.Increment:
+        length = len(change.delta)
+        if not 0 < length <= INTEGER_BYTES_MAX:
+            raise Refused(pb.ERROR_INVALID, f"a delta of {length} bytes; expected 1 to {INTEGER_BYTES_MAX}")
+        return size + length
+    return size

@@ -78,15 +78,8 @@ class Draft:
         self._large: dict[int, bytes] = {}
         self._value_bytes = 0
 
-    @property
-    def last(self) -> int:
-        """The position of the effect that was drafted last."""
-        return len(self._effects) - 1
-
-    def set(
-        self, cache: str, entry: str, value: bytes, ttl_ms: int | None, *, keep_ttl: bool = False
-    ) -> None:
-        """Store a value.
+    def set(self, cache: str, entry: str, value: bytes, ttl_ms: int | None, *, keep_ttl: bool = False) -> int:
+        """Store a value. Returns the position of the effect, as the others do.
 
         keep_ttl: hosts that have the entry keep until when it lives. `ttl_ms`, what the leader's has left, is for one
         that was full and dropped it: there it comes back.
@@ -95,25 +88,29 @@ class Draft:
         self._value_bytes += size
         if self._value_bytes > self._bytes_max:
             raise self._too_large()
+        position = len(self._effects)
         effect = self._effects.add().set
         effect.cache_name = cache
         effect.entry = entry
         if size < LARGE_BYTES:
             effect.value = value
         else:
-            self._large[self.last] = value
+            self._large[position] = value
         if keep_ttl:
             effect.keep_ttl = True
             effect.lasts = ttl_ms is None
         if ttl_ms is not None:
             effect.ttl_ms = ttl_ms
+        return position
 
-    def touch(self, cache: str, entry: str, ttl_ms: int | None) -> None:
+    def touch(self, cache: str, entry: str, ttl_ms: int | None) -> int:
+        position = len(self._effects)
         effect = self._effects.add().touch
         effect.cache_name = cache
         effect.entry = entry
         if ttl_ms is not None:
             effect.ttl_ms = ttl_ms
+        return position
 
     def delete(self, cache: str, entry: str) -> None:
         effect = self._effects.add().delete
@@ -171,15 +168,25 @@ def apply(transaction: WriteTransaction | Held, entry: Entry) -> int:
         _say_skipped(entry, 0, str(error))
         return 1
     skipped = 0
+    written = ""  # the cache that the effect before wrote to: one more fits there, too
     for position, effect in enumerate(effects):
         kind = effect.WhichOneof("effect")
-        change = getattr(effect, kind) if kind else None
-        why = _why_impossible(transaction, kind, change)
+        if kind == "set":
+            change: Any = effect.set
+            cache = change.cache_name
+            if cache == written or not (why := transaction.refuses(cache)):
+                _set(transaction, entry, position, change, large.get(position))
+                written = cache
+                continue
+        else:
+            change = getattr(effect, kind) if kind else None
+            why = _why_impossible(transaction, kind, change)
+            if not why:
+                _carry_out(transaction, entry, position, kind, change)
+        written = ""
         if why:
             _say_skipped(entry, position, why)
             skipped += 1
-        else:
-            _carry_out(transaction, entry, position, kind, change, large.get(position))
     return skipped
 
 
@@ -231,30 +238,35 @@ def _say_skipped(entry: Entry, position: int, why: str) -> None:
     )
 
 
+def _set(
+    transaction: WriteTransaction | Held,
+    entry: Entry,
+    position: int,
+    change: pb.SetEffect,
+    large: memoryview | None,
+) -> None:
+    cache, key, keep_ttl = change.cache_name, change.entry, change.keep_ttl
+    ttl_ms = change.ttl_ms if change.HasField("ttl_ms") else None
+    if keep_ttl and ttl_ms is None and not change.lasts and transaction.present(cache, key) is None:
+        return  # logged by an earlier version; this host was full and dropped it, and until when it lives
+    transaction.set(
+        cache,
+        key,
+        change.value if large is None else large,
+        version=version_of(entry.index, position),
+        expires_at=NEVER if ttl_ms is None else expires_at(entry.born_ms, ttl_ms),
+        keep_ttl=keep_ttl,
+    )
+
+
 def _carry_out(
     transaction: WriteTransaction | Held,
     entry: Entry,
     position: int,
     kind: str | None,
     change: Any,
-    large: memoryview | None,
 ) -> None:
     match kind:
-        case "set":
-            if (
-                change.keep_ttl
-                and not (change.lasts or change.HasField("ttl_ms"))
-                and transaction.present(change.cache_name, change.entry) is None
-            ):
-                return  # logged by an earlier version; this host was full and dropped it, and until when it lives
-            transaction.set(
-                change.cache_name,
-                change.entry,
-                change.value if large is None else large,
-                version=version_of(entry.index, position),
-                expires_at=expires_at(entry.born_ms, change.ttl_ms if change.HasField("ttl_ms") else None),
-                keep_ttl=change.keep_ttl,
-            )
         case "delete":
             transaction.delete(change.cache_name, change.entry)
         case "touch":

@@ -43,7 +43,7 @@ class Routes:
         self._streams = streams
         self._lanes = lanes
         self._sender = sender
-        self._signature: tuple[core_messages.Sender, pb.Sender] | None = None
+        self._signature: tuple[core_messages.Sender, bytes] | None = None
         # The latest Append as it was sent, and by whom.
         self._appended: tuple[core_messages.Append, core_messages.Sender, bytes] | None = None
         # What each peer opened, the latest last: answers go there.
@@ -99,22 +99,22 @@ class Routes:
             self._send_either_way(peer, message)
 
     def _send_either_way(self, peer: str, message: core_messages.Message) -> None:
-        ack = self._signed(codec.to_ack(message, self._addr))
-        if ack is not None and self._ack_over_lane(peer, ack):
+        ack = codec.to_ack(message, self._addr)
+        if ack is not None and self._ack_over_lane(peer, self._encoded(ack)):
             return
-        request = self._signed(codec.to_request(message, self._addr))
-        if request is not None and self._lanes[peer].send(request):
+        request = codec.encoded_request(message, self._addr)
+        if request is not None and self._lanes[peer].send_encoded(request + self._signature_bytes()):
             return
-        if ack is not None and self._ack_over_stream(peer, ack):
+        if ack is not None and self._ack_over_stream(peer, self._signed(ack)):
             return
         if request is not None:
-            self._streams[peer].send(request)
+            self._streams[peer].send(self._signed(pb.CacheRequest.FromString(request)))
 
     def _send_append(self, peer: str, append: core_messages.Append) -> None:
         """The same message often goes to several peers: it is encoded once."""
         sender = self._sender()
         if self._appended is None or self._appended[0] is not append or self._appended[1] != sender:
-            self._appended = (append, sender, log_codec.encoded_append(append, self._signature_of(sender)))
+            self._appended = (append, sender, log_codec.encoded_append(append) + self._signature_bytes())
         _, _, encoded = self._appended
         place = (append.term, append.prev_index)
         if self._lanes[peer].send_append(place, encoded):
@@ -129,43 +129,45 @@ class Routes:
 
     def _send_heartbeat(self, peer: str, message: core_messages.Message) -> None:
         """Over two connections, the lanes where both work; over both streams, too, where one is down or silent."""
-        ack = self._signed(codec.to_ack(message, self._addr))
-        request = self._signed(codec.to_request(message, self._addr))
+        ack, request = codec.to_ack(message, self._addr), codec.to_request(message, self._addr)
         assert ack is not None and request is not None, "a heartbeat travels both ways"  # noqa: PT018
         lane = self._lanes[peer]
-        over_own = lane.send(request) and lane.lively
-        over_theirs = self._ack_over_lane(peer, ack) and self._inbound_lanes[peer][-1].lively
+        over_own = lane.send_encoded(self._encoded(request)) and lane.lively
+        over_theirs = self._ack_over_lane(peer, self._encoded(ack)) and self._inbound_lanes[peer][-1].lively
         if not (over_own and over_theirs):
-            self._streams[peer].send(request, urgent=True)
-            self._ack_over_stream(peer, ack, urgent=True)
+            self._streams[peer].send(self._signed(request), urgent=True)
+            self._ack_over_stream(peer, self._signed(ack), urgent=True)
 
     def send_request(self, peer: str, request: pb.CacheRequest) -> bool:
         """Send over the stream what may be large or slow; False where it is down or full."""
-        self._sign(request)
-        return self._streams[peer].send(request)
+        return self._streams[peer].send(self._signed(request))
 
     def send_ack(self, peer: str, ack: pb.Ack) -> bool:
         """Answer over the stream that the peer opened; False where there is none."""
-        self._sign(ack)
-        return self._ack_over_stream(peer, ack)
+        return self._ack_over_stream(peer, self._signed(ack))
 
-    def _ack_over_lane(self, peer: str, ack: pb.Ack) -> bool:
-        lanes = self._inbound_lanes.get(peer, ())
-        return lanes[-1].send(ack) if lanes else False
+    def _ack_over_lane(self, peer: str, ack: bytes) -> bool:
+        lanes = self._inbound_lanes.get(peer)
+        return lanes[-1].write(ack) if lanes else False
 
     def _ack_over_stream(self, peer: str, ack: pb.Ack, *, urgent: bool = False) -> bool:
         streams = self._inbound_streams.get(peer, ())
         return streams[-1].send(ack, urgent=urgent) if streams else False
 
-    def _signed(self, message: AnyMessage | None) -> AnyMessage | None:
-        if message is not None:
-            self._sign(message)
+    # signing
+
+    def _encoded(self, message: pb.Ack | pb.CacheRequest) -> bytes:
+        """The message, signed. A message is the sum of its fields: the signature is encoded once for all."""
+        return message.SerializeToString() + self._signature_bytes()
+
+    def _signed(self, message: AnyMessage) -> AnyMessage:
+        message.ClearField("sender")
+        message.MergeFromString(self._signature_bytes())
         return message
 
-    def _sign(self, message: pb.Ack | pb.CacheRequest) -> None:
-        message.sender.CopyFrom(self._signature_of(self._sender()))
-
-    def _signature_of(self, sender: core_messages.Sender) -> pb.Sender:
-        if self._signature is None or self._signature[0] != sender:
-            self._signature = (sender, signatures.sender_to_wire(sender))
-        return self._signature[1]
+    def _signature_bytes(self) -> bytes:
+        """The field `sender`, which has one number in requests and answers."""
+        sender, known = self._sender(), self._signature
+        if known is None or known[0] != sender:
+            known = self._signature = sender, signatures.encoded_sender(sender)
+        return known[1]

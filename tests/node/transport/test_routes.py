@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from django_hacache.consensus.messages import Ping, Pong, Probe, Sender
+from django_hacache.consensus.messages import Generation, Ping, Pong, Probe, Sender
+from django_hacache.node.encoding import signatures
 from django_hacache.node.transport.routes import Routes
+from django_hacache.wire import cache_pb2 as pb
 
 A = Sender("a:1", "incarnation", None, False)
 B = Sender("b:1", "incarnation", None, False)
@@ -62,3 +66,22 @@ def test_a_ping_and_its_pong_are_no_copies_of_each_other(routes: Routes) -> None
 
 def test_probes_have_no_number_and_all_count(routes: Routes) -> None:
     assert not any(routes.is_second_copy(A, Probe()) for _ in range(2))
+
+
+def test_a_signature_is_the_same_field_of_requests_and_answers() -> None:
+    encoded = signatures.encoded_sender(A)
+    for kind in (pb.CacheRequest, pb.Ack):
+        assert kind.FromString(encoded) == kind(sender=signatures.sender_to_wire(A))
+
+
+def test_what_is_signed_again_says_nothing_of_who_signed_it_before() -> None:
+    """A node that started over has no generation, and what waited may be sent once more."""
+    sent: list[pb.CacheRequest] = []
+    stream = SimpleNamespace(send=lambda request: sent.append(request) or True)
+    signer = [A._replace(generation=Generation(1, "g"))]
+    routes = Routes("me:1", {"b:1": cast("Any", stream)}, {}, lambda: signer[0])
+    request = pb.CacheRequest(status=pb.Status())
+    assert routes.send_request("b:1", request)
+    signer[0] = A
+    assert routes.send_request("b:1", request)
+    assert sent[-1].sender == signatures.sender_to_wire(A)
