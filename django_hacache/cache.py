@@ -14,7 +14,7 @@ from django.utils.functional import cached_property  # has no lock that a fork c
 from django_hacache.changes.vocabulary import Clear
 from django_hacache.worker.alias import alias_of, candidates
 from django_hacache.worker.coroutines import COUNTERPARTS, OVERRIDABLE, Coroutines
-from django_hacache.worker.operations import MISSING, UNABLE, Ack, Timeout, given
+from django_hacache.worker.operations import IGNORABLE, MISSING, Ack, Timeout, given
 from django_hacache.worker.setup import setup_of
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ class HACache(Coroutines):
                 value = self.get(key, MISSING, version=version)
                 if value is not MISSING:
                     return value
-                change = self._in_place_of_no_value(key, default, timeout, version)
+                change = self._replacing_unreadable(key, default, timeout, version)
                 if change is not None:
                     self._perform("get_or_set", change, ack)
-        except UNABLE as error:
+        except IGNORABLE as error:
             self._log_or_raise("get_or_set", error, replaced="add" in self._overridden)
             return default
         return self.get(key, default, version=version)
@@ -137,7 +137,7 @@ class HACache(Coroutines):
 
     def incr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         """Add `delta` and return the new value; the time to live stays. ValueError: the key is missing."""
-        return self._run(self._incr(key, delta, version), self._deciding(ack))
+        return self._run(self._incr(key, delta, version), self._deciding_level(ack))
 
     def decr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         """Subtract `delta` and return the new value. ValueError where the key is missing."""
@@ -149,7 +149,7 @@ class HACache(Coroutines):
         In a cluster it is gone from the old version a moment before it is in the new one. Where the cluster fails
         in between, OutcomeUnknown is raised and the entry is lost.
         """
-        return self._run(self._incr_version(key, delta, version), self._deciding(ack))
+        return self._run(self._incr_version(key, delta, version), self._deciding_level(ack))
 
     def decr_version(self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None) -> int:
         """Move the value to `version` - `delta` and return that, as incr_version does."""
@@ -186,5 +186,5 @@ class HACache(Coroutines):
         self._perform("clear", Clear(), ack)
 
 
-# What the coroutines find here, and nothing else, may be passed by.
+# The coroutines do without these methods as long as nobody has replaced one.
 HACache._own = {name: getattr(HACache, name) for name in COUNTERPARTS}  # noqa: SLF001 - our own

@@ -1,6 +1,6 @@
 """The host's copy of every cache, as one process has it open. The only module that readers need.
 
-Knows LMDB through environment.py, and no lease: leased.py adds that for the workers of a cluster.
+Knows LMDB through environment.py, and no lease: leased_reader.py adds that for the workers of a cluster.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Carries out what a call of the cache API changes, blocking or in an event loop: within its time, by one writer.
+"""Carries out the changes of a call of the cache API, blocking or in an event loop, within WRITE_TIMEOUT.
 
-Knows neither what the operations are nor how a writer writes. What a failure means to the caller is decided here: an
-exception, or what IGNORE_EXCEPTIONS makes of it.
+It decides what a failure means to the caller: an exception, or what IGNORE_EXCEPTIONS makes of it. Must not know what
+the operations are, nor how a writer writes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, HACacheError
 from django_hacache.system.platform import monotonic
-from django_hacache.worker.operations import UNABLE, Ack, Operations
+from django_hacache.worker.operations import IGNORABLE, Ack, Operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 class Calls(Operations):
-    """One change, or several in steps, for a caller who waits and for a coroutine."""
+    """Carries out one change, or several in steps, for a caller who waits and for a coroutine."""
 
     def _perform(self, operation: str, change: Change, ack: Ack) -> bool:
         """Carry out one change; return whether it took effect: False where a failure is ignored."""
@@ -36,7 +36,7 @@ class Calls(Operations):
         deadline = monotonic() + options.write_timeout_s
         try:
             return setup.writer.perform(change, ack=level, deadline=deadline).effective
-        except UNABLE as error:
+        except IGNORABLE as error:
             self._log_or_raise(operation, error)
             return False
 
@@ -47,27 +47,27 @@ class Calls(Operations):
         deadline = monotonic() + options.write_timeout_s
         try:
             return (await setup.writer.aperform(change, ack=level, deadline=deadline)).effective
-        except UNABLE as error:
+        except IGNORABLE as error:
             self._log_or_raise(operation, error)
             return False
 
     def _decide(self, change: Change, ack: Ack) -> bool:
         """Carry out one change whose answer is a decision, and return that: no failure is ignored."""
         setup = self._setup
-        level = setup.deciding_level if ack is None else self._deciding(ack)
+        level = setup.deciding_level if ack is None else self._deciding_level(ack)
         deadline = monotonic() + setup.options.write_timeout_s
         return setup.writer.perform(change, ack=level, deadline=deadline).effective
 
     async def _adecide(self, change: Change, ack: Ack) -> bool:
         setup = self._setup
-        level = setup.deciding_level if ack is None else self._deciding(ack)
+        level = setup.deciding_level if ack is None else self._deciding_level(ack)
         deadline = monotonic() + setup.options.write_timeout_s
         return (await setup.writer.aperform(change, ack=level, deadline=deadline)).effective
 
     def _run(self, steps: Steps[T], ack: AckLevel) -> T:
         """Run the steps of one call and return what they return.
 
-        They share one WRITE_TIMEOUT, of which writing alone takes: what they do in between is the caller's time.
+        The writes of all steps share one WRITE_TIMEOUT; what the steps do in between does not count.
         """
         setup = self._setup
         perform = setup.writer.perform
@@ -112,9 +112,9 @@ class Calls(Operations):
 
 
 async def prepared(make: Callable[..., R], *args: Any) -> R:
-    """Return what `make` returns, from a thread where it cannot be had in a coroutine.
+    """Return what `make` returns; in a thread, where Django does not let it run in a coroutine.
 
-    A value may ask the database as it is pickled: a QuerySet does, and a deferred model.
+    Pickling a value may query the database: that of a QuerySet does, and of a deferred model.
     """
     try:
         return make(*args)
@@ -127,12 +127,12 @@ async def in_thread(method: Callable[..., R], *args: Any, **kwargs: Any) -> R:
 
 
 def _first_step(make: Callable[[], Steps[T]]) -> tuple[Steps[T], Change | None, T | None]:
-    """The steps with the first of them taken, and what they returned where there was none."""
+    """Return the steps, their first change, and, where there is no change, what they returned."""
     steps = make()
     try:
         return steps, next(steps), None
     except StopIteration as end:
-        # It cannot leave a thread for a coroutine as it is.
+        # A StopIteration cannot be raised out of a thread into a coroutine.
         return steps, None, end.value
 
 

@@ -1,9 +1,9 @@
 # ruff: noqa: ASYNC109 - the signatures are Django's
-"""Django's cache API for event loops: the signatures. Knows the steps of each operation, not who carries them out.
+"""Django's cache API for event loops: the signatures. Must not know who carries a change out.
 
 Reads happen in the coroutine: they take microseconds. Django's own coroutines call their plain counterpart in a thread:
-whoever puts another method in place of it, in a subclass or on one cache object as debugging tools do, sees every
-call. That holds here as well. Where the counterpart is HACache's own, there is a shorter way, and it is taken.
+so a subclass that replaces it, or a debugging tool that does so on one cache object, sees every call. That holds here,
+too: only where the counterpart is HACache's own does the coroutine do without it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from django_hacache.changes.vocabulary import Clear
 from django_hacache.worker.calls import Calls, in_thread, prepared
-from django_hacache.worker.operations import MISSING, UNABLE, Ack, Timeout, given
+from django_hacache.worker.operations import IGNORABLE, MISSING, Ack, Timeout, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,10 +96,10 @@ class Coroutines(Calls):
                 value = await self.aget(key, MISSING, version=version)
                 if value is not MISSING:
                     return value
-                change = await prepared(self._in_place_of_no_value, key, default, timeout, version)
+                change = await prepared(self._replacing_unreadable, key, default, timeout, version)
                 if change is not None:
                     await self._aperform("get_or_set", change, ack)
-        except UNABLE as error:
+        except IGNORABLE as error:
             self._log_or_raise("get_or_set", error, replaced=self._replaced("add"))
             return default
         return await self.aget(key, default, version=version)
@@ -124,7 +124,7 @@ class Coroutines(Calls):
     async def aincr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         if self._replaced("incr"):
             return await in_thread(self.incr, key, delta, version=version, **given(ack))
-        return await self._arun(lambda: self._incr(key, delta, version), self._deciding(ack))
+        return await self._arun(lambda: self._incr(key, delta, version), self._deciding_level(ack))
 
     async def adecr(self, key: str, delta: Any = 1, version: int | None = None, *, ack: Ack = None) -> Any:
         if self._replaced("decr"):
@@ -136,7 +136,7 @@ class Coroutines(Calls):
     ) -> int:
         if self._replaced("incr_version"):
             return await in_thread(self.incr_version, key, delta, version=version, **given(ack))
-        return await self._arun(lambda: self._incr_version(key, delta, version), self._deciding(ack))
+        return await self._arun(lambda: self._incr_version(key, delta, version), self._deciding_level(ack))
 
     async def adecr_version(
         self, key: str, delta: int = 1, version: int | None = None, *, ack: Ack = None

@@ -1,8 +1,8 @@
-"""What each operation of the cache API does, written once and free of how it waits.
+"""The operations of the cache API: from key, value and timeout to a change, written once and free of how it waits.
 
-Reads are plain methods. A write that is one change is a method that returns it. One that takes several is a
-generator that yields changes and is sent their outcomes (see writer.py). calls.py carries both out,
-blocking or not. Knows neither replica files nor sockets.
+Reads are plain methods. A write that is one change is a method that returns the change; changes/vocabulary.py says what
+that does. A write that takes several changes is a generator that yields them and is sent their outcomes (see
+writer.py). calls.py carries both out, blocking or not. Must not know replica files or sockets.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_hacache.cache")
 
-# What a batch holds at most; a larger set_many() or delete_many() is several, in order.
+# What one batch may hold; a larger set_many() or delete_many() is several batches, in order.
 BATCH_CHANGES_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024
 
 # A hundred years: longer than any boot, and far from what 64 bits of nanoseconds hold.
 TIMEOUT_MAX_S = 100 * 366 * 24 * 3600
 
-# The largest key that memcached takes: Django warns of larger ones.
+# The longest key that memcached takes: Django warns of longer ones.
 KEY_LENGTH_MAX = 250
 
 # How the keys begin that Django makes for what it would make again: pages and their headers, fragments of templates.
 FILLS = ("views.decorators.cache.", "template.cache.")
 
-# What IGNORE_EXCEPTIONS covers: the cache cannot work now. A wrong request stays an error.
-UNABLE = (CacheUnavailable, ReplicaError)
+# The errors that IGNORE_EXCEPTIONS covers: the cache cannot work now. A wrong request stays an error.
+IGNORABLE = (CacheUnavailable, ReplicaError)
 
-# What the leader can add to an integer without a closer look.
-SMALL = 1 << 62
+# The leader can add a smaller delta for certain; a larger one is looked at by may_be_added().
+SMALL_DELTA = 1 << 62
 
 MISSING = object()
 
@@ -60,10 +60,10 @@ Timeout = float | None  # seconds; None: for ever
 
 
 class Operations(BaseCache):
-    """The reads of a cache, and the steps of its writes."""
+    """The reads of a cache, and the changes of its writes."""
 
     _overridden: ClassVar[frozenset[str]] = frozenset()
-    """The operations that a subclass has in a version of its own."""
+    """The operations that a subclass has replaced."""
 
     @cached_property
     def _setup(self) -> Setup:
@@ -141,7 +141,7 @@ class Operations(BaseCache):
             return readable
 
     def has_key(self, key: str, version: int | None = None) -> bool:
-        """Return whether the key is there, with a right signature where there must be one; nothing is decoded."""
+        """Return whether the key is there, signed where the cache is signed; decodes nothing."""
         key = self.make_and_validate_key(key, version)
         try:
             data = self._reader.get(self._cache_name, key)
@@ -158,7 +158,7 @@ class Operations(BaseCache):
         return Remove(key) if ttl_ms == 0 else Insert(key, data, ttl_ms)
 
     def _add(self, key: str, value: Any, timeout: float | None, version: int | None) -> Insert | bool:
-        """The change, or the answer where there is nothing to change."""
+        """Return the change, or the answer where there is nothing to change."""
         key = self.make_and_validate_key(key, version)
         data, ttl_ms = self._encoded(key, value), self._ttl_ms(timeout)
         if ttl_ms == 0:
@@ -176,9 +176,10 @@ class Operations(BaseCache):
 
     def _incr(self, key: str, delta: Any, version: int | None) -> Steps[Any]:
         name = self.make_and_validate_key(key, version)
-        integer = type(delta) is int and (-SMALL < delta < SMALL or may_be_added(delta))
+        integer = type(delta) is int and (-SMALL_DELTA < delta < SMALL_DELTA or may_be_added(delta))
         while True:
-            # Who orders the changes decides whether the key is there, and adds where both are integers.
+            # The leader decides whether the key is there, and adds where both are integers. Else the value is swapped
+            # here for the sum, as long as nobody else changes it meanwhile.
             outcome = yield Increment(name, delta if integer else 0)
             if outcome.why is Why.ABSENT:
                 raise ValueError(f"Key '{key}' not found")
@@ -202,14 +203,14 @@ class Operations(BaseCache):
         old = self.make_and_validate_key(key, version)
         new = self.make_and_validate_key(key, version + delta)
         if old == new:
-            # Nothing moves; as after a move, the time to live begins again.
+            # Nothing moves. As after a move, the time to live begins again.
             if not (yield self._touch(key, DEFAULT_TIMEOUT, version)).effective:
                 raise ValueError(f"Key '{key}' not found")
             return version
         ttl_ms = self._ttl_ms(DEFAULT_TIMEOUT)
         while True:
             item = self._reader.item(self._cache_name, old)
-            # No entry has version 0: where this host sees none, this asks whether there is one elsewhere.
+            # No entry has version 0: where this host sees no entry, the leader says whether there is one elsewhere.
             data, seen = (self._moved(old, new, item.value), item.version) if item is not None else (b"", 0)
             if data is None:
                 raise ValueError(f"Key '{key}' not found")
@@ -219,12 +220,12 @@ class Operations(BaseCache):
             if outcome.why is Why.ABSENT:
                 raise ValueError(f"Key '{key}' not found")
 
-    def _in_place_of_no_value(
+    def _replacing_unreadable(
         self, key: str, value: Any, timeout: float | None, version: int | None
     ) -> Insert | None:
-        """The change that stores `value` where add() finds the key taken and get() nothing that can be decoded.
+        """Return the change that stores `value` in place of an entry that add() finds and get() cannot decode.
 
-        None where nothing is in the way, and for subclasses that may store values in a form of their own.
+        None where there is no such entry, and for subclasses, which may store values in a form of their own.
         """
         name, ttl_ms = self.make_and_validate_key(key, version), self._ttl_ms(timeout)
         item = None if self._overridden or ttl_ms == 0 else self._reader.item(self._cache_name, name)
@@ -237,7 +238,7 @@ class Operations(BaseCache):
     ) -> Steps[list[str]]:
         names = {self.make_and_validate_key(key, version): key for key in data}
         ttl_ms = self._ttl_ms(timeout)
-        # All values are encoded before the first one is sent: one that cannot be stored changes nothing.
+        # Encode all values before the first batch is sent: where one cannot be stored, nothing changes.
         changes = [self._storing(name, self._encoded(name, data[key]), ttl_ms) for name, key in names.items()]
         return (yield from self._in_batches("set_many", changes, names))
 
@@ -248,29 +249,29 @@ class Operations(BaseCache):
     def _in_batches(
         self, operation: str, changes: list[Insert | Remove], keys: Mapping[str, str]
     ) -> Steps[list[str]]:
-        """Return the keys that were not changed, where failures are ignored."""
+        """Yield the changes in batches; return the keys that were not changed, where failures are ignored."""
         done = 0
         try:
             for batch in _batches(changes):
                 yield Batch(batch)
                 done += len(batch)
-        except UNABLE as error:
+        except IGNORABLE as error:
             self._log_or_raise(operation, error)
         return [keys[change.key] for change in changes[done:]]
 
-    # What they share
+    # Parts of several operations
 
     def _level(self, ack: Ack) -> AckLevel:
         return self._options.ack_level if ack is None else AckLevel(ack)
 
     def _filling(self, key: str, ack: Ack) -> Ack:
-        """The level of a set. A page or a fragment that gets lost is made again, so nobody has to wait for it."""
+        """Return the level of a set(): nobody has to wait for a page or a fragment, since a lost one is made again."""
         if ack is None and isinstance(key, str) and key.startswith(FILLS):
             return self._options.fill_ack_level
         return ack
 
-    def _deciding(self, ack: Ack) -> AckLevel:
-        """The level where the answer has to come from who orders the changes."""
+    def _deciding_level(self, ack: Ack) -> AckLevel:
+        """Return the level of a write whose answer is a decision, which only the leader can make."""
         if ack is None:
             return self._setup.deciding_level
         level = AckLevel(ack)
@@ -286,7 +287,7 @@ class Operations(BaseCache):
             return decode_again(self._codec, self._cache_name, name, data, error, default)
 
     def _moved(self, old: str, new: str, data: bytes) -> bytes | None:
-        """What is stored under `old` as it is stored under `new`; None where it is no value."""
+        """Return the stored bytes of the key `old` as they are stored under `new`; None where they are no value."""
         try:
             return self._codec.moved(old, new, data)
         except EncodingError as error:
@@ -315,9 +316,9 @@ class Operations(BaseCache):
         return math.ceil(min(timeout, TIMEOUT_MAX_S) * 1000)
 
     def _log_or_raise(self, operation: str, error: Exception, *, replaced: bool = False) -> None:
-        """Called while `error` is handled: raise it again, unless IGNORE_EXCEPTIONS asks for a log line.
+        """Raise `error`, which is being handled, again, or log it where IGNORE_EXCEPTIONS says so.
 
-        replaced: it may have come by way of a method that a subclass has in the place of ours.
+        replaced: whether a subclass's method may have raised it.
         """
         if not self._options.ignore_exceptions:
             raise error
@@ -328,7 +329,7 @@ class Operations(BaseCache):
 
 
 def given(ack: Ack) -> dict[str, Ack]:
-    """The argument as a call passes it on: a method with Django's own signature does not take it."""
+    """Return the argument as a call passes it on: a method with Django's own signature does not take it."""
     return {} if ack is None else {"ack": ack}
 
 

@@ -39,7 +39,7 @@ class Setup:
 
     @cached_property
     def deciding_level(self) -> AckLevel:
-        """The level where the answer has to come from who orders the changes."""
+        """The level of a write whose answer is a decision, which only the leader can make."""
         level = self.options.ack_level
         return AckLevel.LEADER if level is AckLevel.DIRECT else level
 

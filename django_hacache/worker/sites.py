@@ -22,7 +22,7 @@ from django_hacache.link.address import SOCKET_NAME
 from django_hacache.replica import fork
 from django_hacache.replica.control import FILE_NAME as PAGE_NAME
 from django_hacache.replica.control import START_NS
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.replica.node_lock import Occupied, ensure_unoccupied
 from django_hacache.replica.replica import Replica
 from django_hacache.system.directory import is_there

@@ -22,7 +22,7 @@ from django_hacache.exceptions import (
 )
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import START_NS, ControlPage
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.system.platform import ran_ns
 from django_hacache.worker import process
 from tests.node_process import serves

@@ -13,7 +13,7 @@ import lmdb
 from django_hacache.exceptions import ConfigurationError, ReplicaError
 from django_hacache.replica import control
 from django_hacache.replica.layout import ENTRIES, FIXED, MAX_DATABASES, NUMBER_KEY
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.replica.pair import FILE_NAME
 
 from . import member

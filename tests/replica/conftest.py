@@ -37,7 +37,7 @@ import os, sys
 from pathlib import Path
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.replica import Replica
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 directory = Path({str(directory)!r})
 def say(word):
     print(word, flush=True)

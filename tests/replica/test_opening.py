@@ -16,7 +16,7 @@ from django_hacache.exceptions import ConfigurationError
 from django_hacache.replica import node_lock, opening, registry
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.replica.opening import Membership
 from django_hacache.replica.replica import Replica
 from django_hacache.system.directory import open_private
@@ -140,7 +140,7 @@ def container(directory):
 import os, sys
 from pathlib import Path
 from django_hacache.replica import opening
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.replica.replica import Replica
 directory = Path({str(directory)!r})
 assert os.getpid() == 1

@@ -24,7 +24,7 @@ from django_hacache.link.address import SOCKET_NAME
 from django_hacache.link.blocking import NodeClient
 from django_hacache.node.storage.reserve import Reserve
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.replica.node_lock import ensure_unoccupied, occupying
 from django_hacache.replica.replica import Replica
 from django_hacache.system.platform import boottime_ns, monotonic

@@ -8,7 +8,7 @@ import pytest
 from django_hacache.exceptions import ReplicaError
 from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.replica.replica import Replica
 from tests.replica.writing import MAP_SIZE, put
 
