@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django_hacache.node.evaluation.gate import Gate, Look
 from django_hacache.replica import eviction
+from django_hacache.replica.clock import MS
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.room import Usage
 
@@ -44,7 +45,6 @@ REMOVAL_KEYS = 2000
 VALUE_SHARE = 16
 # A cache that is in the settings of no host is emptied after this time: a release may be taken back.
 UNUSED_MS = 600_000
-MS = 1_000_000
 
 
 def limits_within(caches: Mapping[str, CacheOptions], capacity: int) -> dict[str, Limits]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from django_hacache.consensus.state import Role
 from django_hacache.node.transport.authentication.credentials import EXTENSION_VERSION
+from django_hacache.replica.clock import MS, boottime_ns, now_ms
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from django_hacache.consensus.core import Core
-    from django_hacache.node.evaluation.catalogue import Difference
-    from django_hacache.node.transport.authentication.roster import Roster
+    from django_hacache.node.evaluation.catalogue import Catalogue
+    from django_hacache.node.storage.storage import Storage
+    from django_hacache.node.transport.transport import Transport
+    from django_hacache.replica.control import ControlPage
     from django_hacache.replica.replica import Replica
 
 PEER_ANSWER_S = 1.0
@@ -41,6 +44,14 @@ def health_of(ack: pb.StatusAck) -> str:
     return "good" if whole else "degraded"
 
 
+class Subject(Protocol):
+    """What a Report asks the node itself."""
+
+    def transfers(self) -> list[pb.Transfer]: ...
+    def longest_turn_ms(self) -> int: ...
+    def lost_writes(self) -> int: ...
+
+
 class Report:
     """Answers Health and Status."""
 
@@ -48,56 +59,28 @@ class Report:
         self,
         core: Core,
         replica: Replica,
-        caches: tuple[str, ...],
-        limits: Sequence[pb.CacheLimits],
+        storage: Storage,
+        page: ControlPage,
+        catalogue: Catalogue,
+        transport: Transport,
         urls: Mapping[str, str],
-        *,
-        now: Callable[[], int],
-        connected: Callable[[str], bool],
-        ask: Callable[[str, pb.CacheRequest], bool],
-        lease_left: Callable[[], int],
-        outgoing: Callable[[], tuple[int, int]],
-        unread: Callable[[], tuple[int, int]],
-        unfinished: Callable[[], tuple[int, int]],
-        transfers: Callable[[], list[pb.Transfer]],
-        lanes: Callable[[], list[str]],
-        is_base: Callable[[str], bool],
-        lane_port: Callable[[], int],
-        roster: Roster,
-        skipped: Callable[[], int],
-        lost_writes: Callable[[], int],
-        wrong_tokens: Callable[[], int],
-        differences: Callable[[], list[Difference]],
-        longest_turn_ms: Callable[[], int],
+        subject: Subject,
     ) -> None:
         self._core = core
         self._replica = replica
-        self._caches = caches
-        self._limits = limits
+        self._storage = storage
+        self._page = page
+        self._catalogue = catalogue
+        self._transport = transport
         # How HA_HOSTS writes each address: so do the base messages.
         self._urls = urls
-        self._now = now
-        self._connected = connected
-        self._ask = ask
-        self._lease_left = lease_left
-        self._outgoing = outgoing
-        self._unread = unread
-        self._unfinished = unfinished
-        self._transfers = transfers
-        self._lanes = lanes
-        self._is_base = is_base
-        self._lane_port = lane_port
-        self._roster = roster
-        self._skipped, self._lost_writes = skipped, lost_writes
-        self._wrong_tokens = wrong_tokens
-        self._differences = differences
-        self._longest_turn_ms = longest_turn_ms
-        self._started = now()
+        self._subject = subject
+        self._started = now_ms()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
 
     @property
     def uptime_secs(self) -> int:
-        return (self._now() - self._started) // 1000
+        return (now_ms() - self._started) // 1000
 
     def _leader(self) -> pb.Leader | None:
         leader = self._core.leader
@@ -105,20 +88,22 @@ class Report:
             return None
         own = leader == self._core.config.addr
         ts = self._core.state.election_ts
-        return pb.Leader(addr=leader, election_ts=ts, connected=own or self._connected(leader))
+        return pb.Leader(
+            addr=leader, election_ts=ts, connected=own or self._transport.routes.connected(leader)
+        )
 
     def greeting(self) -> pb.Ack:
         """The first message on every stream that this node serves."""
         leader = self._leader()
         info = pb.LeaderInfo(
             election_ts=self._core.state.election_ts,
-            has_quorum=self._core.has_quorum(self._now()),
+            has_quorum=self._core.has_quorum(now_ms()),
             node_addr=self._core.config.addr,
             extension_version=EXTENSION_VERSION,
-            lane_port=self._lane_port(),
-            hosts=self._roster.hosts,
-            caches=self._caches,
-            cache_limits=self._limits,
+            lane_port=self._transport.lane_port,
+            hosts=self._transport.roster.hosts,
+            caches=self._catalogue.own,
+            cache_limits=self._catalogue.own_limits,
         )
         if leader is not None and leader.connected:
             # One that has just gone is no leader to follow.
@@ -132,10 +117,10 @@ class Report:
             leader.addr = self._urls[leader.addr]
         ack = pb.HealthAck(
             uptime_secs=self.uptime_secs,
-            quorum=core.has_quorum(self._now()),
+            quorum=core.has_quorum(now_ms()),
             leader=leader,
             host_health=[
-                pb.HostHealth(addr=self._urls[peer], connected=self._connected(peer))
+                pb.HostHealth(addr=self._urls[peer], connected=self._transport.routes.connected(peer))
                 for peer in core.config.peers
             ],
         )
@@ -144,10 +129,10 @@ class Report:
 
     def local(self) -> pb.StatusAck:
         """This node alone."""
-        core = self._core
+        core, transport = self._core, self._transport
         caches = [
             pb.CacheStatus(name=name, entries=usage.entries, bytes=usage.bytes)
-            for name in self._caches
+            for name in self._catalogue.own
             for usage in (self._replica.usage(name),)
         ]
         host = pb.HostStatus(
@@ -159,41 +144,41 @@ class Report:
             uptime_secs=self.uptime_secs,
             fresh=core.hard.fresh,
             incomplete=core.hard.installing is not None,
-            lease_ms=self._lease_left(),
+            lease_ms=max(self._page.deadline_ns - boottime_ns(), 0) // MS,
             entries=sum(cache.entries for cache in caches),
             bounds=self._bounds(),
-            transfers=self._transfers(),
-            lanes=self._lanes(),
-            skipped_effects=self._skipped(),
-            lost_writes=self._lost_writes(),
-            wrong_tokens=self._wrong_tokens(),
-            longest_turn_ms=self._longest_turn_ms(),
+            transfers=self._subject.transfers(),
+            lanes=transport.routes.lanes_up(),
+            skipped_effects=self._storage.skipped,
+            lost_writes=self._subject.lost_writes(),
+            wrong_tokens=transport.wrong_tokens,
+            longest_turn_ms=self._subject.longest_turn_ms(),
         )
         ack = pb.StatusAck(
-            quorum=core.has_quorum(self._now()),
+            quorum=core.has_quorum(now_ms()),
             leader=self._leader(),
             term=core.hard.term,
             hosts=[host],
             caches=caches,
             addr=core.config.addr,
             other_hosts=[
-                *(pb.OtherHosts(addr=addr, hosts=hosts) for addr, hosts in self._roster.others.items()),
-                *(pb.OtherHosts(addr=addr, version=told) for addr, told in self._roster.versions.items()),
+                *(pb.OtherHosts(addr=addr, hosts=hosts) for addr, hosts in transport.roster.others.items()),
+                *(pb.OtherHosts(addr=addr, version=told) for addr, told in transport.roster.versions.items()),
             ],
         )
         ack.other_limits.extend(
             pb.OtherLimit(addr=peer, cache_name=cache, limit=limit, there=there, here=here)
-            for peer, cache, limit, there, here in self._differences()
+            for peer, cache, limit, there, here in self._catalogue.differences()
         )
         if core.hard.generation is not None:
             ack.generation.number, ack.generation.id = core.hard.generation
         return ack
 
     def _bounds(self) -> list[pb.Bound]:
-        core, config = self._core, self._core.config
-        queued, room = self._outgoing()
-        unread, unread_room = self._unread()
-        unfinished, unfinished_room = self._unfinished()
+        core, config, transport = self._core, self._core.config, self._transport
+        queued, room = transport.outgoing_bytes()
+        unread, unread_room = transport.unread_bytes()
+        unfinished, unfinished_room = transport.unfinished_bytes()
         return [
             pb.Bound(name="log_bytes", used=core.state.log.bytes, limit=config.log_bytes),
             pb.Bound(name="uncommitted_entries", used=core.uncommitted, limit=config.uncommitted_entries),
@@ -210,7 +195,8 @@ class Report:
     async def cluster(self) -> pb.StatusAck:
         """Every host, as this node sees it; hosts that do not answer in time are shown as not connected."""
         ack = self.local()
-        answers = {peer: self._future_of(peer) for peer in self._core.config.peers if self._connected(peer)}
+        connected = self._transport.routes.connected
+        answers = {peer: self._future_of(peer) for peer in self._core.config.peers if connected(peer)}
         if answers:
             await asyncio.wait(answers.values(), timeout=PEER_ANSWER_S)
         for peer in self._core.config.peers:
@@ -218,7 +204,7 @@ class Report:
             if answer is not None and answer.done() and not answer.cancelled():
                 ack.hosts.append(answer.result().hosts[0])
             else:
-                role = "base_protocol" if self._is_base(peer) else "undefined"
+                role = "base_protocol" if self._transport.is_base(peer) else "undefined"
                 ack.hosts.append(pb.HostStatus(addr=peer, role=role, connected=False))
                 if answer is not None:
                     answer.cancel()
@@ -230,7 +216,7 @@ class Report:
         # A frozen peer answers none of them: those that nobody waits for any more must not pile up.
         waiting = [one for one in self._waiting.get(peer, ()) if not one.done()]
         self._waiting[peer] = [*waiting, future]
-        if not self._ask(peer, pb.CacheRequest(status=pb.Status(local=True))):
+        if not self._transport.routes.send_request(peer, pb.CacheRequest(status=pb.Status(local=True))):
             future.cancel()
         return future
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from django_hacache.system.platform import boot_id, boottime_ns
 
-__all__ = ["NEVER", "boot_id", "boottime_ns", "is_live"]
+__all__ = ["MS", "NEVER", "boot_id", "boottime_ns", "is_live", "now_ms"]
 
+MS = 1_000_000  # ns
 NEVER = 0
 """The `expires_at` of an entry that stays until it is deleted or evicted."""
+
+
+def now_ms() -> int:
+    return boottime_ns() // MS
 
 
 def is_live(expires_at: int) -> bool:

@@ -8,8 +8,8 @@ from django_hacache.conf import AckLevel
 from django_hacache.consensus.messages import Entry
 from django_hacache.node.encoding.acks import ack_of
 from django_hacache.node.evaluation.evaluator import Evaluator
-from django_hacache.node.storage.effects import MS, apply
-from django_hacache.replica.clock import boottime_ns
+from django_hacache.node.storage.effects import apply
+from django_hacache.replica.clock import boottime_ns, now_ms
 from django_hacache.replica.eviction import Limits
 from django_hacache.values.signing import PLAIN
 from django_hacache.wire import cache_pb2 as pb
@@ -55,7 +55,7 @@ class Clustered:
     def request(self, request, **_):
         """Answer as a leader does, for the writer, which takes this for its connection."""
         request = pb.CacheRequest.FromString(request.payload)
-        now = boottime_ns() // MS
+        now = now_ms()
         self._index += 1
         effect, outcome = self._evaluator.evaluate(request, self._index, now)
         self._waiting.append(Entry(self._index, 1, effect, born_ms=now))

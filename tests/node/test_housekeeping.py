@@ -21,9 +21,8 @@ from django_hacache.node.housekeeping import (
     limits_within,
     values_within,
 )
-from django_hacache.node.storage.effects import MS
 from django_hacache.node.storage.storage import Storage, load
-from django_hacache.replica.clock import NEVER, boottime_ns
+from django_hacache.replica.clock import NEVER, now_ms
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.room import Room
 from django_hacache.replica.transaction import ReadTransaction
@@ -43,7 +42,7 @@ class Leader:
         gate = gate_of(replica, limits)
         evaluator = Evaluator(replica, gate)
         self.evaluator = evaluator
-        self.now = boottime_ns() // MS
+        self.now = now_ms()
         found = load(replica, rng)
         self.core = Core(
             CoreConfig("127.0.0.1:1", peers),

@@ -53,7 +53,7 @@ class Catalogue:
     def __init__(
         self, own: Iterable[str], peers: Iterable[str], limits: Iterable[pb.CacheLimits] = ()
     ) -> None:
-        self._own = frozenset(own)
+        self.own = tuple(own)
         self.own_limits = tuple(limits)
         self._of_peers: dict[str, frozenset[str]] = {peer: frozenset() for peer in peers}
         self._differences: dict[str, list[Difference]] = {}
@@ -88,7 +88,7 @@ class Catalogue:
 
     def configured(self) -> frozenset[str]:
         """All names that were said."""
-        return self._own.union(*self._of_peers.values())
+        return frozenset(self.own).union(*self._of_peers.values())
 
     def unused(self, stored: Iterable[str]) -> list[str]:
         """Those of the names that surely no host serves any more."""

@@ -15,8 +15,7 @@ from django_hacache.exceptions import ReplicaBroken, ReplicaError, ReplicaFull
 from django_hacache.node.log_throttle import LogThrottle
 from django_hacache.node.process.turns import Turns
 from django_hacache.node.report import role_of
-from django_hacache.node.storage.effects import MS
-from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.clock import MS, now_ms
 
 if TYPE_CHECKING:
     from django_hacache.consensus.core import Core
@@ -41,10 +40,6 @@ WRITABLE_MS = 1000
 SOON_MS = 10
 # How often to look whether a file is still there: a busy node has a tick every few milliseconds.
 LOOKS_EVERY_MS = 100
-
-
-def now_ms() -> int:
-    return boottime_ns() // MS
 
 
 class Loop:

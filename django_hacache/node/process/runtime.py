@@ -24,18 +24,17 @@ from django_hacache.node.evaluation.catalogue import Catalogue, limits_to_wire, 
 from django_hacache.node.evaluation.evaluator import Evaluator
 from django_hacache.node.housekeeping import Housekeeping, gate_of, limits_within, values_within
 from django_hacache.node.log_throttle import LogThrottle
-from django_hacache.node.process.loop import Loop, now_ms
+from django_hacache.node.process.loop import Loop
 from django_hacache.node.report import Report
 from django_hacache.node.requests.request_handler import RequestHandler
 from django_hacache.node.requests.slices import EARLIER
 from django_hacache.node.requests.validation import REQUEST_SLACK_BYTES
-from django_hacache.node.storage.effects import MS
 from django_hacache.node.storage.room_maker import RoomMaker
 from django_hacache.node.storage.snapshots import SnapshotReceiver, SnapshotSender
 from django_hacache.node.storage.storage import Storage, load
 from django_hacache.node.storage.succession import Succession
 from django_hacache.node.transport.transport import Transport
-from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.clock import now_ms
 from django_hacache.values.signing import codec_of
 from django_hacache.wire import cache_pb2 as pb
 
@@ -144,7 +143,8 @@ class Node:
         self.loop = Loop(
             core, evaluator, replica, storage, page, succession, keeper, transport, snapshots, handler, link
         )
-        self.report_view = self._report_of(tuple(caches), {host.addr: host.url for host in config.hosts})
+        urls = {host.addr: host.url for host in config.hosts}
+        self.report_view = Report(core, replica, storage, page, self._catalogue, transport, urls, self)
         self._reports: set[asyncio.Task[None]] = set()
 
     def _link_of(self, socket: Path, largest: int) -> LinkServer:
@@ -152,33 +152,6 @@ class Node:
             self._throttle.say(f"worker {reason}", message)
 
         return LinkServer(socket, self._from_worker, max_request_bytes=largest, complain=complain)
-
-    def _report_of(self, caches: tuple[str, ...], urls: Mapping[str, str]) -> Report:
-        transport, page = self.transport, self._page
-        return Report(
-            self.core,
-            self._replica,
-            caches,
-            self._catalogue.own_limits,
-            urls,
-            now=now_ms,
-            connected=transport.routes.connected,
-            ask=transport.routes.send_request,
-            lease_left=lambda: max(page.deadline_ns - boottime_ns(), 0) // MS,
-            outgoing=transport.outgoing_bytes,
-            unread=transport.unread_bytes,
-            unfinished=transport.unfinished_bytes,
-            transfers=lambda: [*self._snapshots.transfers(), *self._receiver.transfers()],
-            lanes=transport.routes.lanes_up,
-            is_base=transport.is_base,
-            lane_port=lambda: transport.lane_port,
-            roster=transport.roster,
-            skipped=lambda: self._storage.skipped,
-            lost_writes=lambda: self._request_handler.lost_writes,
-            wrong_tokens=lambda: transport.wrong_tokens,
-            differences=self._catalogue.differences,
-            longest_turn_ms=lambda: self.loop.turns.longest_ms,
-        )
 
     # life
 
@@ -360,6 +333,15 @@ class Node:
 
     def health(self) -> pb.HealthAck:
         return self.report_view.health()
+
+    def transfers(self) -> list[pb.Transfer]:
+        return [*self._snapshots.transfers(), *self._receiver.transfers()]
+
+    def lost_writes(self) -> int:
+        return self._request_handler.lost_writes
+
+    def longest_turn_ms(self) -> int:
+        return self.loop.turns.longest_ms
 
     def report(self, *, local: bool, reply: Reply) -> None:
         if local:

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from django_hacache.node.encoding.large import LARGE_BYTES, fields, number_of, with_length, without
 from django_hacache.node.requests.validation import ENTRY_BYTES_MAX, Refused
-from django_hacache.replica.clock import NEVER
+from django_hacache.replica.clock import MS, NEVER
 from django_hacache.replica.layout import MAX_KEY_BYTES
 from django_hacache.wire import cache_pb2 as pb
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_hacache.node")
 
-MS = 1_000_000  # ns
 POSITION_BITS = 20
 EARLIEST = 1  # 0 is NEVER
 LATEST = (1 << 63) - 1  # ns of the boot-time clock; three centuries

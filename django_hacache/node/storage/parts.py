@@ -13,7 +13,7 @@ from django_hacache.consensus.transfer import Part
 from django_hacache.exceptions import ReplicaError
 from django_hacache.node.storage import effects
 from django_hacache.node.storage.incomplete import AFTER_CACHE, PLACE_BYTES_MAX, PROGRESS, REQUESTS, place_of
-from django_hacache.replica.clock import NEVER, boottime_ns
+from django_hacache.replica.clock import MS, NEVER, boottime_ns
 from django_hacache.replica.layout import MAX_KEY_BYTES, cache_name_bytes
 from django_hacache.wire import cache_pb2 as pb
 
@@ -80,7 +80,7 @@ def read(
                 return _described(Part(after, upto, index), request, size)
             item = items.add(cache_name=cache, key=entry.key, value=entry.value, version=entry.version)
             if entry.expires_at != NEVER:
-                item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // effects.MS
+                item.ttl_ms = max(entry.expires_at - boottime_ns(), 0) // MS
             size += len(entry.value) + len(entry.key)
             upto = place_of(cache, entry.key)
             if size >= limit or len(items) >= PART_ENTRIES:

@@ -20,11 +20,10 @@ from django_hacache.consensus.transfer import Next, Outgoing, Part
 from django_hacache.exceptions import ReplicaError
 from django_hacache.node.log_throttle import LogThrottle
 from django_hacache.node.storage import parts
-from django_hacache.node.storage.effects import MS
 from django_hacache.node.storage.incomplete import is_place
 from django_hacache.node.storage.parts import PART_BYTES, Arrived
 from django_hacache.node.storage.storage import applied_place
-from django_hacache.replica.clock import boottime_ns
+from django_hacache.replica.clock import now_ms
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
@@ -58,10 +57,6 @@ PAUSE_S = 0.5
 
 class BrokenOff(Exception):
     """A transfer cannot go on. No OSError, for those are the replica's."""
-
-
-def now_ms() -> int:
-    return boottime_ns() // MS
 
 
 @dataclass(slots=True)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from django_hacache.conf import ClusterConfig
-
 
 class Names(NamedTuple):
     """Whom a certificate is for."""
@@ -60,14 +58,6 @@ def of_context(shown: Mapping[str, Iterable[bytes]]) -> Names:
 
 def _texts(shown: Mapping[str, Iterable[bytes]], kind: str) -> tuple[str, ...]:
     return tuple(value.decode(errors="replace") for value in shown.get(kind, ()))
-
-
-def flaw_of_member(config: ClusterConfig, addr: str, shown: Names) -> str:
-    """Why who shows such a certificate is not the host `addr` of the cluster; empty where it is."""
-    name = next(host.name for host in config.hosts if host.addr == addr)
-    if shown.speak_for(name):
-        return ""
-    return f"the client certificate of {addr} is not for {name}, as a subject alternative name: it is for {shown}"
 
 
 def _matches(pattern: str, name: str) -> bool:

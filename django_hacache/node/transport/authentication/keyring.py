@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django_hacache.conf import ClusterConfig
+    from django_hacache.node.transport.authentication.certificate_names import Names
 
 logger = logging.getLogger("django_hacache.node")
 
@@ -72,6 +73,7 @@ class Keyring:
 
     def _take(self, config: ClusterConfig, secured: Secured | None) -> None:
         self.secured = secured
+        self._names = {host.addr: host.name for host in config.hosts}
         # An empty one would be shown by whoever shows none.
         self.node_tokens = tuple(filter(None, config.node_tokens))
         self._client_tokens = tuple(filter(None, config.client_tokens))
@@ -94,6 +96,18 @@ class Keyring:
             return None
         self._told = current
         return current
+
+    def flaw_of_member(self, addr: str, shown: Names) -> str:
+        """Why a peer that shows such a certificate is not the host `addr` of the cluster.
+
+        Empty where it is, and where nobody has to show a certificate.
+        """
+        if self.secured is None or not self.secured.is_mutual:
+            return ""
+        name = self._names[addr]
+        if shown.speak_for(name):
+            return ""
+        return f"the client certificate of {addr} is not for {name}, as a subject alternative name: it is for {shown}"
 
     @property
     def shown(self) -> str:

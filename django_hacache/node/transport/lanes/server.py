@@ -166,12 +166,7 @@ class LaneServer:
 
     def flaw_of_certificate(self, lane: InboundLane, addr: str) -> str:
         """Why who opens the lane is not `addr`, by the certificate it shows; empty where it is."""
-        secured = self._keyring.secured
-        if secured is None or not secured.is_mutual:
-            return ""
-        return certificate_names.flaw_of_member(
-            self._config, addr, certificate_names.of_peer(lane.certificate())
-        )
+        return self._keyring.flaw_of_member(addr, certificate_names.of_peer(lane.certificate()))
 
     def proven_by(self, given: bytes, hello: bytes, challenge: bytes) -> str | None:
         """The node token that an opener has proved to have; None where it has none of ours."""

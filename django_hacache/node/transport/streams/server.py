@@ -20,7 +20,6 @@ from django_hacache.node.transport.authentication.keyring import Keyring, Kind
 from django_hacache.node.transport.authentication.roster import Roster
 from django_hacache.node.transport.streams.budget import REQUESTS_PER_S, Budgets
 from django_hacache.node.transport.streams.clients import STREAMS_MAX, Clients
-from django_hacache.node.transport.streams.hangup import connection_from, hang_up
 from django_hacache.node.transport.streams.inbound import InboundStream
 from django_hacache.node.transport.streams.unfinished import Unfinished
 from django_hacache.node.transport.streams.unread import Unread
@@ -135,7 +134,8 @@ class StreamServer(grpc.GenericRpcHandler):
             await context.abort(
                 grpc.StatusCode.PERMISSION_DENIED, f"{addr} is not among the HA_HOSTS of this node"
             )
-        certificate_flaw = self._flaw_of_certificate(addr, context)
+        shown = certificate_names.of_context(context.auth_context())
+        certificate_flaw = self._keyring.flaw_of_member(addr, shown) if addr else ""
         if certificate_flaw:
             self._throttle.say(
                 f"{addr} certificate",
@@ -179,10 +179,7 @@ class StreamServer(grpc.GenericRpcHandler):
         try:
             await asyncio.wait({saying}, timeout=None if stream.is_node else LAST_WRITE_S)
             if not saying.done():
-                connection = await connection_from(context.peer())
-                if connection is not None:
-                    with connection:
-                        hang_up(connection)
+                self.unfinished.hang_up(stream.peer)
             # When the client goes, it cannot be told.
             with contextlib.suppress(grpc.aio.InternalError):
                 await saying
@@ -231,14 +228,6 @@ class StreamServer(grpc.GenericRpcHandler):
                 "one counts. Two hosts may say that they are this one",
                 level=logging.ERROR,
             )
-
-    def _flaw_of_certificate(self, addr: str, context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
-        """Why who announces `addr` is not that member, by the certificate it shows; empty where it may be."""
-        if not addr or self._keyring.secured is None or not self._keyring.secured.is_mutual:
-            return ""
-        return certificate_names.flaw_of_member(
-            self._config, addr, certificate_names.of_context(context.auth_context())
-        )
 
     async def _serve(
         self,

@@ -74,12 +74,11 @@ class Unfinished:
         """A client's stream begins on the connection from `peer`, as gRPC writes it."""
         if peer not in self._lines:
             found = await connection_from(peer)
-            # It may have gone meanwhile, or another of its streams was quicker. Not every system counts what came.
-            received = None if found is None else received_bytes(found)
-            if found is None or received is None or peer in self._lines:
+            # It may have gone meanwhile, or another of its streams was quicker.
+            if found is None or peer in self._lines:
                 _close(found)
             else:
-                self._lines[peer] = _Line(found, received, self._now())
+                self._lines[peer] = _Line(found, _received(found), self._now())
         if peer in self._lines:
             self._lines[peer].streams += 1
         self._watch()
@@ -92,6 +91,12 @@ class Unfinished:
         if line.streams <= 0:
             _close(line.connection)
             del self._lines[peer]
+
+    def hang_up(self, peer: str) -> None:
+        """End the connection from `peer`: a client that reads nothing cannot be told that its stream has ended."""
+        line = self._lines.get(peer)
+        if line is not None:
+            hang_up(line.connection)
 
     def whole(self, peer: str, size: int) -> None:
         """A message has come, and is somebody else's."""
@@ -125,7 +130,7 @@ class Unfinished:
         self._watch()
         lines = list(self._lines.items())
         for _, line in lines:
-            received = received_bytes(line.connection) or 0
+            received = _received(line.connection)
             came, line.received = received - line.received, received
             line.level = max(0.0, line.level + came - line.explained - idle_bytes)
             line.explained = 0.0
@@ -143,6 +148,11 @@ class Unfinished:
         )
         hang_up(line.connection)
         line.level = 0.0
+
+
+def _received(connection: socket.socket) -> int:
+    """What has come over a connection; 0 where the system does not count it, so that nobody is sent away for it."""
+    return received_bytes(connection) or 0
 
 
 def _close(connection: socket.socket | None) -> None:
