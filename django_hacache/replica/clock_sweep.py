@@ -38,11 +38,10 @@ class SweptEntry(NamedTuple):
 
 
 class ClockSweep:
-    """Where the last step ended, a cursor to go on from there, and what the rounds tell of the versions.
+    """A sweep: where the last step ended, a cursor to go on from there, and samples of the versions that it met.
 
-    One entry of OLD_SHARE, about, has a version up to `horizon`: so it was in the last whole round, of which a few
-    samples are kept. Entries whose keys are neighbours may be of one age, so those that a step sees
-    say little of the others.
+    About one entry of OLD_SHARE has a version up to `horizon`, by the samples of the last whole round. The entries of
+    one step say little of the others: neighbours by key may have been written together.
     """
 
     def __init__(self, cursor: lmdb.Cursor[bytes | memoryview], state: bytes) -> None:
@@ -53,18 +52,18 @@ class ClockSweep:
         end = _STATE.size + 8 * count
         self._samples = list(memoryview(state)[_STATE.size : end].cast("Q"))
         # The key of the next entry to look at, whether it is still there or not.
-        self._place = state[end:]
+        self._next_key = state[end:]
 
     def state(self) -> bytes:
-        """What the next step has to know."""
+        """Return what the next step has to know."""
         samples = b"".join(sample.to_bytes(8, "little") for sample in self._samples)
         known = _STATE.pack(self.horizon, self._left, self._sample_every, len(self._samples))
-        return known + samples + self._place
+        return known + samples + self._next_key
 
     def look(self, looks: int) -> list[SweptEntry]:
         """The next `looks` entries, going on at the beginning after the end; all of them where there are fewer."""
         cursor = self._cursor
-        began = self._place
+        began = self._next_key
         found = cursor.set_range(began)
         seen = [_swept(key, raw) for key, raw in islice(cursor.iternext(), looks)] if found else []
         if len(seen) < looks:
@@ -78,7 +77,7 @@ class ClockSweep:
     def expired(self, now_ns: int, looks: int) -> list[SweptEntry]:
         """The entries that have expired at `now_ns`, of the next `looks`; it stops at the end."""
         cursor = self._cursor
-        if not cursor.set_range(self._place) and not cursor.first():
+        if not cursor.set_range(self._next_key) and not cursor.first():
             return []
         some = islice(cursor.iternext(), looks)
         # Without a frame of Python for each: a busy leader looks at thousands in a second.
@@ -87,7 +86,7 @@ class ClockSweep:
             found = [_swept(key, raw) for key, raw in some if 0 < ends(raw)[0] <= now_ns]
         except StructError:
             # One of these is too short for an entry.
-            cursor.set_range(self._place) or cursor.first()
+            cursor.set_range(self._next_key) or cursor.first()
             some = islice(cursor.iternext(), looks)
             found = [_swept(key, raw) for key, raw in some if 0 < _header(raw)[0] <= now_ns]
         self._rest()
@@ -108,7 +107,7 @@ class ClockSweep:
         self._left, self._samples, self._sample_every = 0, [], SAMPLE_EVERY
 
     def _rest(self) -> None:
-        self._place = bytes(self._cursor.key()) if self._cursor.next() else b""
+        self._next_key = bytes(self._cursor.key()) if self._cursor.next() else b""
 
 
 def _swept(key: bytes | memoryview, raw: bytes | memoryview) -> SweptEntry:

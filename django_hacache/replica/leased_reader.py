@@ -43,7 +43,7 @@ class LeasedReader:
         self._boot = boot
         self._opened: tuple[ControlPage, Replica] | None = None
         self._checking = threading.Lock()
-        self._next_check = 0
+        self._next_check = 0  # boot time, ns
         # The epoch in which the opened files were last verified to be those at their paths.
         self._verified = -1
         self.trouble = ""

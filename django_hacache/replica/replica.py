@@ -1,6 +1,6 @@
-"""The host's copy of every cache, as one process has it open. The only module that readers need.
+"""The host's copy of every cache, as one process has it open. Every read and every write of a cache comes through here.
 
-Knows LMDB through environment.py, and no lease: leased_reader.py adds that for the workers of a cluster.
+Knows LMDB by environment.py. Must not know a lease: leased_reader.py adds it for the workers of a cluster.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 MAINTENANCE_NS = 1_000_000_000
 READER_CHECK_EVERY = 5  # maintenances
-_OF = b"boot_id"
-"""The mark that says of which layout and boot the replica is."""
+_IDENTITY_KEY = b"boot_id"
+"""The host mark under which a replica notes its layout and boot."""
 
 
 class Replica:
@@ -52,10 +52,10 @@ class Replica:
         self.writable = writable
         self._map_size = map_size
         self._keeps_journal = keeps_journal
-        self._of = FORMAT + boot
+        self._identity = FORMAT + boot
         self._maintaining = threading.Lock()
         self._maintenances = 0
-        self._next_maintenance = 0
+        self._next_maintenance = 0  # boot time, ns
         self._membership: Membership | None = None
         self._environment = self._open()
 
@@ -117,7 +117,7 @@ class Replica:
 
     def _ensure_of_this_boot(self, environment: Environment) -> None:
         with environment.errors(), environment.begin_read() as txn:
-            current = txn.get(_OF, db=environment.fixed.host) == self._of
+            current = txn.get(_IDENTITY_KEY, db=environment.fixed.host) == self._identity
         if not current and not self.writable:
             raise ReplicaError(
                 f"the replica in {self.directory} is from before this machine was booted, or of another version"
@@ -129,11 +129,11 @@ class Replica:
         """Empty a replica of another boot or layout: its boot-time instants or its bytes mean nothing here."""
         with environment.errors(), environment.begin_write() as txn:
             transaction = WriteTransaction(environment, txn)
-            if transaction.host_mark(_OF) != self._of:  # else another process was faster
+            if transaction.host_mark(_IDENTITY_KEY) != self._identity:  # else another process was faster
                 transaction.forget_other_formats()
                 transaction.empty()
                 transaction.journal.erase()
-                transaction.set_host_mark(_OF, self._of)
+                transaction.set_host_mark(_IDENTITY_KEY, self._identity)
         transaction.committed()
 
     def erase(self) -> None:
@@ -180,7 +180,7 @@ class Replica:
             self._membership.leak()
 
     def probe(self) -> None:
-        """Begin a read and end it. Raises ReplicaError where none can be begun."""
+        """Begin a read transaction and end it. Raises ReplicaError where none can be begun."""
         with self._environment.errors(), self._environment.begin_read():
             pass
 
@@ -194,7 +194,7 @@ class Replica:
         return None if raw is None else live_value(raw, boottime_ns())
 
     def raw(self, cache: str, key: str) -> bytes | None:
-        """Header and value of the stored entry, expired or not."""
+        """Return header and value of the stored entry, expired or not; None where there is none."""
         environment = self._environment
         encoded = replica_key(key)
         try:
@@ -218,7 +218,7 @@ class Replica:
             return txn.get(encoded, db=database)
 
     def get_many(self, cache: str, keys: Iterable[str]) -> dict[str, bytes | memoryview]:
-        """The live ones of `keys`, all read in one transaction: a consistent picture."""
+        """Return the live values of `keys`, all read in one transaction."""
         environment = self._environment
         database = environment.database(cache)
         if database is None:
@@ -244,14 +244,14 @@ class Replica:
         return raw is not None and is_live(header_of(raw)[0])
 
     def item(self, cache: str, key: str) -> Item | None:
-        """The live entry with its version and expiry."""
+        """Return the live entry with its version and expiry."""
         found = self.present(cache, key)
         return found if found and is_live(found.expires_at) else None
 
     def head(self, cache: str, key: str, most: int) -> tuple[Item, int] | None:
-        """The live entry with so many bytes of its value at most, and how many that has: a large one is not copied.
+        """Return the live entry with at most the first `most` bytes of its value, and how many bytes that has.
 
-        No other thread of this process may be reading.
+        So a large value is not copied. No other thread of this process may be reading.
         """
         environment = self._environment
         try:
@@ -266,12 +266,12 @@ class Replica:
         return (found, length) if is_live(found.expires_at) else None
 
     def present(self, cache: str, key: str) -> Item | None:
-        """The stored entry, expired or not."""
+        """Return the stored entry, expired or not."""
         raw = self.raw(cache, key)
         return None if raw is None else item_of(raw)
 
     def usage(self, cache: str) -> Usage:
-        """What the cache takes."""
+        """Return how much room the cache takes."""
         with self._read(cache) as transaction:
             return transaction.usage(cache)
 
@@ -284,11 +284,10 @@ class Replica:
 
     @contextmanager
     def snapshot(self, *, views: bool = False) -> Iterator[ReadTransaction]:
-        """A consistent picture of everything, as long as the block lasts, while writes go on beside it.
+        """Give a read transaction over all caches for the length of the block, while writes go on beside it.
 
-        `views`: looking at large entries copies nothing.
-
-        The pages it sees are not reused meanwhile: the file grows by what is written during a long snapshot.
+        views: give views of entries, not copies. LMDB reuses no page that a snapshot sees: during a long one the file
+        grows by what is written.
         """
         environment = self._environment
         begin = environment.begin_look if views else environment.begin_read
@@ -297,7 +296,7 @@ class Replica:
         try:
             while missing := [name for name in caches(txn) if name not in known]:
                 txn.abort()
-                # None: it has been dropped since, or is the name of something else.
+                # None where another process has dropped the cache since.
                 known |= {name: environment.database(name) for name in missing}
                 known |= environment.caches
                 txn = begin()

@@ -1,8 +1,8 @@
-"""What one LMDB transaction may do with the caches: read a consistent picture, or change them.
+"""What one LMDB transaction can do with the caches: read them as they are at one instant, or change them.
 
-What a change does depends only on what is physically present, never on the clock: replicas that apply
-the same changes stay equal, although an entry expires at a different instant on each. Liveness (is_live)
-decides only what readers and conditions see.
+What a change does depends on the entries that are present, never on the clock. So replicas that apply the same changes
+stay equal, although an entry expires at a different instant on each. Whether an entry is live (is_live) decides only
+what readers and conditions see.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Item(NamedTuple):
 
 
 class ReadTransaction:
-    """One consistent picture of all caches and the journal."""
+    """All caches and the journal as they are at one instant."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class ReadTransaction:
 
     @property
     def journal(self) -> JournalReader:
-        """The journal of the same picture."""
+        """The journal as this transaction sees it."""
         return JournalReader(self._txn, self.environment.fixed)
 
     def caches(self) -> list[str]:
@@ -88,7 +88,7 @@ class ReadTransaction:
         return caches(self._txn)
 
     def present(self, cache: str, key: str) -> Item | None:
-        """The entry that is stored, expired or not."""
+        """Return the stored entry, expired or not."""
         database = self._caches.get(cache) or self._database(cache)
         try:
             raw = self._txn.get(replica_key(key), None, database) if database else None
@@ -98,12 +98,12 @@ class ReadTransaction:
         return None if raw is None else item_of(raw)
 
     def item(self, cache: str, key: str) -> Item | None:
-        """The entry that a reader may see now."""
+        """Return the live entry."""
         found = self.present(cache, key)
         return found if found and is_live(found.expires_at) else None
 
     def usage(self, cache: str) -> Usage:
-        """What the cache takes; costs the same however full it is."""
+        """Return how much room the cache takes; takes the same time however full it is."""
         database = self._database(cache)
         return usage(self._txn, database) if database else Usage(0, 0)
 
@@ -135,7 +135,7 @@ class ReadTransaction:
         return total.digest()
 
     def room(self) -> Room:
-        """What the file holds, and what it can still take."""
+        """Return how much room the file has."""
         environment = self.environment
         used = sum(usage(self._txn, database).bytes for database in environment.fixed)
         used += sum(self.usage(cache).bytes for cache in self.caches())
@@ -166,14 +166,14 @@ class ReadTransaction:
             return
         mark = kind + cache.encode()
         with self._txn.cursor(db=database) as cursor:
-            sweep = ClockSweep(cursor, self._place_of(mark))
+            sweep = ClockSweep(cursor, self._sweep_state(mark))
             yield sweep
-        self._note_place(mark, sweep.state())
+        self._keep_sweep_state(mark, sweep.state())
 
-    def _place_of(self, mark: bytes) -> bytes:
+    def _sweep_state(self, mark: bytes) -> bytes:
         return self.sweeps.get(mark, b"")
 
-    def _note_place(self, mark: bytes, state: bytes) -> None:
+    def _keep_sweep_state(self, mark: bytes, state: bytes) -> None:
         self.sweeps[mark] = state
 
 
@@ -357,10 +357,10 @@ class WriteTransaction(ReadTransaction):
             if name not in FIXED and not name.startswith(ENTRIES):
                 self._txn.drop(self.environment.lmdb.open_db(name, txn=self._txn))
 
-    def _place_of(self, mark: bytes) -> bytes:
+    def _sweep_state(self, mark: bytes) -> bytes:
         return self.host_mark(mark) or b""
 
-    def _note_place(self, mark: bytes, state: bytes) -> None:
+    def _keep_sweep_state(self, mark: bytes, state: bytes) -> None:
         self.set_host_mark(mark, state)
 
 
