@@ -250,7 +250,7 @@ def read_status(location: Path, *, timeout_s: float) -> Status:
             return Status(Mode.STANDALONE, str(location), error=str(error))
     reads = _trouble_of_reads(location)
     try:
-        return replace(_ask_node(location, timeout_s), reads=reads)
+        return replace(ask_node(location, timeout_s), reads=reads)
     except HACacheError as error:
         ensure_own(error)
         return Status(Mode.CLUSTER, str(location), error=str(error), reads=reads)
@@ -279,7 +279,7 @@ def _local_caches(location: Path) -> tuple[CacheStatus, ...]:
     return tuple(CacheStatus(name, usage.entries, usage.bytes) for name, usage in usages.items())
 
 
-def _ask_node(location: Path, timeout_s: float) -> Status:
+def ask_node(location: Path, timeout_s: float) -> Status:
     # Not at the top: the admin imports this module in every worker, and protobuf takes memory and time to start.
     from django_hacache.link.blocking import NodeClient  # noqa: PLC0415
     from django_hacache.wire import cache_pb2 as pb  # noqa: PLC0415

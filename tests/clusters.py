@@ -110,7 +110,7 @@ class Host:
 
     def status(self):
         # Not read_status: the settings of this process are not those of the cluster.
-        return status._ask_node(self.location, 5)
+        return status.ask_node(self.location, 5)
 
     def serves(self):
         page = ControlPage.open(self.location)

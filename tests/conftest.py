@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from django_hacache.replica import leased, replica
+from django_hacache.replica.clock import boottime_ns
 from tests.hang_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: F401 - hooks
 from tests.swallowed import swallowed
 
@@ -93,6 +95,20 @@ def interrupted(timer: SetTimer, dropped: list[BaseException | None]) -> Interru
         pytest.fail("the signal handler was not called")
 
     return call
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets so much time pass for the replicas of this process and those who read them under a lease."""
+    ahead_ns = 0
+
+    def pass_by(seconds: float = 1) -> None:
+        nonlocal ahead_ns
+        ahead_ns += int(seconds * 10**9)
+
+    for module in (replica, leased):
+        monkeypatch.setattr(module, "boottime_ns", lambda: boottime_ns() + ahead_ns)
+    return pass_by
 
 
 @pytest.fixture

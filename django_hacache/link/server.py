@@ -69,7 +69,7 @@ class LinkServer:
         self._left = asyncio.Event()
         self._finishing = False
         self._identity: Identity | None = None
-        self._begun = Begun(BEGUN_REQUESTS * self._max_request_bytes, self._complain)
+        self.begun = Begun(BEGUN_REQUESTS * self._max_request_bytes, self._complain)
 
     async def start(self) -> None:
         """Listen. A socket file that a dead node left behind is replaced.
@@ -88,7 +88,7 @@ class LinkServer:
             self._identity = directory.identity_of(self._path.name)
             self._server = await asyncio.get_running_loop().create_unix_server(
                 lambda: _Connection(
-                    self._handle, self._complain, self._max_request_bytes, self._made, self._lost, self._begun
+                    self._handle, self._complain, self._max_request_bytes, self._made, self._lost, self.begun
                 ),
                 sock=listener,
                 backlog=BACKLOG,

@@ -16,6 +16,7 @@ from django_hacache.exceptions import OutcomeUnknown, ReplicaError
 from django_hacache.replica.opening import Membership
 from django_hacache.system.safe_path import real
 from django_hacache.worker.sites import ClusterSite, StandaloneSite
+from tests.cache.raw import setup_of
 from tests.swallowed import swallowed
 from tests.waiting import eventually
 
@@ -159,7 +160,7 @@ def test_an_exception_at_any_instant_of_a_call_arrives(caches, runner, dropped, 
     cache.set("key", 1)
 
     for instant in range(1, INSTANTS_MAX):
-        before(cache._site)
+        before(setup_of("default").site)
         error = kind("the caller's own")
         try:
             if not reaches(instant, error, use):

@@ -9,6 +9,7 @@ from django.core.cache import caches
 
 from django_hacache.exceptions import ReplicaError, ValueTooLarge
 from django_hacache.worker import process
+from tests.cache.raw import setup_of
 from tests.cache.site import BACKEND
 from tests.waiting import eventually
 
@@ -55,7 +56,7 @@ def test_expired_entries_make_room_without_being_asked_for(cache_with):
 
     def entries_after_a_write() -> int:
         cache.set("other", 1)
-        return cache._reader.usage("default").entries
+        return setup_of("default").site.reader.usage("default").entries
 
     eventually(lambda: entries_after_a_write() == 1)
 

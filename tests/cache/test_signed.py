@@ -8,12 +8,12 @@ import pickle
 import pytest
 
 from django_hacache.changes.outcome import Why
-from django_hacache.changes.vocabulary import Increment, Insert
-from django_hacache.conf import AckLevel
+from django_hacache.changes.vocabulary import Increment
 from django_hacache.system.platform import monotonic
 from django_hacache.values.serializers import SIGNED, encode, marked_foreign
 from django_hacache.values.signing import BODY, SIGNATURE_BYTES, codec_of
 from django_hacache.worker import unreadable
+from tests.cache.raw import change, store, stored
 from tests.cache.site import SIGNING_KEYS, cache_settings
 from tests.cache.test_api import (  # noqa: F401 - they are collected here, with the cache of this module
     TestAdd,
@@ -21,8 +21,8 @@ from tests.cache.test_api import (  # noqa: F401 - they are collected here, with
     TestGetOrSet,
     TestIncr,
     TestMany,
-    TestVersions,
 )
+from tests.cache.test_names import TestVersions  # noqa: F401 - as above
 
 NEW = "a key that only some of the workers have"
 KEY, FORMER = (key.encode() for key in SIGNING_KEYS)
@@ -44,15 +44,6 @@ def nothing_yet(monkeypatch):
 @pytest.fixture
 def cache(caches, style):
     return style(caches["signed"])
-
-
-def store(cache, key, data):
-    """Store bytes as they are, as whoever has the socket or the file can."""
-    cache._perform("set", Insert(cache.make_key(key), data, None), None)
-
-
-def stored(cache, key):
-    return bytes(cache._reader.get(cache._cache_name, cache.make_key(key)))
 
 
 def signed(key, value, *, cache="signed", with_key=KEY):
@@ -83,8 +74,8 @@ FORGED = {
 
 
 @pytest.mark.parametrize("data", FORGED.values(), ids=FORGED)
-def test_what_no_key_has_signed_for_this_place_is_a_miss_and_runs_nothing(caches, cache, data):
-    store(caches["signed"], "key", data)
+def test_what_no_key_has_signed_for_this_place_is_a_miss_and_runs_nothing(cache, data):
+    store("signed", "key", data)
     cache.set("other", 1)
     assert cache.get("key", "default") == "default"
     assert cache.get_many(["key", "other"]) == {"other": 1}
@@ -97,15 +88,15 @@ def test_what_no_key_has_signed_for_this_place_is_a_miss_and_runs_nothing(caches
     assert exploded == []
 
 
-def test_who_adds_finds_the_key_taken_whoever_took_it(caches, cache):
-    store(caches["signed"], "key", FORGED["pickle"])
+def test_who_adds_finds_the_key_taken_whoever_took_it(cache):
+    store("signed", "key", FORGED["pickle"])
     assert not cache.add("key", 1)
     assert cache.get("key") is None
 
 
-def test_what_is_stored_is_signed_whoever_stores_it(caches, cache):
+def test_what_is_stored_is_signed_whoever_stores_it(cache):
     def all_signed(*keys):
-        return all(stored(caches["signed"], key)[0] == SIGNED for key in keys)
+        return all(stored("signed", key)[0] == SIGNED for key in keys)
 
     cache.set("a", "text")
     cache.set_many({"b": 1, "c": None})
@@ -120,18 +111,14 @@ def test_what_is_stored_is_signed_whoever_stores_it(caches, cache):
     assert cache.get("a", version=2) == "text"
 
 
-def change(cache, one):
-    return cache._setup.writer.perform(one, ack=AckLevel.QUORUM, deadline=monotonic() + 5)
-
-
 def test_who_orders_the_changes_counts_what_is_signed_and_nothing_else(caches):
     cache = caches["signed"]
     cache.set("key", 41)
-    assert change(cache, Increment(HERE, 1)).number == 42
+    assert change("signed", Increment(HERE, 1)).number == 42
     assert cache.get("key") == 42
-    store(cache, "key", encode(41))
-    assert change(cache, Increment(HERE, 1)).why is Why.NOT_AN_INTEGER
-    assert stored(cache, "key") == encode(41)
+    store("signed", "key", encode(41))
+    assert change("signed", Increment(HERE, 1)).why is Why.NOT_AN_INTEGER
+    assert stored("signed", "key") == encode(41)
 
 
 @pytest.fixture
@@ -145,23 +132,23 @@ def ahead(caches, served, settings, style):
 
 def test_values_outlive_a_change_of_keys(caches, ahead):
     for former in (KEY, FORMER):
-        store(caches["signed"], "key", signed(HERE, [1], with_key=former))
+        store("signed", "key", signed(HERE, [1], with_key=former))
         assert ahead.get("key") == [1]
     assert ahead.get_many(["key"]) == {"key": [1]}
     ahead.set("key", [2])
-    assert codec_of("signed", [NEW.encode()]).decode(HERE, stored(caches["signed"], "key")) == [2]
+    assert codec_of("signed", [NEW.encode()]).decode(HERE, stored("signed", "key")) == [2]
 
 
 def test_counters_go_on_where_the_node_does_not_know_the_key_yet(caches, ahead):
     ahead.set("key", 1)
     assert [ahead.incr("key"), ahead.incr("key", 10), ahead.decr("key")] == [2, 12, 11]
-    store(caches["signed"], "key", signed(HERE, 5))
+    store("signed", "key", signed(HERE, 5))
     assert ahead.incr("key") == 6
 
 
 def test_without_keys_what_is_signed_is_a_miss_until_it_is_replaced(caches, style, caplog):
     cache = style(caches["default"])
-    store(caches["default"], "key", signed(HERE, Bomb(), cache="default"))
+    store("default", "key", signed(HERE, Bomb(), cache="default"))
     assert cache.get("key", "default") == "default"
     with pytest.raises(ValueError, match="'key' not found"):
         cache.incr("key")
@@ -176,7 +163,7 @@ def test_aliases_of_one_cache_sign_alike_and_keep_their_places(caches, style):
     view = style(caches["signed view"])
     view.set("key", 1)
     assert style(caches["signed"]).get("key") is None
-    store(caches["signed"], "key", stored(caches["signed view"], "key"))
+    store("signed", "key", stored("signed view", "key"))
     assert style(caches["signed"]).get("key") is None
     assert view.get("key") == 1
 
@@ -187,7 +174,7 @@ def test_a_forgery_is_logged_once_an_hour_for_each_kind(caches, caplog, monkeypa
     with caplog.at_level(logging.WARNING, "django_hacache.cache"):
         for _ in range(3):
             for kind in ("pickle", "no tag", "of another key"):
-                store(caches["signed"], "key", FORGED[kind])
+                store("signed", "key", FORGED[kind])
                 assert caches["signed"].get("key") is None
         assert len(caplog.messages) == 2
         assert "not signed" in caplog.messages[0]
@@ -208,5 +195,5 @@ def test_the_secret_key_of_the_site_can_sign(caches, served, settings, style):
     cache = style(caches["by Django's"])
     cache.set("key", "text")
     assert cache.get("key") == "text"
-    data = stored(caches["by Django's"], "key")
+    data = stored("by Django's", "key")
     assert codec_of("twin", [settings.SECRET_KEY.encode()]).decode(HERE, data) == "text"

@@ -10,10 +10,10 @@ import zlib
 
 import pytest
 
-from django_hacache.changes.vocabulary import Insert
 from django_hacache.system.platform import monotonic
 from django_hacache.values.serializers import marked_foreign
 from django_hacache.worker import unreadable
+from tests.cache.raw import store
 
 exploded = []
 raising = []
@@ -103,14 +103,9 @@ def nothing_said_yet(monkeypatch):
     raising.clear()
 
 
-def store(cache, key, data):
-    """Store bytes as they are."""
-    cache._perform("set", Insert(cache.make_key(key), data, None), None)
-
-
 @pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_no_value_is_a_miss_until_it_is_replaced(caches, style, data):
-    store(caches["default"], "key", data)
+    store("default", "key", data)
     cache = style(caches["default"])
     cache.set("other", 1)
     assert cache.get("key", "default") == "default"
@@ -124,7 +119,7 @@ def test_what_is_no_value_is_a_miss_until_it_is_replaced(caches, style, data):
 
 @pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE)
 def test_get_or_set_replaces_it_so_that_its_default_is_made_once(caches, style, data):
-    store(caches["default"], "key", data)
+    store("default", "key", data)
     cache = style(caches["default"])
     assert cache.get_or_set("key", lambda: 2, 50) == 2
     assert cache.get_or_set("key", lambda: pytest.fail("it is there")) == 2
@@ -132,12 +127,12 @@ def test_get_or_set_replaces_it_so_that_its_default_is_made_once(caches, style, 
 
 def test_who_adds_finds_the_key_taken(caches, style):
     """What another release stored there may be a lock, which only that release can read."""
-    store(caches["default"], "lock", gone_class())
+    store("default", "lock", gone_class())
     assert not style(caches["default"]).add("lock", 1)
 
 
 def test_has_key_finds_the_entry_and_opens_nothing(caches, style):
-    store(caches["default"], "key", pickle.dumps(Bomb(), pickle.HIGHEST_PROTOCOL))
+    store("default", "key", pickle.dumps(Bomb(), pickle.HIGHEST_PROTOCOL))
     assert style(caches["default"]).has_key("key")
     assert exploded == []
 
@@ -146,8 +141,8 @@ def test_it_is_logged_once_for_each_alias_and_kind(caches, caplog):
     with caplog.at_level(logging.WARNING, "django_hacache.cache"):
         for alias in ("default", "prefixed"):
             for key in ("a", "b"):
-                store(caches[alias], key, UNREADABLE["foreign text"])
-                store(caches[alias], f"{key}-gone", UNREADABLE["class that is gone"])
+                store(alias, key, UNREADABLE["foreign text"])
+                store(alias, f"{key}-gone", UNREADABLE["class that is gone"])
             for key in ("a", "b", "a-gone", "b-gone", "a"):
                 assert caches[alias].get(key) is None
     assert len(caplog.messages) == 4
@@ -160,7 +155,7 @@ def test_it_is_logged_once_for_each_alias_and_kind(caches, caplog):
 def test_it_is_logged_again_after_an_hour(caches, caplog, monkeypatch):
     now = monotonic()
     monkeypatch.setattr(unreadable, "monotonic", lambda: now)
-    store(caches["default"], "key", gone_class())
+    store("default", "key", gone_class())
     for said in (1, 2):
         for _ in range(3):
             assert caches["default"].get("key") is None
@@ -172,8 +167,8 @@ def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypat
     now = monotonic()
     monkeypatch.setattr(unreadable, "monotonic", lambda: now)
     monkeypatch.setattr(unreadable, "KINDS_MAX", 1)
-    store(caches["default"], "gone", gone_class())
-    store(caches["default"], "foreign", UNREADABLE["foreign text"])
+    store("default", "gone", gone_class())
+    store("default", "foreign", UNREADABLE["foreign text"])
     caches["default"].get_many(["gone"])
     caches["default"].get_many(["foreign"])
     assert len(caplog.messages) == 1
@@ -185,13 +180,13 @@ def test_kinds_that_are_long_over_make_room_for_others(caches, caplog, monkeypat
 def test_there_is_an_end_of_kinds(caches, caplog):
     with caplog.at_level(logging.WARNING, "django_hacache.cache"):
         for number in range(2 * unreadable.KINDS_MAX):
-            store(caches["default"], "key", gone_class().replace(b"Moved", b"M%04d" % number))
+            store("default", "key", gone_class().replace(b"Moved", b"M%04d" % number))
             assert caches["default"].get("key") is None
     assert len(caplog.messages) == unreadable.KINDS_MAX
 
 
 def test_a_line_of_the_log_stays_one_line(caches, caplog):
-    store(caches["default"], "key", gone_class().replace(b"Moved", b"M\n\x1b[2"))
+    store("default", "key", gone_class().replace(b"Moved", b"M\n\x1b[2"))
     assert caches["default"].get("key") is None
     (message,) = caplog.messages
     assert message.isprintable()
@@ -259,7 +254,7 @@ def module(tmp_path, monkeypatch):
 def test_a_module_that_fails_in_another_way_each_time_is_a_miss(caches, caplog, module, read):
     """As one does that has registered something before it failed."""
     store(
-        caches["default"],
+        "default",
         "key",
         module(
             "sys.tries = getattr(sys, 'tries', 0) + 1\n"
@@ -273,7 +268,7 @@ def test_a_module_that_fails_in_another_way_each_time_is_a_miss(caches, caplog, 
 @each_read
 def test_a_module_that_another_thread_is_importing_is_tried_again(caches, caplog, module, read):
     store(
-        caches["default"],
+        "default",
         "key",
         module(
             "sys.tries = getattr(sys, 'tries', 0) + 1\nif sys.tries == 1: raise ImportError('partially initialized')"

@@ -116,11 +116,12 @@ def test_many_values_and_large_ones(cluster):
 
 
 def test_a_time_to_live_ends_on_every_host(cluster):
-    cluster.hosts[0].worker.set("short", 1, 0.3, ack="all")
+    cluster.hosts[0].worker.set("short", 1, 0.2, ack="all")
+    cluster.hosts[0].worker.set("shortened", 1, 300, ack="all")
     cluster.hosts[0].worker.set("long", 1, 300, ack="all")
-    assert cluster.hosts[1].worker.touch("short", 0.2)
+    assert cluster.hosts[1].worker.touch("shortened", 0.2)
     for host in cluster.hosts:
-        eventually(lambda host=host: host.worker.get("short") is None)
+        eventually(lambda host=host: host.worker.get_many(["short", "shortened"]) == {})
         assert host.worker.get("long") == 1
 
 

@@ -74,7 +74,7 @@ class Host(plain.Host):
 
     def status(self, timeout_s: float = 5) -> Status:
         # Not read_status: the settings of this process are not those of the cluster.
-        return status._ask_node(self.location, timeout_s)
+        return status.ask_node(self.location, timeout_s)
 
     def answers(self) -> bool:
         """Whether its node does."""

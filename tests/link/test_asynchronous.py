@@ -12,6 +12,7 @@ from django_hacache.link.asynchronous import AsyncNodeClient
 from django_hacache.link.framing import HEADER, frame
 from django_hacache.link.server import LinkServer
 from django_hacache.wire import cache_pb2 as pb
+from tests.connections import connections
 from tests.link.requests import insert, soon
 from tests.link.scripted import ScriptedNode
 
@@ -74,17 +75,20 @@ def test_only_the_request_over_the_nodes_limit_is_refused(node, run):
     run(scenario)
 
 
-def test_a_request_that_timed_out_does_not_disturb_the_others(node, run):
+def test_a_request_that_timed_out_does_not_disturb_the_others(node, run, monkeypatch):
     async def scenario(client):
         with pytest.raises(OutcomeUnknown):
             await client.request(insert("late"), deadline=soon(0.05))
-        connection = client._connection
+        connection = connections()
         request = insert()
         assert (await client.request(request, deadline=soon())).put_ack.req_id == request.insert.req_id
-        assert client._connection is connection
+        assert len(connection) == 1
         # The node sent the late answer before this one.
         await client.request(insert(), deadline=soon())
-        assert not connection.in_flight
+        # So nothing is in flight, and there is room for one.
+        monkeypatch.setattr(asynchronous, "IN_FLIGHT_MAX", 1)
+        await client.request(insert(), deadline=soon())
+        assert connections() == connection
 
     run(scenario)
 

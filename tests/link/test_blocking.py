@@ -12,6 +12,7 @@ import pytest
 from django_hacache.exceptions import CacheUnavailable, ConfigurationError, OutcomeUnknown
 from django_hacache.link.blocking import IDLE_MAX, NodeClient
 from django_hacache.wire import cache_pb2 as pb
+from tests.connections import connections
 from tests.link.requests import insert, soon
 from tests.link.scripted import ScriptedNode
 
@@ -30,9 +31,9 @@ def served_by(ack: pb.Ack) -> int:
 def test_a_request_is_answered_over_one_connection(node, client):
     first = insert()
     assert client.request(first, deadline=soon()).put_ack.req_id == first.insert.req_id
-    (connection,) = client._idle
+    (connection,) = connections()
     assert served_by(client.request(insert(), deadline=soon())) == node.pid
-    assert client._idle == [connection]
+    assert connections() == {connection}
 
 
 def test_a_request_without_req_id_is_answered_too(node, client):
@@ -48,11 +49,11 @@ def test_a_value_and_an_answer_of_many_packets_go_through(node, client):
 
 def test_a_request_over_the_nodes_limit_is_refused_and_the_connection_stays(node, client):
     client.request(insert(), deadline=soon())
-    (connection,) = client._idle
+    (connection,) = connections()
     ack = client.request(insert(value=bytes(2_000_000)), deadline=soon())
     assert ack.error.code == pb.ERROR_TOO_LARGE
     assert served_by(client.request(insert(), deadline=soon())) == node.pid
-    assert client._idle == [connection]
+    assert connections() == {connection}
 
 
 def test_a_restarted_node_is_reached_without_an_error(node, start_node, client):
@@ -116,8 +117,6 @@ def test_a_late_answer_is_not_taken_for_the_next_ones(node, client):
 
 def test_the_same_request_is_sent_again_when_the_connection_breaks(path, client):
     """The second of two scripted nodes sees what the first had seen, and since when it may have happened."""
-    from tests.link.scripted import ScriptedNode
-
     request = insert()
     answer = pb.Ack(put_ack=pb.PutAck(req_id=request.insert.req_id, mod_res=True))
     with ScriptedNode(path, [b"", answer.SerializeToString()]) as node:
@@ -127,8 +126,6 @@ def test_the_same_request_is_sent_again_when_the_connection_breaks(path, client)
 
 
 def test_an_answer_that_does_not_parse_is_no_answer(path, client):
-    from tests.link.scripted import ScriptedNode
-
     with ScriptedNode(path, [b"\xff\xff\xff"]), pytest.raises(OutcomeUnknown):
         client.request(insert(), deadline=soon(0.1))
 
@@ -161,7 +158,7 @@ def test_threads_that_ask_at_once_each_get_their_own_answer_over_a_few_connectio
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(ask, range(400)))
-    assert 1 <= len(client._idle) <= 8
+    assert 1 <= len(connections()) <= 8
 
 
 def test_a_signal_handler_that_asks_and_what_it_interrupts_each_get_their_own_answer(node, client, timer):
@@ -195,7 +192,7 @@ def test_what_a_signal_handler_raises_arrives_unchanged_and_nothing_is_sent_agai
         with pytest.raises(error) as failure:
             client.request(insert(), deadline=soon())
         assert failure.value is raised
-        assert client._idle == []
+        assert connections() == set()
         node.hang_up()
     assert len(node.seen) == 1
 
@@ -222,7 +219,7 @@ def test_an_answer_to_another_request_is_no_answer(path, client):
 def test_connections_from_before_select_was_replaced_are_not_used_again(node, client, monkeypatch):
     """As gevent and eventlet do where they are patched in late; eventlet takes poll away besides."""
     client.request(insert(), deadline=soon())
-    (before,) = client._idle
+    (before,) = connections()
     waits = []
 
     def replaced(*arguments, select=select.select):
@@ -233,10 +230,10 @@ def test_connections_from_before_select_was_replaced_are_not_used_again(node, cl
     monkeypatch.delattr(select, "poll")
     assert served_by(client.request(insert(value=bytes(900_000)), deadline=soon())) == node.pid
     assert waits
-    assert before not in client._idle
+    assert before not in connections()
 
 
 def test_more_connections_than_are_worth_keeping_are_closed(node, client):
     with ThreadPoolExecutor(2 * IDLE_MAX) as threads:
         list(threads.map(lambda _: client.request(insert(), deadline=soon()), range(20 * IDLE_MAX)))
-    assert len(client._idle) <= IDLE_MAX
+    assert len(connections()) <= IDLE_MAX

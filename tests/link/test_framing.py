@@ -32,7 +32,7 @@ def test_an_oversize_payload_is_never_buffered():
     assert list(reader.feed(HEADER.pack(1000))) == []
     for _ in range(99):
         assert list(reader.feed(bytes(10))) == []
-        assert len(reader._buffer) == 0
+        assert reader.waiting == 0
     assert list(reader.feed(bytes(10) + frame(b"next"))) == [Oversize(1000), b"next"]
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import gc
 import sys
-import weakref
 
 import pytest
 import uvloop
 
-from django_hacache.link.framing import HEADER, frame
+from django_hacache.link.begun import Begun
+from django_hacache.link.framing import HEADER, FrameReader, frame
 from django_hacache.link.server import BEGUN_REQUESTS, LinkServer
 from django_hacache.wire import cache_pb2 as pb
 
@@ -39,6 +39,11 @@ async def eventually(condition):
             await asyncio.sleep(0.01)
 
 
+def kept():
+    """Of each connection that is not forgotten yet: the bytes that are kept of what it has begun."""
+    return [one.waiting for one in gc.get_objects() if isinstance(one, FrameReader)]
+
+
 def test_forty_halves_of_large_requests_take_as_much_memory_as_a_few_and_all_become_whole(tmp_path):
     async def scenario():
         said = []
@@ -46,15 +51,14 @@ def test_forty_halves_of_large_requests_take_as_much_memory_as_a_few_and_all_bec
             tmp_path / "s", answer, max_request_bytes=LARGEST, complain=lambda *told: said.append(told)
         )
         await server.start()
-        begun = server._begun
+        begun = server.begun
         large = frame(request(LARGEST - 1000))
         ends = [await asyncio.open_unix_connection(str(tmp_path / "s")) for _ in range(COUNT)]
         for _, writer in ends:
             writer.write(large[:-10])
         await eventually(lambda: len(begun) == COUNT)
         assert LARGEST <= begun.bytes <= BEGUN_REQUESTS // 2 * LARGEST  # they are of one process
-        kept = [len(one._frames._buffer) for one in server._connections]
-        assert sum(kept) <= BEGUN_REQUESTS // 2 * LARGEST + COUNT * READ
+        assert sum(kept()) <= BEGUN_REQUESTS // 2 * LARGEST + COUNT * READ
         # Who asks for little is not kept waiting by them.
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(frame(request(10)))
@@ -78,9 +82,9 @@ def test_the_half_of_a_worker_that_has_gone_is_forgotten(tmp_path):
         await server.start()
         _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(frame(request(1000))[:-10])
-        await eventually(lambda: len(server._begun) == 1)
+        await eventually(lambda: len(server.begun) == 1)
         writer.close()
-        await eventually(lambda: len(server._begun) == 0)
+        await eventually(lambda: len(server.begun) == 0)
         await server.close()
 
     asyncio.run(scenario())
@@ -103,7 +107,7 @@ sys.stdin.read()
 def test_what_another_process_has_begun_and_left_keeps_no_worker_waiting(tmp_path):
     async def scenario():
         server = LinkServer(tmp_path / "s", answer, max_request_bytes=LARGEST, complain=lambda *_: None)
-        server._begun._grant_s = 600
+        server.begun = Begun(BEGUN_REQUESTS * LARGEST, lambda *_: None, grant_s=600)
         await server.start()
         large = frame(request(LARGEST - 1000))
         halves = await asyncio.create_subprocess_exec(
@@ -116,16 +120,16 @@ def test_what_another_process_has_begun_and_left_keeps_no_worker_waiting(tmp_pat
             stdout=asyncio.subprocess.PIPE,
         )
         await asyncio.wait_for(halves.stdout.readline(), 60)
-        await eventually(lambda: len(server._begun) == 200)
+        await eventually(lambda: len(server.begun) == 200)
         for _ in range(3):
             reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
             writer.write(large)
             assert await answered(reader)
             writer.close()
-        assert len(server._begun) == 200
+        assert len(server.begun) == 200
         halves.stdin.close()
         await halves.wait()
-        await eventually(lambda: len(server._begun) == 0)
+        await eventually(lambda: len(server.begun) == 0)
         await server.close()
 
     asyncio.run(scenario())
@@ -138,12 +142,12 @@ def test_what_was_begun_is_gone_with_its_connection_and_waits_for_no_collector(t
         await server.start()
         _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(frame(request(LARGEST - 1000))[: LARGEST // 2])
-        await eventually(lambda: server._begun and all(one._frames.waiting for one in server._connections))
-        connection = weakref.ref(next(iter(server._connections)))
+        await eventually(lambda: any(kept()))
         writer.transport.abort()
-        await eventually(lambda: connection() is None)
+        await eventually(lambda: not kept())
         await server.close()
 
+    gc.collect()
     gc.disable()
     try:
         (uvloop if uvloop_runs else asyncio).run(scenario())

@@ -21,7 +21,7 @@ BIG = b"x" * (15 << 20)
 
 
 def _standing(node):
-    seen = status._ask_node(node.location, 5)
+    seen = status.ask_node(node.location, 5)
     own = seen.hosts[0]
     return seen.term, seen.quorum, own.role, own.applied_index, own.commit_index, own.entries
 

@@ -36,6 +36,7 @@ def process(directory):
 import os, sys
 from pathlib import Path
 from django_hacache.exceptions import ReplicaError
+from django_hacache.replica import leased
 from django_hacache.replica.replica import Replica
 from django_hacache.replica.leased_reader import LeasedReader
 directory = Path({str(directory)!r})
@@ -43,6 +44,9 @@ def say(word):
     print(word, flush=True)
 def heard():
     return sys.stdin.readline()
+def as_lmdb_has_it():
+    from tests.replica import writing
+    return writing.as_lmdb_has_it(directory)
 def put(replica, cache, key, value, expires_at=0):
     with replica.write() as transaction:
         transaction.set(cache, key, value, version=transaction.next_version(), expires_at=expires_at)

@@ -13,7 +13,7 @@ from django_hacache.replica.layout import MAX_CACHES, MAX_KEY_BYTES, replica_key
 from django_hacache.replica.reading import VIEW_BYTES
 from django_hacache.replica.replica import Replica
 from django_hacache.replica.room import Usage
-from tests.replica.writing import MAP_SIZE, digest, put
+from tests.replica.writing import MAP_SIZE, as_lmdb_has_it, digest, open_replica, put
 
 PAST = 1
 HOUR = 3600 * 10**9
@@ -332,12 +332,14 @@ def test_a_replica_holds_what_a_dictionary_would(tmp_path_factory, changes):
     replica.close()
 
 
-def test_what_is_too_short_for_an_entry_is_a_miss_and_goes_as_what_has_expired(replica):
+def test_what_is_too_short_for_an_entry_is_a_miss_and_goes_as_what_has_expired(directory):
+    replica = open_replica(directory)
     put(replica, "k", b"v")
     put(replica, "short", b"v")
-    with replica.write() as transaction:
-        database = transaction._database("default")
-        transaction._txn.put(b"short", b"123", db=database)
+    replica.close()
+    with as_lmdb_has_it(directory, readonly=False) as raw, raw.begin(write=True) as txn:
+        txn.put(b"short", b"123", db=raw.open_db(b"entries:default", txn))
+    replica = open_replica(directory)
     assert replica.get("default", "short") is None
     assert replica.get_many("default", ["k", "short"]) == {"k": b"v"}
     assert not replica.has("default", "short")

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import lmdb
+
 from django_hacache.changes.vocabulary import Insert
 from django_hacache.conf import AckLevel
 from django_hacache.replica.clock import NEVER
+from django_hacache.replica.pair import FILE_NAME
+from django_hacache.replica.replica import Replica
 from django_hacache.values.signing import PLAIN
 from django_hacache.worker.standalone_writer import StandaloneWriter
 
 MAP_SIZE = 64 * 1024 * 1024
+
+
+def open_replica(directory, **options):
+    return Replica.open(directory, **{"writable": True, "map_size": MAP_SIZE} | options)
+
+
+def as_lmdb_has_it(directory, *, readonly=True):
+    """The file without what the package adds: for a process, or a moment, that has it open in no other way."""
+    return lmdb.open(
+        str(directory / FILE_NAME), subdir=False, readonly=readonly, max_dbs=8, map_size=MAP_SIZE
+    )
 
 
 def put(replica, key, value=b"value", *, cache="default", expires_at=NEVER, keep_ttl=False, version=None):

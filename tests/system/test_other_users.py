@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +18,8 @@ from django.core.cache import caches
 from django_hacache.exceptions import CacheUnavailable, HACacheError, ReplicaError
 from django_hacache.link.address import SOCKET_NAME
 from django_hacache.link.blocking import NodeClient
-from django_hacache.node.storage.reserve import Reserve
 from django_hacache.replica.control import ControlPage
 from django_hacache.replica.leased_reader import LeasedReader
-from django_hacache.replica.node_lock import ensure_unoccupied, occupying
 from django_hacache.replica.replica import Replica
 from django_hacache.system.platform import boottime_ns, monotonic
 from django_hacache.system.safe_path import Unfit
@@ -34,20 +28,12 @@ from django_hacache.worker import process
 from tests.cache.site import BACKEND
 from tests.node_process import cluster_settings
 from tests.replica.writing import put
+from tests.system.mallory import MALLORY, NEEDS_MALLORY, as_mallory, mallory
 
 ROOT = Path(__file__).parents[2]
 MAP_SIZE = 4 << 20
-MALLORY = 65534
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
-RACE_S = 1
 
-pytestmark = [
-    pytest.mark.skipif(
-        os.geteuid() != 0 and not os.environ.get("HACACHE_REQUIRE_ALL_TESTS"),
-        reason="only root can become another user",
-    ),
-    pytest.mark.skipif(sys.platform != "linux", reason="renameat2, /proc and mounts are Linux's"),
-]
+pytestmark = NEEDS_MALLORY
 
 
 @pytest.fixture
@@ -58,34 +44,6 @@ def shared() -> Iterator[Path]:
     yield parent
     process.close()
     shutil.rmtree(parent)
-
-
-@contextmanager
-def mallory(work: Callable[[], object]) -> Iterator[int]:
-    """A process of another user that does `work`, and is killed at the end of the block."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        with suppress(BaseException):
-            signal.alarm(60)  # whatever becomes of its parent
-            os.setgroups([])
-            os.setgid(MALLORY)
-            os.setuid(MALLORY)
-            work()
-            code = 0
-        os._exit(code)
-    try:
-        yield pid
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-
-
-def as_mallory(work: Callable[[], object]) -> None:
-    with mallory(work) as pid:
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 class Trap:
@@ -205,7 +163,7 @@ def test_a_node_does_not_start_on_what_another_user_has_made(shared, way):
     assert before == sorted((path.name, path.stat().st_mtime_ns) for path in location.iterdir())
 
 
-def test_a_reader_that_held_a_directory_does_not_open_the_one_that_another_user_has_made_since(shared):
+def test_a_reader_that_held_a_directory_does_not_open_the_one_that_another_user_has_made_since(shared, later):
     location, mark = shared / "site", shared / "mark"
     writer = Replica.open(location, writable=True, map_size=MAP_SIZE)
     put(writer, ":1:k", b"ours")
@@ -218,20 +176,20 @@ def test_a_reader_that_held_a_directory_does_not_open_the_one_that_another_user_
     as_mallory(lambda: set_trap(location, mark))
     page.revoke()
     page.grant(boottime_ns() + 3600 * 10**9)  # in a new epoch it looks at the path again
-    reader._next_check = 0
+    later()
     assert reader.get("default", ":1:k") is None
     assert f"belongs to user {MALLORY}" in reader.trouble
     reader.close()
     page.close()
 
 
-def test_a_writer_that_held_a_directory_does_not_open_the_one_that_another_user_has_made_since(shared):
+def test_a_writer_that_held_a_directory_does_not_open_the_one_that_another_user_has_made_since(shared, later):
     location, mark = shared / "site", shared / "mark"
     writer = Replica.open(location, writable=True, map_size=MAP_SIZE)
     put(writer, ":1:k", b"ours")
     shutil.rmtree(location)
     as_mallory(lambda: set_trap(location, mark))
-    writer._next_maintenance = 0
+    later()
     for _ in range(2):  # nor does it go on in a file that no other process finds
         with pytest.raises(Unfit, match=f"belongs to user {MALLORY}"):
             put(writer, ":1:k", b"lost")
@@ -263,140 +221,3 @@ def test_nobody_talks_to_a_process_of_another_user(shared):
     os.close(ready)
     os.close(told)
     assert not (shared / "heard").exists()
-
-
-# the race
-
-
-def exchange_for_ever(one: Path, other: Path) -> None:
-    renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    names = os.fsencode(one), os.fsencode(other)
-    while True:
-        if renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE):
-            os._exit(1)
-        time.sleep(0)
-
-
-@pytest.fixture
-def volume(tmp_path):
-    """A file system that is open to everybody and has no sticky bit, as volumes of containers are."""
-    mount = tmp_path / "volume"
-    mount.mkdir()
-    # Everybody has to reach it.
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent != Path("/") and parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
-            parent.chmod(0o711)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0777", "t", mount],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        reason = f"a tmpfs cannot be mounted here: {done.stderr.strip()}"
-        if os.environ.get("HACACHE_REQUIRE_ALL_TESTS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield mount
-    process.close()
-    subprocess.run(["umount", "-l", mount], check=True)
-
-
-def opened_replica(location: Path, *, writable: bool) -> None:
-    replica = Replica.open(location, writable=writable, map_size=MAP_SIZE)
-    value = replica.get("default", ":1:k")
-    replica.close()
-    assert value == b"ours"
-
-
-def read_under_the_lease(location: Path) -> None:
-    reader = LeasedReader(location, map_size=MAP_SIZE)
-    value = reader.get("default", ":1:k")
-    reader.close()
-    if value is None:
-        raise ReplicaError(reader.trouble)
-    assert value == b"ours"
-
-
-def page_of_ours(location: Path) -> None:
-    page = ControlPage.open(location)
-    assert page is None or page.since[0] == 4711
-    if page is not None:
-        page.close()
-
-
-def held(location: Path) -> None:
-    with occupying(location):
-        pass
-
-
-def reserved(location: Path) -> None:
-    reserve = Reserve(location)
-    reserve.fill()
-    reserve.release()
-
-
-def as_it_is(directory: int) -> list[tuple[str, int, int]]:
-    """What is in a directory, and when each of it was changed."""
-    with os.scandir(directory) as entries:
-        return sorted((entry.name, entry.stat().st_mtime_ns, entry.stat().st_ctime_ns) for entry in entries)
-
-
-RACES = {
-    "writing": lambda location: opened_replica(location, writable=True),
-    "reading": lambda location: opened_replica(location, writable=False),
-    "lease": read_under_the_lease,
-    "page": page_of_ours,
-    "lock": held,
-    "look": ensure_unoccupied,
-    "reserve": reserved,
-}
-
-
-@pytest.mark.parametrize("as_link", [False, True], ids=["their own", "a link to theirs"])
-@pytest.mark.parametrize("below", ["", "site"], ids=["the last step", "a step on the way"])
-def test_nothing_of_others_is_opened_while_they_exchange_the_directories(volume, below, as_link):
-    ours, other, theirs = volume / "ours", volume / "other", volume / "theirs"
-    location = ours / below
-    replica = Replica.open(location, writable=True, map_size=MAP_SIZE)
-    put(replica, ":1:k", b"ours")
-    page = ControlPage.create(location)
-    page.grant(boottime_ns() + 3600 * 10**9)
-    page.note_applied(4711, 1)
-    with occupying(location):
-        pass
-
-    def prepare() -> None:
-        replica = Replica.open(theirs / below, writable=True, map_size=MAP_SIZE)
-        put(replica, ":1:k", b"theirs")
-        replica.close()
-        page = ControlPage.create(theirs / below)
-        page.grant(boottime_ns() + 3600 * 10**9)
-        page.close()
-        # Nothing but the checks of ours would keep root out of it.
-        for path in (theirs / below).iterdir():
-            path.chmod(0o777)
-        if as_link:
-            other.symlink_to(theirs)
-        else:
-            theirs.rename(other)
-
-    as_mallory(prepare)
-    replica.close()
-    watched = os.open((theirs if as_link else other) / below, os.O_RDONLY)
-    before = as_it_is(watched)
-    served, refused = dict.fromkeys(RACES, 0), dict.fromkeys(RACES, 0)
-    with mallory(lambda: exchange_for_ever(ours, other)):
-        deadline = time.monotonic() + RACE_S
-        while time.monotonic() < deadline or not (all(served.values()) and all(refused.values())):
-            assert time.monotonic() < deadline + 20 * RACE_S, (served, refused)
-            for one, attempt in RACES.items():
-                try:
-                    attempt(location)
-                except HACacheError:  # a sentence each time, whatever the system says of it
-                    refused[one] += 1
-                else:
-                    served[one] += 1
-    assert before == as_it_is(watched)
-    os.close(watched)
-    page.close()
