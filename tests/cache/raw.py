@@ -15,8 +15,10 @@ from django_hacache.worker.setup import Setup, set_up
 
 def setup_of(alias: str) -> Setup:
     """What the cache objects of this alias share in this process."""
-    entry = settings.CACHES[alias]
-    return set_up(alias, entry["LOCATION"], {key: value for key, value in entry.items() if key != "LOCATION"})
+    entry = dict(settings.CACHES[alias])
+    location = entry.pop("LOCATION")
+    del entry["BACKEND"]
+    return set_up(alias, location, entry)
 
 
 def change(alias: str, one: Any) -> Any:
