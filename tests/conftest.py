@@ -15,6 +15,7 @@ import pytest
 
 from django_hacache.replica import leased, replica
 from django_hacache.replica.clock import boottime_ns
+from tests.connections import connected
 from tests.hang_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: F401 - hooks
 from tests.swallowed import swallowed
 
@@ -95,6 +96,13 @@ def interrupted(timer: SetTimer, dropped: list[BaseException | None]) -> Interru
         pytest.fail("the signal handler was not called")
 
     return call
+
+
+@pytest.fixture
+def connections() -> Callable[[], set[int]]:
+    """Tells what connections to nodes this process has made since the test began."""
+    before = connected()
+    return lambda: connected() - before
 
 
 @pytest.fixture

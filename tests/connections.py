@@ -9,7 +9,7 @@ from pathlib import Path
 from django_hacache.link.address import SOCKET_NAME
 
 
-def connections() -> set[int]:
+def connected() -> set[int]:
     """The inode of each: one that is closed and made again is another one."""
     found = set()
     for descriptor in Path("/proc/self/fd").iterdir():

@@ -12,7 +12,6 @@ from django_hacache.link.asynchronous import AsyncNodeClient
 from django_hacache.link.framing import HEADER, frame
 from django_hacache.link.server import LinkServer
 from django_hacache.wire import cache_pb2 as pb
-from tests.connections import connections
 from tests.link.requests import insert, soon
 from tests.link.scripted import ScriptedNode
 
@@ -75,7 +74,7 @@ def test_only_the_request_over_the_nodes_limit_is_refused(node, run):
     run(scenario)
 
 
-def test_a_request_that_timed_out_does_not_disturb_the_others(node, run, monkeypatch):
+def test_a_request_that_timed_out_does_not_disturb_the_others(connections, node, run, monkeypatch):
     async def scenario(client):
         with pytest.raises(OutcomeUnknown):
             await client.request(insert("late"), deadline=soon(0.05))

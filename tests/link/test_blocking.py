@@ -12,7 +12,6 @@ import pytest
 from django_hacache.exceptions import CacheUnavailable, ConfigurationError, OutcomeUnknown
 from django_hacache.link.blocking import IDLE_MAX, NodeClient
 from django_hacache.wire import cache_pb2 as pb
-from tests.connections import connections
 from tests.link.requests import insert, soon
 from tests.link.scripted import ScriptedNode
 
@@ -28,7 +27,7 @@ def served_by(ack: pb.Ack) -> int:
     return int(ack.put_ack.value)
 
 
-def test_a_request_is_answered_over_one_connection(node, client):
+def test_a_request_is_answered_over_one_connection(connections, node, client):
     first = insert()
     assert client.request(first, deadline=soon()).put_ack.req_id == first.insert.req_id
     (connection,) = connections()
@@ -47,7 +46,7 @@ def test_a_value_and_an_answer_of_many_packets_go_through(node, client):
     assert served_by(client.request(insert(), deadline=soon())) == node.pid
 
 
-def test_a_request_over_the_nodes_limit_is_refused_and_the_connection_stays(node, client):
+def test_a_request_over_the_nodes_limit_is_refused_and_the_connection_stays(connections, node, client):
     client.request(insert(), deadline=soon())
     (connection,) = connections()
     ack = client.request(insert(value=bytes(2_000_000)), deadline=soon())
@@ -151,7 +150,7 @@ def test_a_refusal_of_what_was_sent_once_is_the_nodes_answer(path, client):
         assert client.request(request, deadline=soon()) == refusal
 
 
-def test_threads_that_ask_at_once_each_get_their_own_answer_over_a_few_connections(node, client):
+def test_threads_that_ask_at_once_each_get_their_own_answer_over_a_few_connections(connections, node, client):
     def ask(_):
         request = insert()
         return client.request(request, deadline=soon()).put_ack.req_id == request.insert.req_id
@@ -181,7 +180,9 @@ class OfTheCaller(TimeoutError):
 
 
 @pytest.mark.parametrize("error", [OfTheCaller, ConnectionResetError, BlockingIOError, KeyboardInterrupt])
-def test_what_a_signal_handler_raises_arrives_unchanged_and_nothing_is_sent_again(path, client, timer, error):
+def test_what_a_signal_handler_raises_arrives_unchanged_and_nothing_is_sent_again(
+    connections, path, client, timer, error
+):
     raised = error("the caller's own")
 
     def handler(*_):
@@ -216,7 +217,9 @@ def test_an_answer_to_another_request_is_no_answer(path, client):
         assert client.request(request, deadline=soon()) == own
 
 
-def test_connections_from_before_select_was_replaced_are_not_used_again(node, client, monkeypatch):
+def test_connections_from_before_select_was_replaced_are_not_used_again(
+    connections, node, client, monkeypatch
+):
     """As gevent and eventlet do where they are patched in late; eventlet takes poll away besides."""
     client.request(insert(), deadline=soon())
     (before,) = connections()
@@ -233,7 +236,7 @@ def test_connections_from_before_select_was_replaced_are_not_used_again(node, cl
     assert before not in connections()
 
 
-def test_more_connections_than_are_worth_keeping_are_closed(node, client):
+def test_more_connections_than_are_worth_keeping_are_closed(connections, node, client):
     with ThreadPoolExecutor(2 * IDLE_MAX) as threads:
         list(threads.map(lambda _: client.request(insert(), deadline=soon()), range(20 * IDLE_MAX)))
     assert len(connections()) <= IDLE_MAX
