@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from django_hacache.replica import leased, replica
+from django_hacache.replica import leased_reader, replica
 from django_hacache.replica.clock import boottime_ns
 from tests.connections import connected
 from tests.hang_guard import pytest_runtest_call, pytest_runtest_setup, pytest_runtest_teardown  # noqa: F401 - hooks
@@ -114,7 +114,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         nonlocal ahead_ns
         ahead_ns += int(seconds * 10**9)
 
-    for module in (replica, leased):
+    for module in (replica, leased_reader):
         monkeypatch.setattr(module, "boottime_ns", lambda: boottime_ns() + ahead_ns)
     return pass_by
 

@@ -36,7 +36,7 @@ def process(directory):
 import os, sys
 from pathlib import Path
 from django_hacache.exceptions import ReplicaError
-from django_hacache.replica import leased
+from django_hacache.replica import leased_reader
 from django_hacache.replica.replica import Replica
 from django_hacache.replica.leased_reader import LeasedReader
 directory = Path({str(directory)!r})

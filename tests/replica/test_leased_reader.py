@@ -15,7 +15,7 @@ from tests.replica.writing import MAP_SIZE, put
 HOUR = 3600 * 10**9
 
 WORKER = f"""
-leased.RECHECK_NS = 0
+leased_reader.RECHECK_NS = 0
 reader = LeasedReader(directory, map_size={MAP_SIZE})
 while word := heard().strip():
     say(reader.get("default", word))

@@ -13,7 +13,7 @@ import pytest
 from django_hacache.exceptions import HACacheError, ReplicaError
 from django_hacache.node.storage.reserve import Reserve
 from django_hacache.replica.control import ControlPage
-from django_hacache.replica.leased import LeasedReader
+from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.replica.node_lock import ensure_unoccupied, occupying
 from django_hacache.replica.replica import Replica
 from django_hacache.system.platform import boottime_ns
