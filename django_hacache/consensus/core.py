@@ -223,9 +223,6 @@ class Core:
             speaks = self._speaks = hard, sender
         return speaks[1]
 
-    def leader_lease_left_ms(self, now_ms: int) -> int:
-        return self.heartbeats.lease_left_ms(now_ms) if self.state.role is Role.LEADER else 0
-
     def has_quorum(self, now_ms: int) -> bool:
         """Whether this node is, or lately heard, a leader with a majority."""
         if self.state.role is Role.LEADER:
@@ -238,8 +235,7 @@ class Core:
         """Take a message of a peer."""
         membership, state = self.membership, self.state
         view = state.peers.get(sender.addr)
-        # One that signs as it did before, with the very same object, was looked at then.
-        known = view is not None and view.sender is sender
+        known = view is not None and view.sender is sender  # it signs with the very object that was checked
         if not known and not membership.counts_the_same_hosts(sender, now_ms):
             return
         if not membership.is_credible(sender, message, now_ms):
@@ -345,8 +341,7 @@ class Core:
         """A part of the leader's replica has come, or with None a question how far it is.
 
         True where it is of this node's leader and the next one: the shell stores it, first of all, in the transaction
-        of the Ready that follows. What is to be answered then is `hard.installing`. `requests`, with the last part:
-        all that have come.
+        of the Ready that follows, and answers `hard.installing`. `requests`, with the last part: all that have come.
         """
         membership = self.membership
         if not membership.counts_the_same_hosts(sender, now_ms):

@@ -142,7 +142,7 @@ def test_no_answer_to_a_heartbeat_of_tomorrow_keeps_a_leader_that_nobody_hears(c
     leader = cluster.leader()
     for source in cluster.followers():
         send(cluster, leader, source, Pong(1, 1, leader.clock() + FAR, 1, 0))
-    assert leader.core.leader_lease_left_ms(leader.clock()) <= leader.core.config.lease_ms
+    assert leader.core.heartbeats.lease_left_ms(leader.clock()) <= leader.core.config.lease_ms
     cluster.cut([leader], cluster.followers_of(leader))
     assert cluster.run_while(lambda: leader.core.role.value == "leader", at_most=5000)
 

@@ -161,7 +161,7 @@ def test_a_member_whose_replica_is_incomplete_gets_every_heartbeat_and_keeps_a_l
     cluster.run(4000)
     assert late.disk.hard.installing, "the transfer goes on"
     assert len(times) == 4000 // cluster.plan.heartbeat
-    assert leader.core.leader_lease_left_ms(leader.clock()) > 0
+    assert leader.core.heartbeats.lease_left_ms(leader.clock()) > 0
 
 
 def test_a_host_that_loses_its_replica_again_is_found_alive_with_the_next_heartbeat(stage):
