@@ -7,8 +7,11 @@ import threading
 
 from django.core.cache import caches
 
+from django_hacache.worker import process
 
-def test_all_threads_and_aliases_of_a_process_take_their_connections_from_one_pool(connections, small_node):
+
+def test_all_threads_and_aliases_of_a_process_take_their_connections_from_one_pool(small_node, connections):
+    process.close()  # what the fixture has made
     caches["default"].set("key", 1)
     caches["second"].set("key", 1)
     thread = threading.Thread(target=lambda: caches["default"].set("key", 2))
