@@ -171,7 +171,7 @@ class HACache(Coroutines):
             for key, value in data.items():
                 self.set(key, value, timeout=timeout, version=version, **given(ack))
             return []
-        return self._run(self._set_many(data, timeout, version), self._level(ack))
+        return self._run(self._set_many(data, timeout, version), self._level(ack), "set_many")
 
     def delete_many(self, keys: Iterable[str], version: int | None = None, *, ack: Ack = None) -> None:
         """Remove the keys."""
@@ -179,7 +179,7 @@ class HACache(Coroutines):
             for key in keys:
                 self.delete(key, version=version, **given(ack))
             return
-        self._run(self._delete_many(keys, version), self._level(ack))
+        self._run(self._delete_many(keys, version), self._level(ack), "delete_many")
 
     def clear(self, *, ack: Ack = None) -> None:
         """Remove everything from this cache, whatever alias or version it was stored under; other caches stay."""

@@ -6,13 +6,14 @@ shared memory costs nothing. Must not know how a write travels.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import CacheBusy, CacheUnavailable, HACacheError, UnknownCache
 from django_hacache.system.interruption import ensure_own, is_callers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 
@@ -44,7 +45,20 @@ class CircuitBreaker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, CacheBusy | UnknownCache):
+        if error is not None:
+            self._note(error)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """For what was begun before: note how it fails, also where others have failed meanwhile."""
+        try:
+            yield
+        except BaseException as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, CacheBusy | UnknownCache):
             return  # the node works: it may know other caches, and may have room in a moment
         if isinstance(error, CacheUnavailable) and not is_callers(error):
             self._open()

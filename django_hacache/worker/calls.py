@@ -6,6 +6,7 @@ the operations are, nor how a writer writes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -14,6 +15,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, HACacheError
 from django_hacache.system.platform import monotonic
+from django_hacache.worker.block import Call, current
 from django_hacache.worker.operations import IGNORABLE, Ack, Operations
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Calls(Operations):
         level = options.ack_level if ack is None else AckLevel(ack)
         deadline = monotonic() + options.write_timeout_s
         try:
+            if (block := current()) is not None:
+                return block.perform(self._call(operation), change, ack=level, deadline=deadline).effective
             return setup.writer.perform(change, ack=level, deadline=deadline).effective
         except IGNORABLE as error:
             self._log_or_raise(operation, error)
@@ -46,6 +50,9 @@ class Calls(Operations):
         level = options.ack_level if ack is None else AckLevel(ack)
         deadline = monotonic() + options.write_timeout_s
         try:
+            if (block := current()) is not None:
+                call = self._call(operation)
+                return (await block.aperform(call, change, ack=level, deadline=deadline)).effective
             return (await setup.writer.aperform(change, ack=level, deadline=deadline)).effective
         except IGNORABLE as error:
             self._log_or_raise(operation, error)
@@ -56,21 +63,38 @@ class Calls(Operations):
         setup = self._setup
         level = setup.deciding_level if ack is None else self._deciding_level(ack)
         deadline = monotonic() + setup.options.write_timeout_s
+        if (block := current()) is not None:
+            block.settle()
         return setup.writer.perform(change, ack=level, deadline=deadline).effective
 
     async def _adecide(self, change: Change, ack: Ack) -> bool:
         setup = self._setup
         level = setup.deciding_level if ack is None else self._deciding_level(ack)
         deadline = monotonic() + setup.options.write_timeout_s
+        if (block := current()) is not None:
+            await block.asettle()
         return (await setup.writer.aperform(change, ack=level, deadline=deadline)).effective
 
-    def _run(self, steps: Steps[T], ack: AckLevel) -> T:
-        """Run the steps of one call and return what they return.
+    def _call(self, operation: str) -> Call:
+        return Call(operation, self._site, self._cache_name, self._setup.writer, self._ignore_or_raise)
+
+    def _ignore_or_raise(self, operation: str, error: HACacheError) -> None:
+        """Called where a write of a block has failed, at its end."""
+        if not isinstance(error, IGNORABLE):
+            raise error
+        self._log_or_raise(operation, error)
+
+    def _run(self, steps: Steps[T], ack: AckLevel, operation: str | None = None) -> T:
+        """Run the steps of one call and return what they return. operation: None where their answer is a decision.
 
         The writes of all steps share one WRITE_TIMEOUT; what the steps do in between does not count.
         """
         setup = self._setup
-        perform = setup.writer.perform
+        perform, block = setup.writer.perform, current()
+        if block is not None and operation is not None:
+            perform = partial(block.perform, self._call(operation))
+        elif block is not None:
+            block.settle()
         left = setup.options.write_timeout_s
         try:
             change = next(steps)
@@ -87,10 +111,14 @@ class Calls(Operations):
             result: T = end.value
             return result
 
-    async def _arun(self, make: Callable[[], Steps[T]], ack: AckLevel) -> T:
+    async def _arun(self, make: Callable[[], Steps[T]], ack: AckLevel, operation: str | None = None) -> T:
         """Run the steps that `make` returns, as _run does."""
         setup = self._setup
-        perform = setup.writer.aperform
+        perform, block = setup.writer.aperform, current()
+        if block is not None and operation is not None:
+            perform = partial(block.aperform, self._call(operation))
+        elif block is not None:
+            await block.asettle()
         left = setup.options.write_timeout_s
         steps, change, result = await prepared(_first_step, make)
         if change is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from django_hacache.changes.codec import outcome_of, request_of
 from django_hacache.changes.outcome import DONE
@@ -14,16 +14,19 @@ from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, OutcomeUnknown
 from django_hacache.link.asynchronous import acarried_out
 from django_hacache.link.blocking import carried_out
+from django_hacache.link.exchange import Exchange
 from django_hacache.link.lost import Lost
 from django_hacache.link.request import Request
 from django_hacache.system.platform import monotonic
 from django_hacache.wire import cache_pb2 as pb
+from django_hacache.worker.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change, Sent
+    from django_hacache.worker.line import Handed
     from django_hacache.worker.sites import ClusterSite
 
     # Yields what is sent, is sent what it came to or thrown what was raised in place of that, and returns the outcome.
@@ -78,6 +81,28 @@ class ClusterWriter:
         except StopIteration as end:
             moved: Outcome = end.value
             return moved
+
+    @property
+    def pipelined(self) -> Self:
+        return self
+
+    def new_line(self) -> Line:
+        return Line(self._site)
+
+    def hand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
+        """Raises CacheUnavailable at once while the circuit breaker is open."""
+        with self._site.breaker, suppress(Lost):
+            return carried_out(line.post(self._exchange(change, ack, deadline)))
+        return None
+
+    async def ahand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
+        """As hand_over, without blocking the event loop."""
+        with self._site.breaker, suppress(Lost):
+            return await acarried_out(line.post(self._exchange(change, ack, deadline)))
+        return None
+
+    def _exchange(self, change: Sent, ack: AckLevel, deadline: float) -> Exchange:
+        return Exchange(self._request(change, ack, deadline), deadline=deadline, since=self._site.since())
 
     def _perform(self, change: Sent, ack: AckLevel, deadline: float) -> Outcome:
         site = self._site

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from django_hacache.changes.vocabulary import Clear
+from django_hacache.worker.block import current
 from django_hacache.worker.calls import Calls, in_thread, prepared
 from django_hacache.worker.operations import IGNORABLE, MISSING, Ack, Timeout, given
 
@@ -30,10 +31,20 @@ class Coroutines(Calls):
         """Whether something else is in place of HACache's method: in a subclass, on the class or on this object."""
         return name in self.__dict__ or getattr(type(self), name) is not self._own[name]
 
+    async def _await_writes(self, *keys: str, version: int | None) -> None:
+        """Wait for those of a block that are on their way to one of the keys."""
+        block = current()
+        if block is not None and block.has_writes:
+            names = [self.make_key(key, version) for key in keys]
+            if block.is_on_its_way(self._site, self._cache_name, names):
+                await block.asettle()
+
     async def aget(self, key: str, default: Any = None, version: int | None = None) -> Any:
         # As _replaced tells, without a call: this is the way of every hit.
         if type(self).get is not self._own["get"] or "get" in self.__dict__:
             return await in_thread(self.get, key, default, version=version)
+        if current() is not None:
+            await self._await_writes(key, version=version)
         return self.get(key, default, version)
 
     async def aget_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
@@ -41,11 +52,14 @@ class Coroutines(Calls):
             return await super().aget_many(keys, version)
         if "get" in self._overridden or self._replaced("get_many"):
             return await in_thread(self.get_many, keys, version=version)
+        keys = list(keys)
+        await self._await_writes(*keys, version=version)
         return self.get_many(keys, version)
 
     async def ahas_key(self, key: str, version: int | None = None) -> bool:
         if self._replaced("has_key"):
             return await in_thread(self.has_key, key, version=version)
+        await self._await_writes(key, version=version)
         return self.has_key(key, version)
 
     async def aset(
@@ -159,7 +173,7 @@ class Coroutines(Calls):
             return []
         if "set" in self._overridden or self._replaced("set_many"):
             return await in_thread(self.set_many, data, timeout=timeout, version=version, **given(ack))
-        return await self._arun(lambda: self._set_many(data, timeout, version), self._level(ack))
+        return await self._arun(lambda: self._set_many(data, timeout, version), self._level(ack), "set_many")
 
     async def adelete_many(self, keys: Iterable[str], version: int | None = None, *, ack: Ack = None) -> None:
         if "adelete" in self._overridden:
@@ -168,7 +182,7 @@ class Coroutines(Calls):
         elif "delete" in self._overridden or self._replaced("delete_many"):
             await in_thread(self.delete_many, keys, version=version, **given(ack))
         else:
-            await self._arun(lambda: self._delete_many(keys, version), self._level(ack))
+            await self._arun(lambda: self._delete_many(keys, version), self._level(ack), "delete_many")
 
     async def aclear(self, *, ack: Ack = None) -> None:
         if self._replaced("clear"):

@@ -20,6 +20,7 @@ from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.system.interruption import ensure_own
 from django_hacache.values.serializers import EncodingError, may_be_added
+from django_hacache.worker.block import current
 from django_hacache.worker.unreadable import TRANSIENT, decode_again, log_unreadable
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Operations(BaseCache):
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default` on a miss."""
         key = self.make_and_validate_key(key, version)
+        if current() is not None:
+            self._wait_for_writes(key)
         try:
             data = self._site.reader.get(self._cache_name, key)
         except ReplicaError as error:
@@ -123,6 +126,7 @@ class Operations(BaseCache):
         if "get" in self._overridden:
             return super().get_many(keys, version)
         names = {self.make_and_validate_key(key, version): key for key in keys}
+        self._wait_for_writes(*names)
         try:
             found = self._reader.get_many(self._cache_name, names)
         except ReplicaError as error:
@@ -143,6 +147,7 @@ class Operations(BaseCache):
     def has_key(self, key: str, version: int | None = None) -> bool:
         """Return whether the key is there, signed where the cache is signed; decodes nothing."""
         key = self.make_and_validate_key(key, version)
+        self._wait_for_writes(key)
         try:
             data = self._reader.get(self._cache_name, key)
         except ReplicaError as error:
@@ -162,6 +167,7 @@ class Operations(BaseCache):
         key = self.make_and_validate_key(key, version)
         data, ttl_ms = self._encoded(key, value), self._ttl_ms(timeout)
         if ttl_ms == 0:
+            self._wait_for_writes(key)
             # Added and gone at once: nothing changes.
             return not self._reader.has(self._cache_name, key)
         return Insert(key, data, ttl_ms, When.ABSENT)
@@ -260,6 +266,12 @@ class Operations(BaseCache):
         return [keys[change.key] for change in changes[done:]]
 
     # Parts of several operations
+
+    def _wait_for_writes(self, *names: str) -> None:
+        """Wait for those of a block that are on their way to one of the keys."""
+        block = current()
+        if block is not None and block.is_on_its_way(self._site, self._cache_name, names):
+            block.settle()
 
     def _level(self, ack: Ack) -> AckLevel:
         return self._options.ack_level if ack is None else AckLevel(ack)

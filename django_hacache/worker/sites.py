@@ -172,6 +172,13 @@ class ClusterSite(Site[LeasedReader]):
             self._forks.notice()
         return next(self._request_names)
 
+    @property
+    def life(self) -> object:
+        """The same until a fork; something else in the child."""
+        if not self._same_process[0]:
+            self._forks.notice()
+        return self._request_names
+
     def client(self) -> NodeClient:
         """Return the connections of all threads to the node."""
         if not self._same_process[0]:

@@ -36,6 +36,8 @@ STEP_KEYS, STEP_SHARE = 64, 8
 class StandaloneWriter:
     """The writer of one cache."""
 
+    pipelined = None
+
     def __init__(self, cache: str, limits: Limits, site: StandaloneSite, codec: Codec) -> None:
         """Take the cache's name and limits, what this process has open of its location, and how values are stored."""
         self._cache = cache

@@ -9,7 +9,9 @@ from django_hacache.changes.outcome import Outcome
 from django_hacache.changes.vocabulary import Change
 
 if TYPE_CHECKING:
+    from django_hacache.changes.vocabulary import Sent
     from django_hacache.conf import AckLevel
+    from django_hacache.worker.line import Handed, Line
 
 T = TypeVar("T")
 
@@ -24,4 +26,21 @@ class Writer(Protocol):
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome: ...
 
     async def aperform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
+        """The same without blocking the event loop."""
+
+    @property
+    def pipelined(self) -> PipelinedWriter | None:
+        """The same where changes may be handed over; None where nobody is to be waited for."""
+
+
+class PipelinedWriter(Protocol):
+    """Hands changes over, for a block that waits for them later."""
+
+    def new_line(self) -> Line:
+        """The way of the block's changes."""
+
+    def hand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
+        """Send a change, and do not wait for its outcome; None where that could not be, and nothing was sent."""
+
+    async def ahand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
         """The same without blocking the event loop."""
