@@ -1,4 +1,4 @@
-"""What goes wrong again and again is said once for each reason, and then every ten minutes, with a count.
+"""Logs what goes wrong again and again once for each reason, and then every ten minutes, with a count.
 
 A peer that is away, or a stranger that knocks all night, must not bury what else the log has to say.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AGAIN_S = 600.0
 REASONS_MAX = 64
-# The reason of all those that come when so many others were said lately.
+# Stands for every further reason while REASONS_MAX others were logged lately.
 REST = ""
 
 
@@ -29,7 +29,7 @@ class _Said:
 
 
 class LogThrottle:
-    """What one room has to say about its peers, or about strangers.
+    """The messages of one room about its peers, or about strangers.
 
     Args:
         logger: where they go; repetitions go there, too, at level DEBUG.
@@ -48,7 +48,7 @@ class LogThrottle:
         A peer's reason names the peer; a stranger's names no stranger, for of those there is no end. Of more than
         REASONS_MAX within that time the rest counts as one.
         """
-        # Half of it is what others call themselves, and they may be anybody.
+        # A part of it is what others call themselves, and they may be anybody.
         message = printable(message)
         now = self._now()
         known = self._said
@@ -73,6 +73,6 @@ class LogThrottle:
         return len(self._said) >= REASONS_MAX and now - next(iter(self._said.values())).at < AGAIN_S
 
     def settled(self) -> None:
-        """All is well again: what goes wrong from now on is new."""
+        """Forget every reason: all is well, and what goes wrong from now on is new."""
         self._said.clear()
         self._rest.clear()

@@ -1,4 +1,7 @@
-"""What a node tells people of the cluster: health, hosts, caches. Reads the runtime, changes nothing."""
+"""Answers Health and Status, for people: what this node and its peers say of the cluster.
+
+Reads the other rooms, changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Subject(Protocol):
 
 
 class Report:
-    """Answers Health and Status."""
+    """The answers; the peers are asked for theirs."""
 
     def __init__(
         self,
@@ -213,7 +216,7 @@ class Report:
 
     def _future_of(self, peer: str) -> asyncio.Future[pb.StatusAck]:
         future: asyncio.Future[pb.StatusAck] = asyncio.get_running_loop().create_future()
-        # A frozen peer answers none of them: those that nobody waits for any more must not pile up.
+        # A frozen peer answers none: futures that nobody waits for any more must not pile up.
         waiting = [one for one in self._waiting.get(peer, ()) if not one.done()]
         self._waiting[peer] = [*waiting, future]
         if not self._transport.routes.send_request(peer, pb.CacheRequest(status=pb.Status(local=True))):

@@ -1,4 +1,4 @@
-"""A change inside a request, and the answer that it gets in the form that its kind has."""
+"""Finds the change in a request, and makes the Ack that answers it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who says something, as it stands in each message between nodes, and back."""
+"""The sender of a message between nodes, as it stands on the wire, and back."""
 
 from __future__ import annotations
 

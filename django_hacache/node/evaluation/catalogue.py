@@ -1,4 +1,4 @@
-"""Which caches the hosts of the cluster serve, and by which limits, as they say when they greet. Knows no replica."""
+"""Catalogue: which caches the hosts of the cluster serve, and by which limits, as they say when they greet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether the leader may put a change into the order now, or has to wait until something has gone for it.
+"""Gate: whether there is room for a change now, or it has to wait until something has gone for it.
 
-Eviction follows what is written; a writer that is faster waits here, so that what is in the order always fits. Numbers
-in, what lacks out: it knows neither LMDB nor the core, and is told what the replica holds.
+Housekeeping evicts what writers have made too much. A writer that is faster waits here, so that what is in the order
+always fits. The gate is told what the replica holds: it knows neither LMDB nor the core.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Gate:
         self._stale = True
 
     def abandon(self) -> None:
-        """What was ordered and not applied may never come."""
+        """Forget what was ordered and is not applied: it may never be."""
         self._ahead.clear()
         self._ahead_of.clear()
         self._cost_ahead = 0
@@ -138,5 +138,5 @@ class Gate:
         self.plenty = min(spare // TIMES_STORED - PAGE_COST, most_of(self._unknown.size_limit), *left)
 
     def time_passed(self) -> None:
-        """Others may have given room back."""
+        """Look at the replica before the next refusal: others may have given room back."""
         self._stale = True

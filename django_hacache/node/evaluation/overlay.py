@@ -1,4 +1,7 @@
-"""What is in the order and not applied yet, above the leader's replica. Knows entries, and not what changes do."""
+"""Overlay: the leader's replica as it will be once everything in the order is applied.
+
+Knows entries, and not what changes do.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""File descriptors: as many as this process may have, and a word in the log before they are gone.
+"""File descriptors: takes as many as the system allows, and logs an error before they run out.
 
-gRPC takes connections by itself and says nothing where it cannot. Knows no connection.
+gRPC accepts connections by itself, and does not say when it cannot.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ LOOK_S = 2.0
 
 
 def fill_standard() -> None:
-    """Open nothing as 0, 1 and 2 where one of them is closed: what is written to standard error would go elsewhere.
+    """Open /dev/null as each of the descriptors 0, 1 and 2 that is closed. Call it before anything is opened.
 
-    To the next file that is opened, or to a socket: libraries of C do not ask. To be called before anything is opened.
+    Else the next file or socket gets that number, and C libraries write their errors into it.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free: this one, since those below it are open.
+            # open() returns the lowest free number: this one, since those below it are open.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def raise_limit() -> int:
-    """Take what the system allows this process anyway; returns how many descriptors it may have."""
+    """Raise the soft limit as far as the system allows; returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -47,7 +47,7 @@ def limit() -> int:
 
 
 class Watch:
-    """Looks now and then how many are left."""
+    """Looks every LOOK_S how many descriptors are left."""
 
     def __init__(self) -> None:
         self._throttle = LogThrottle(logger)
@@ -67,7 +67,7 @@ class Watch:
             )
             return
         os.close(descriptor)
-        # The lowest free number is handed out: all below it are taken.
+        # All numbers below the lowest free one are taken.
         if descriptor >= FEW_SHARE * most:
             self._say(
                 "few", f"{descriptor} of the {most} file descriptors that this process may have are taken."

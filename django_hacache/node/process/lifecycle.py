@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_hacache.node")
 
-# A node that is full again so soon would be full for ever: whoever runs it has to know.
+# A node that is full again so soon would be full for ever: its process ends, so that the operator learns of it.
 STARTS_OVER_EVERY_S = 60.0
 # How many new objects make the garbage collector look at them. Messages hold no cycles: there is little to find.
 YOUNG_OBJECTS = 20_000
@@ -120,7 +120,7 @@ async def _serve(
 
 
 def _settle_garbage_collector() -> None:
-    """Leave what the start has made alone: to look through all of Django again and again costs milliseconds."""
+    """Keep the collector from what the start has made: to look through all of Django takes it milliseconds."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 50)

@@ -1,7 +1,7 @@
-"""One turn of the event loop after the other: what has come is in the core, and what the core says is carried out.
+"""The turn of the event loop: takes the core's Ready, stores it, then tells what follows from it.
 
-Stored first, then told. What cannot be stored must not be promised: then the node ends. Knows the core's Ready, and of
-each other part of the node the one thing that it does with it.
+Where it cannot store, it ends the node: the core counts on what it said. It knows the Ready, and of each other room the
+one thing that this room does with it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 WRITABLE_MS = 1000
-# What is due may be done later by this: to find out when the next thing is due takes longer than many a step.
+# How late the loop may do what is due: to ask the core when that is takes longer than many a step.
 SOON_MS = 10
 # How often to look whether a file is still there: a busy node has a tick every few milliseconds.
 LOOKS_EVERY_MS = 100
 
 
 class Loop:
-    """Begins with the first `carry_out`, and goes on until the node fails or is stopped."""
+    """Runs from the first `carry_out` until the node fails or is stopped."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Loop:
         self._request_handler = request_handler
         self._link = link
         self.failed = asyncio.Event()
-        # It failed because nothing fits, and goes on from nothing.
+        # The node failed because nothing fits: it starts again with nothing.
         self.starts_over = False
         self.handed_over = asyncio.Event()
         self.stopping = False
@@ -90,18 +90,18 @@ class Loop:
         return self._core.config.addr
 
     def begin_turn(self) -> None:
-        """Something has come, perhaps the first of what is carried out together."""
+        """Start the clock of a turn, unless one is under way. Call it before anything is given to the core."""
         if not self._scheduled:
             self.turns.begin()
 
     def kick(self) -> None:
-        """Carry out what the core has to say once everything that has arrived by now is in it."""
+        """Call carry_out() once the core has been given everything that has arrived by now."""
         if not self._scheduled:
             self._scheduled = True
             self._events.call_soon(self.carry_out)
 
     def end(self) -> None:
-        """Nothing happens by itself any more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -201,7 +201,7 @@ class Loop:
     def _set_timer(self) -> None:
         now = now_ms()
         if now < self._wakes_at <= now + SOON_MS and not self._core.accept_due:
-            return  # it looks again then
+            return  # that tick sets the timer again
         wakeup = self._core.next_wakeup_ms(now)
         if self._timer is not None:
             if wakeup >= self._wakes_at:

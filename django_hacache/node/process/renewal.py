@@ -1,4 +1,4 @@
-"""SIGHUP: tokens and certificates are read again, beside the loop. Knows not what becomes of them."""
+"""SIGHUP: has the node read its tokens and certificates again. Must not know what becomes of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ logger = logging.getLogger("django_hacache.node")
 
 
 class Hangups:
-    """What SIGHUP asks for, from the beginning of the process to its end: at no moment does it end it.
+    """Handles SIGHUP from the start of the process to its end: it must end the process at no moment.
 
-    An event loop's own handler would be there in between only.
+    The event loop's own handler would leave a gap before the loop and one after it.
     """
 
     def __init__(self) -> None:
@@ -37,23 +37,23 @@ class Hangups:
             self._tell()
 
     def go_to(self, ask: Callable[[], None]) -> None:
-        """Have the running loop call that for each, and now for those that came before."""
+        """Have the running loop call `ask` for each SIGHUP, and once for those that came before."""
         self._tell = partial(asyncio.get_running_loop().call_soon_threadsafe, ask)
         if self._asked:
             self._asked = False
             ask()
 
     def go_nowhere(self) -> None:
-        """The node stops: whoever starts next has read what is there then."""
+        """Ignore SIGHUP while the node stops: the next one reads everything anew."""
         self._tell = None
 
     def end(self) -> None:
-        """The process is about to end: Python would let go of what it handles before that."""
+        """Ignore SIGHUP to the very end: Python lets go of its handlers before the process is gone."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 class Renewal:
-    """Reads tokens and certificates again, beside the loop; once more, however often it is asked to meanwhile."""
+    """Has the node read again, one time after the other; however often it is asked meanwhile, once more is enough."""
 
     def __init__(self, node: Node, read_again: Callable[[], ClusterConfig]) -> None:
         self._node = node

@@ -1,7 +1,6 @@
-"""The node: joins the consensus core with the replica, the workers' socket and the ways to the peers.
+"""Node: makes the rooms of one host's node, joins them, starts and stops them.
 
-It is made, started and stopped here; what comes in is handed to the part that it is for. What the core says about it is
-carried out in loop.py.
+It hands what comes in to the room that it is for; loop.py carries out what the core says to it.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 HANDOVER_S = 3.0
-# What workers have sent before is answered before their connections end, but for those who would wait longer.
+# How long a node that stops goes on answering what workers have sent.
 ANSWERING_S = 1.0
 # A node that was stopped may be started again. On a busy machine Python alone takes two seconds; whoever waited for
 # nothing has some of the default WRITE_TIMEOUT left.
@@ -212,7 +211,7 @@ class Node:
         self.peer_lost_a_way(addr)
 
     def peer_lost_a_way(self, addr: str) -> None:
-        """What was on its way there goes again."""
+        """Have the core send again what was on its way to the peer."""
         self.loop.begin_turn()
         self.core.peer_connected(addr, now_ms())
         self.loop.kick()
@@ -220,7 +219,7 @@ class Node:
     def peer_is_down(self, addr: str, *, refused: bool) -> None:
         self.loop.begin_turn()
         if self._snapshots.cancel(addr):
-            # The peer may come back as the same incarnation: the core must know that it still needs one.
+            # The peer may come back as the same incarnation: the core must know that it still needs a transfer.
             self._transfer_ended(addr, complete=False)
         if refused:
             self.core.leader_process_gone(addr, now_ms())
@@ -292,7 +291,7 @@ class Node:
         with self._replica.snapshot() as reading:
             return sum(reading.usage(cache).entries for cache in reading.caches())
 
-    # requests of workers and clients, and what RequestHandler needs for them
+    # requests of workers and clients: see Desk
 
     def client_asks(self, request: pb.CacheRequest, reply: Reply) -> None:
         self.loop.begin_turn()

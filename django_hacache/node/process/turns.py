@@ -1,7 +1,7 @@
-"""How long the node's loop is at one turn: meanwhile no heartbeat leaves and nobody is answered.
+"""Measures the turns of the loop, and logs the long ones: during a turn no heartbeat leaves and nobody is answered.
 
-What a turn may do is bounded where it is done. This tells of turns that take long all the same, and what was in them:
-of a host that is too busy, of memory that is swapped, of a bound that is missing.
+Each room bounds what it does in a turn. A long turn shows a host that is too busy, memory that is swapped, or a bound
+that is missing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Takes requests of workers and clients: validates them, answers what can be answered here, submits the changes.
+"""RequestHandler: checks the requests of workers and clients, answers what it can, and submits the changes.
 
-An invalid request is answered by a sentence and changes nothing.
+It answers an invalid request by a sentence, and changes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A batch that is more than one entry of the log may do, taken as several: workers of an earlier version send such.
+"""Cuts a batch that is too much for one entry of the log into several: workers of an earlier version send such.
 
 Nodes are restarted with a new release before the workers, so a node takes what those were allowed to send. Each slice
-is a batch of its own, with a req_id that follows from that of the whole: one that is sent again is cut in the same
+is a batch of its own, with a req_id that follows from that of the whole: a batch that is sent again is cut in the same
 places, and no slice takes effect twice. Knows nothing of how a slice is carried out.
 """
 

@@ -1,8 +1,8 @@
-"""Stores on this host's replica whatever happens to its room: where it is full, room is made and it is stored again.
+"""RoomMaker: stores to this host's replica; where that is full it makes room, and stores again.
 
-What is committed has to be applied, however full this host is, and what others have room for may not fit here. So its
-map grows, as long as the file system has room for it. Where it has none, entries are dropped on this host alone before
-the last pages are taken: they are misses here, as if they had been evicted. Knows no log and no consensus.
+What is committed has to be applied, however full this host is. So the map grows, as long as the file system has room
+for it. Where it has none, entries are dropped on this host alone, before the last pages are taken: they are misses
+here, as if they had been evicted. Knows no log and no consensus.
 """
 
 from __future__ import annotations

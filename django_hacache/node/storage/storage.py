@@ -1,6 +1,6 @@
-"""What a node must find again after a restart: the durable part of a Ready goes into one LMDB transaction.
+"""Storage: writes the durable part of a Ready in one LMDB transaction, and loads it after a restart.
 
-Without sync that survives the process, not the host. A host that comes back from a crash is fresh.
+LMDB runs without sync: what is stored survives the process, not the host. A host that comes back from a crash is fresh.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from django_hacache.consensus.messages import Entry, Generation
 from django_hacache.consensus.ready import Ready
 from django_hacache.exceptions import ReplicaBroken
 from django_hacache.node.encoding.large import LARGE_BYTES, without
-from django_hacache.node.encoding.log_codec import EFFECTS, entry_chunks, entry_of, entry_to_wire
+from django_hacache.node.encoding.log_codec import EFFECTS, entry_chunks, entry_of
 from django_hacache.node.storage import effects, parts
 from django_hacache.node.storage.incomplete import Held
 from django_hacache.node.storage.succession import noted_hosts
@@ -66,13 +66,13 @@ class Found(NamedTuple):
 
 
 def load(replica: Replica, rng: Random) -> Found:
-    """Read what the last process of this node left, or begin as a fresh one, also where it cannot be read."""
+    """Read what the last process of this node left; a fresh node where that is nothing, or nothing readable."""
     try:
         return _load(replica, rng)
     except ReplicaBroken as error:
         replica.start_over(error)
     except Unreadable as error:
-        # Of another release, most likely. Who forgets everything is what a fresh node is.
+        # Another release wrote it, most likely. A node that has forgotten everything is a fresh one.
         logger.critical(
             "what the last node left in %s cannot be read, and this one begins with nothing: %s",
             replica.directory,
@@ -84,7 +84,7 @@ def load(replica: Replica, rng: Random) -> Found:
 
 @contextmanager
 def reads_journal(what: str) -> Iterator[None]:
-    """Raises Unreadable in place of what is raised where a record is none of ours."""
+    """Raise Unreadable in place of what a record raises that is none of ours."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, StructError, DecodeError) as error:
@@ -124,7 +124,7 @@ def recorded_requests(journal: JournalReader) -> list[tuple[str, Recorded]]:
 
 
 class Storage:
-    """Writes what the core decided to the replica's environment."""
+    """Writes what the core has decided."""
 
     def __init__(self, replica: Replica, store: Store | None = None) -> None:
         """`store` carries a write out, and may do so again where it finds no room."""
@@ -281,8 +281,6 @@ def _without_effects(raw: bytes) -> bytes:
 
 
 def _entry_to_bytes(entry: Entry) -> bytes:
-    if len(entry.effect) < LARGE_BYTES:
-        return BORN.pack(entry.born_ms) + entry_to_wire(entry, 0).SerializeToString()
     return b"".join([BORN.pack(entry.born_ms), *entry_chunks(entry, 0)])
 
 

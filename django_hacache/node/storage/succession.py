@@ -1,4 +1,4 @@
-"""Whether what a directory holds may go on under the list of hosts that its node has now.
+"""Succession: whether a node may go on with what its directory holds, after its list of hosts has changed.
 
 What a majority of the hosts of before has acknowledged must be known to each majority of now. Where two of five hosts
 are gone, two of the other three may lack what the third acknowledged with the two: they would lead without it.
@@ -47,7 +47,7 @@ def noted_hosts(journal: JournalReader) -> list[str] | None:
 
 
 class Succession:
-    """The list that a directory is from, and the one that its node has."""
+    """The list of hosts that a directory is from, and the one that its node has now."""
 
     def __init__(self, replica: Replica, hosts: Collection[str]) -> None:
         self._replica = replica
@@ -71,9 +71,9 @@ class Succession:
         )
 
     def note(self) -> None:
-        """A leader by the list of now is known: from its first word on, majorities are those of this list.
+        """Store the list of now: a leader by it is known, and from its first word on majorities are those of this list.
 
-        To be called before anything that follows from it leaves. A list that never had a leader was a mistake, and is
+        Call it before anything that follows from that leaves. A list that never had a leader was a mistake, and is
         forgotten with it.
         """
         if self._before == self._now:

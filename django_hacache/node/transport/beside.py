@@ -1,4 +1,4 @@
-"""A call beside the event loop that nobody has to wait for: what it reads may hang for ever. Knows not what for."""
+"""Calls a function in a thread, so that the event loop can give up on it: what it reads may hang for ever."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Beside:
     """One call at a time, in a thread that does not keep the process from its end."""
 
     def __init__(self) -> None:
-        # Said by the call itself as its last act: a thread that has told its outcome may live on for a moment.
+        # The call sets this as its last act; its thread may live on for a moment.
         self._ended = threading.Event()
         self._ended.set()
 

@@ -1,7 +1,8 @@
-"""The ways to each peer: the stream and the lane that this node opened, and those that the peer opened.
+"""Routes: chooses the connection that a message to a peer takes.
 
-A message goes the quickest way that is up; heartbeats go two ways, and the first to arrive counts. What a message means
-is not known here, only what it can travel as: a request on what this node opened, an Ack on what the peer did.
+There are up to four: the stream and the lane that this node opened, which carry requests, and those that the peer
+opened, which carry Acks. A message takes the quickest one that is up. A heartbeat takes two, and the first copy counts.
+What a message means is not known here.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
     from django_hacache.node.transport.streams.outbound import OutboundStream
 
 HEARTBEATS = (core_messages.Ping, core_messages.Pong, core_messages.Probe, core_messages.ProbeReply)
-# Those of which no two are equal.
+# No two of these are equal.
 NUMBERED = (core_messages.Ping, core_messages.Pong)
-# Where one way is slower than the other by more than a heartbeat, later ones come before the copy of an earlier one.
+# One way may be several heartbeats slower than the other: then a copy comes behind later heartbeats.
 COPIES_MAX = 16
 AnyMessage = TypeVar("AnyMessage", pb.Ack, pb.CacheRequest)
 
 
 class Routes:
-    """Sends what the core and the other rooms of the node have for the peers, signed."""
+    """Signs and sends what the core and the other rooms have for the peers."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Routes:
     # receiving
 
     def is_second_copy(self, sender: core_messages.Sender, message: core_messages.Message) -> bool:
-        """Whether it is a heartbeat that came the other way a moment ago: an answer to it would be one, too."""
+        """Whether this heartbeat has come already, by the other way: it was answered then."""
         if not isinstance(message, NUMBERED):
             return False
         latest, copy = self._heartbeats[sender.addr, type(message)], (sender, message)
@@ -103,7 +104,7 @@ class Routes:
         if ack is not None and self._ack_over_lane(peer, self._encoded(ack)):
             return
         request = codec.encoded_request(message, self._addr)
-        if request is not None and self._lanes[peer].send_encoded(request + self._signature_bytes()):
+        if request is not None and self._lanes[peer].send(request + self._signature_bytes()):
             return
         if ack is not None and self._ack_over_stream(peer, self._signed(ack)):
             return
@@ -132,7 +133,7 @@ class Routes:
         ack, request = codec.to_ack(message, self._addr), codec.to_request(message, self._addr)
         assert ack is not None and request is not None, "a heartbeat travels both ways"  # noqa: PT018
         lane = self._lanes[peer]
-        over_own = lane.send_encoded(self._encoded(request)) and lane.lively
+        over_own = lane.send(self._encoded(request)) and lane.lively
         over_theirs = self._ack_over_lane(peer, self._encoded(ack)) and self._inbound_lanes[peer][-1].lively
         if not (over_own and over_theirs):
             self._streams[peer].send(self._signed(request), urgent=True)

@@ -1,7 +1,7 @@
-"""All ways between this node and the others, and of clients to it: what is sent, who is there, what has come.
+"""Transport: all that this node sends and receives over the network goes through it.
 
-A stream and a lane to each peer, and those that they have opened here. Whoever signs a message is who opened the way it
-came by. Knows the messages' envelopes, and neither the core nor what anything in them means.
+It keeps a stream and a lane to each peer, and serves those that peers and clients open here. It drops a message that is
+not signed by who opened the connection. It knows the envelopes of messages, and neither the core nor what they mean.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ READ_AGAIN_S = 10.0
 
 
 class TransportEvents(Protocol):
-    """What a Transport tells."""
+    """What a Transport reports to the node."""
 
     def greeting(self) -> pb.Ack: ...
     def peer_is_up(self, addr: str, caches: Iterable[str], limits: Iterable[pb.CacheLimits]) -> None: ...
@@ -102,7 +102,7 @@ class Transport:
             self._lane_server.start(listening_hosts(self._config.me().name))
 
     def connect(self) -> None:
-        """Open the ways to the peers, and keep them open."""
+        """Open a stream and a lane to each peer, and keep them open."""
         for addr, peer in self._peers.items():
             peer.start()
             self._lanes[addr].start()
@@ -117,9 +117,9 @@ class Transport:
             await self._server.stop(STREAMS_END_S)
 
     async def renew(self, read_again: Callable[[], ClusterConfig]) -> None:
-        """Go by the tokens and certificates that `read_again` finds from now on; connections that are there stay.
+        """Use the tokens and certificates that `read_again` finds, for new connections; those that are open stay.
 
-        Raises ConfigurationError where they are of no use, and goes on with those that it has.
+        Raises ConfigurationError where they cannot be used; then the node keeps those that it has.
         """
         try:
             prepared = await self._beside.call(lambda: self._keyring.prepared(read_again()), READ_AGAIN_S)
@@ -127,7 +127,7 @@ class Transport:
             raise ConfigurationError(f"to read them takes longer than {READ_AGAIN_S:g} s: {error}") from None
         self._keyring.take(prepared)
 
-    # what there is to know of it
+    # for the report
 
     @property
     def peers(self) -> Collection[str]:
@@ -158,12 +158,12 @@ class Transport:
         return self._stream_server.unfinished.bytes, self._stream_server.unfinished.limit
 
     def met_candidate(self, url: str) -> None:
-        """A program outside calls itself so: among the nodes it would cost a vote."""
+        """A client calls itself `url`. Where that is a host of HA_HOSTS no node runs there, and a vote is missing."""
         addr = url.partition("://")[2] or url
         if addr in self._peers:
             self._throttle.say(f"{addr} is base", without_a_vote(addr), level=logging.ERROR)
 
-    # what the streams, the lanes and their servers tell
+    # what the streams, the lanes and their servers report
 
     def greeting(self) -> pb.Ack:
         return self._events.greeting()
@@ -176,7 +176,7 @@ class Transport:
         self._events.peer_is_up(addr, caches, limits)
 
     def peer_disconnected(self, addr: str) -> None:
-        """What it said of itself holds for as long as the stream does."""
+        """Forget its lane's port: what a peer has announced holds for as long as the stream does."""
         self._lanes[addr].announced(0)
 
     def peer_lost(self, addr: str, *, refused: bool) -> None:
@@ -202,7 +202,7 @@ class Transport:
         self.routes.lane_closed(lane)
 
     def lane_lost(self, addr: str) -> None:
-        """What was on its way over the lane goes again, over the stream."""
+        """Have what was on its way over the lane sent again, over the stream."""
         self._events.peer_lost_a_way(addr)
 
     def lane_request(self, lane: InboundLane, request: pb.CacheRequest) -> None:
@@ -215,7 +215,7 @@ class Transport:
             self._events.client_asks(request, stream.reply)
 
     def from_peer(self, addr: str, request: pb.CacheRequest) -> None:
-        """Something has come by a way that `addr` has opened."""
+        """Take a request from a connection that `addr` has opened."""
         if request.sender.addr != addr:
             shown = request.sender.addr[:80]
             self._throttle.say(f"{addr} signs", f"{addr} signed a message as {shown!r}; it is ignored")

@@ -1,4 +1,4 @@
-"""What a stream says of whoever opened it, and the options of gRPC. Knows no messages."""
+"""What the opener of a stream says of itself, and the options of gRPC. Knows no messages."""
 
 from __future__ import annotations
 

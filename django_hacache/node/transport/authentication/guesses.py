@@ -1,4 +1,4 @@
-"""Wrong tokens, by the address that they come from: they are counted, and who tries many has to wait.
+"""Counts wrong tokens by the address that they come from, and bars an address for a while that has shown many.
 
 An address from which a node has shown the right token is never barred: somebody else on that host could otherwise keep
 the node away. Knows neither tokens nor messages.

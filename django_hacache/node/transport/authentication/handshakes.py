@@ -1,7 +1,7 @@
-"""Why a TLS handshake failed, in the words of somebody who has to mend it.
+"""Says why a TLS handshake failed, in words that tell an operator what to mend.
 
-Both ends of a stream are gRPC's, which tells its client little of that. So whoever opened it asks once more, with the
-same certificates, and hears what is wrong; refused_handshakes.py hears what gRPC's server refuses. Knows no messages.
+gRPC tells the opener of a stream little of that. So the opener connects once more by itself, with the same
+certificates, and learns the reason. What gRPC's server refuses is heard in refused_handshakes.py. Knows no messages.
 """
 
 from __future__ import annotations

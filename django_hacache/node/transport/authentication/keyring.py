@@ -1,8 +1,7 @@
-"""The tokens and certificates of this moment: what this node shows to its peers, and what it takes from others.
+"""Keyring: the tokens and certificates that this node shows, and those that it accepts, at this moment.
 
-Tokens are of two kinds: a node shows the node token, a client the client token. Who shows a client's is no member of
-the cluster, whatever address it announces. Where no node token is set both are one. All of it can be renewed at any
-time, for whoever comes then.
+A node shows the node token, a client the client token. Who shows the client token is no member of the cluster, whatever
+address it announces. Where no node token is set both are one. A renewal replaces all of them, for new connections.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Kind(enum.Enum):
 
 
 class Prepared(NamedTuple):
-    """What a keyring may take."""
+    """Tokens and certificates that were read and found good."""
 
     config: ClusterConfig
     secured: Secured | None
@@ -52,11 +51,11 @@ class Keyring:
         if self._flaw:
             logger.error("%s: the other nodes will refuse this one", self._flaw)
         self._take(config, secured)
-        # What gRPC's server goes by; touched by its threads alone.
+        # The certificates that gRPC's server has; its threads alone touch this.
         self._told = None if secured is None else secured.server
 
     def prepared(self, config: ClusterConfig) -> Prepared:
-        """What `config` says, to be taken; touches nothing of this, so that a thread may do it.
+        """Read what `config` names, for take(). Changes nothing here, so that a thread may call it.
 
         Raises ConfigurationError where its files are of no use, here or to the other nodes.
         """
@@ -67,21 +66,21 @@ class Keyring:
         return Prepared(config, secured, flaw)
 
     def take(self, prepared: Prepared) -> None:
-        """Go by it from now on, for new connections."""
+        """Use it from now on, for new connections."""
         self._flaw = prepared.flaw
         self._take(prepared.config, prepared.secured)
 
     def _take(self, config: ClusterConfig, secured: Secured | None) -> None:
         self.secured = secured
         self._names = {host.addr: host.name for host in config.hosts}
-        # An empty one would be shown by whoever shows none.
+        # An empty token would let in whoever shows none.
         self.node_tokens = tuple(filter(None, config.node_tokens))
         self._client_tokens = tuple(filter(None, config.client_tokens))
-        # How a log calls what this node shows.
+        # The setting that the shown token is from, for the log.
         self.setting = "CACHE_NODE_TOKEN" if config.node_token else "CACHE_AUTH_TOKEN"
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """For gRPC's server, which goes with what is renewed. Only with TLS."""
+        """Credentials of gRPC's server that follow each renewal. Only with TLS."""
         assert self.secured is not None, "a server without TLS needs none"
         return grpc.dynamic_ssl_server_credentials(
             self.secured.server,
@@ -90,7 +89,7 @@ class Keyring:
         )
 
     def _tell_renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by a thread of gRPC at each handshake: what has changed since, None where nothing has."""
+        """The new certificates, None where they are the same. A thread of gRPC asks at each handshake."""
         current = None if self.secured is None else self.secured.server
         if current is self._told:
             return None
@@ -111,7 +110,7 @@ class Keyring:
 
     @property
     def shown(self) -> str:
-        """The token that this node shows, and proves to have."""
+        """The token that this node shows on streams, and proves to have on lanes."""
         return self.node_tokens[0]
 
     def kind_of(self, offered: bytes) -> Kind:

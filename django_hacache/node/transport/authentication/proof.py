@@ -27,15 +27,15 @@ LABEL = b"django_hacache lane"
 
 
 def nonce() -> bytes:
-    """A number that was never there before."""
+    """A random number that nobody has seen before."""
     return secrets.token_bytes(NONCE_BYTES)
 
 
 def proof(token: str, role: bytes, hello: bytes, challenge: bytes) -> bytes:
-    """What only who has the token can say, in this role and after this beginning; all as it was on the wire."""
+    """The HMAC that only who has the token can make; `hello` and `challenge` are the bytes from the wire."""
     said = hmac.new(token.encode(), digestmod=sha256)
     for part in (LABEL, role, hello, challenge):
-        # With its length: no two beginnings read alike.
+        # With its length: no two openings read alike.
         said.update(len(part).to_bytes(4) + part)
     return said.digest()
 

@@ -1,9 +1,9 @@
-"""Whom gRPC's server refused during the TLS handshake, and why, as lines of our log.
+"""Logs whom gRPC's server refused during the TLS handshake, and why.
 
-It tells the program that it serves nothing of that. It does say so, unasked for, in the trace that it writes to C's
-standard error. That is a variable in glibc, which may be set to another file: what comes there is listened to, for
-as long as the process lives. The descriptor 2 stays what it is, and so Python's standard error, where our log may go.
-Whatever else is written there by a library goes on to it. Knows neither streams nor messages.
+gRPC tells the program nothing of that, but writes it to C's standard error, in its trace. glibc keeps standard error in
+a variable. That is set to a socket here, and a thread reads from it for as long as the process lives. Descriptor 2
+stays what it is, and so Python's standard error, where our log may go; what other libraries write is passed on to it.
+Knows neither streams nor messages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TLS as its files were at one moment: read once, so that a file that is broken later breaks nothing that works."""
+"""Reads the files of TLS once: a file that is broken later breaks nothing that works."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Secured:
-    """What both ends of streams and lanes need of it.
+    """What both ends of streams and lanes need for TLS.
 
     Raises ConfigurationError naming the file that cannot be used.
     """
@@ -42,7 +42,7 @@ class Secured:
 
 
 class _Files(NamedTuple):
-    """What is in them."""
+    """What is in the files."""
 
     server_cert: bytes
     server_key: bytes

@@ -1,7 +1,7 @@
-"""Who connects to the port of the lanes, up to when it is known who that is: few at a time, and none for long.
+"""Arrivals: accepts connections to the port of the lanes, and bounds how many have yet to say who they are.
 
-Knows neither lanes nor messages. It accepts by itself, not by asyncio's server: that one does not say of whom a TLS
-handshake failed, or why, nor how many are at one.
+asyncio's own server does not say whose TLS handshake failed, or why, nor how many are at one. Knows neither lanes nor
+messages.
 """
 
 from __future__ import annotations

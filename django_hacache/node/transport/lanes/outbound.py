@@ -41,7 +41,7 @@ RETRY_S_MAX = 5.0
 
 
 class LaneEvents(Protocol):
-    """What a lane needs from the runtime."""
+    """What an OutboundLane reports."""
 
     def lane_lost(self, addr: str) -> None: ...
     def peer_answered(self, addr: str, ack: pb.Ack) -> None: ...
@@ -71,7 +71,7 @@ class _OutboundPipe(Pipe):
         return self._addr
 
     def begin(self) -> None:
-        """Who answers there may be the peer: say who opens the lane."""
+        """Say who opens the lane, to whoever answers there."""
         self.write(self._hello)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -139,7 +139,7 @@ class OutboundLane:
         self._throttle = LogThrottle(logger)
         self._port = 0
         self._announced = asyncio.Event()
-        # It was told a moment ago: the peer is there, and there is nothing to wait for.
+        # Set when the port was announced: the peer is up, and there is nothing to wait for.
         self._is_there = asyncio.Event()
         self._pipe: _OutboundPipe | None = None
         self._passage = Passage()
@@ -173,16 +173,12 @@ class OutboundLane:
         else:
             self._announced.clear()
 
-    def send(self, request: pb.CacheRequest) -> bool:
-        """Send a request; False where the lane is down and it has to go another way."""
-        return self.send_encoded(request.SerializeToString())
-
     @property
     def lively(self) -> bool:
         return self._pipe is not None and self._pipe.lively
 
-    def send_encoded(self, request: bytes) -> bool:
-        """The same for one that is encoded already."""
+    def send(self, request: bytes) -> bool:
+        """Send an encoded request; False where the lane is down and it has to go another way."""
         return self.up and self._pipe is not None and self._pipe.write(request)
 
     def send_append(self, place: tuple[int, int], request: bytes) -> bool:

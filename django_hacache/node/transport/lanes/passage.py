@@ -1,7 +1,7 @@
-"""How far the Append to a peer has come: a connection that takes it slowly is not one that takes nothing.
+"""Passage: how far the Append to a peer has come, to tell a slow connection from one that takes nothing.
 
-Knows counts of bytes only. What is sent again from the start, over another connection perhaps, moves once it is further
-than it ever was: else one that the other side never takes would move for ever.
+It counts bytes only. An Append that is sent again moves once it is further than it ever was: else one that the peer
+never takes would move for ever.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One connection of a lane: frames in both directions, and the certainty that the other side still is there.
+"""Pipe: one connection of a lane. It carries frames both ways, and ends where the other side falls silent.
 
 Knows neither who opened it nor what the frames mean.
 """

@@ -1,4 +1,4 @@
-"""The lanes that the peers open to this node: who gets one. Knows no meaning of any message."""
+"""LaneServer: gives the peers their lanes, once they have proved that they have the token. Knows no messages."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ HELLO_BYTES = 4096
 HELLO_S = 5.0
 
 
-class AcceptorEvents(Protocol):
-    """What the acceptor of lanes needs from the runtime."""
+class LaneServerEvents(Protocol):
+    """What a LaneServer reports."""
 
     def greeting(self) -> pb.Ack: ...
     def lane_opened(self, lane: InboundLane) -> None: ...
@@ -39,7 +39,7 @@ class AcceptorEvents(Protocol):
 
 
 class InboundLane(Pipe):
-    """The acceptor's end. Nothing is taken before the opener has proved to have the token, and is one of the peers."""
+    """The acceptor's end. It takes nothing before the opener has proved that it has the token, and is a peer."""
 
     def __init__(self, server: LaneServer, arrival: Stranger | None = None) -> None:
         super().__init__(server.limit, HELLO_BYTES, server.throttle)
@@ -129,7 +129,7 @@ class LaneServer:
         self,
         config: ClusterConfig,
         peers: frozenset[str],
-        events: AcceptorEvents,
+        events: LaneServerEvents,
         roster: Roster | None = None,
         keyring: Keyring | None = None,
         guesses: Guesses | None = None,

@@ -1,4 +1,4 @@
-"""How fast the programs of one host are read: a flood must not take the time of the peers, the workers and the others.
+"""Bounds how fast the clients of one host are read: a flood must not take the time of peers, workers and others.
 
 Knows no messages and no streams.
 """

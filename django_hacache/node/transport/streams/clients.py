@@ -1,8 +1,7 @@
-"""The streams of programs outside the cluster: so many at a time, for each can make a node keep a part of a message.
+"""Clients: gives each client's stream one of a few places, for each can make a node keep a part of a message.
 
-gRPC keeps what has come of a message and tells nobody: whether a quiet stream has begun one is not known. So where
-there is no place left, the quietest stream gives its own up. One that does not even take the greeting keeps its place
-until its connection ends: nobody could tell it to go.
+gRPC keeps what has come of a message and tells nobody. So where no place is left, the quietest stream loses its own. A
+client that does not even read the greeting keeps its place until its connection ends: nobody could tell it to go.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class ClientStream(Protocol):
 
 
 class Clients:
-    """Who has a place."""
+    """The streams that have a place."""
 
     def __init__(self, throttle: LogThrottle, now: Callable[[], float] = time.monotonic) -> None:
         self._throttle = throttle
@@ -52,7 +51,7 @@ class Clients:
         return True
 
     def greeted(self, stream: ClientStream) -> None:
-        """It has taken the greeting: from now on it counts when a request came."""
+        """The client has read the greeting: from now on it counts when a request came."""
         self._coming.discard(stream)
         self._heard[stream] = self._now()
 

@@ -1,4 +1,4 @@
-"""One stream that somebody opened to this node: what waits to be written to it, and what it has asked for."""
+"""InboundStream: what waits to be written to a stream that somebody opened here, and how much its opener may ask."""
 
 from __future__ import annotations
 
@@ -88,18 +88,18 @@ class InboundStream:
             await self._unread.room(self)
 
     def cut_off(self) -> None:
-        """Others wait for the room that its answers take."""
+        """End the stream of a client that does not read: others wait for the room that its answers take."""
         self.outbox.discard()
         self.overrun.set()
 
     def leave(self) -> None:
-        """It is over: what is still answered goes nowhere."""
+        """The stream has ended: drop what is still answered."""
         self.outbox.discard()
         if self._unread is not None:
             self._unread.leave(self)
 
     async def finish(self) -> None:
-        """The other side has said all that it had to say: once that is answered, there is no more to send."""
+        """The opener sends no more: close the outbox once everything is answered."""
         for _ in range(0 if self.is_node else self._unanswered):
             await self._slots.acquire()
         self.outbox.close()

@@ -1,6 +1,6 @@
-"""The stream that this node opens to each other node, for ever: a lost one is opened again and means nothing more.
+"""OutboundStream: the stream that this node opens to a peer, and opens again whenever it is lost.
 
-Requests leave on it, answers come back on it. What they mean is the runtime's.
+Requests leave on it, answers come back on it. What they mean is not known here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PeerEvents(Protocol):
 
 
 class OutboundStream:
-    """The outgoing stream to one peer."""
+    """The stream to one peer."""
 
     def __init__(
         self,
@@ -87,10 +87,10 @@ class OutboundStream:
         # The latest Append: its term and place, its bytes, and until when it may be on its way.
         self._append: tuple[tuple[int, int], int, float] | None = None
         self._throttle = LogThrottle(logger)
-        # Set where the peer was seen to be there, and whether that counts: once for each time that there was a stream.
+        # Set where the peer has shown that it is up, and whether that counts: once after each stream to it.
         self._there = asyncio.Event()
         self._may_hurry = True
-        # Whether there was a stream the last time, be it one that an error ended.
+        # Whether the latest try has led to a stream, be it one that an error ended.
         self._was_connected = False
         # Whether it is a program of the base schema: no node, and no vote.
         self.is_base = False
@@ -130,7 +130,7 @@ class OutboundStream:
         return True
 
     def forget_append(self) -> None:
-        """A later one goes another way."""
+        """Forget the Append on its way: a later one takes the lane."""
         self._append = None
 
     def append_moves(self) -> bool:
@@ -147,7 +147,7 @@ class OutboundStream:
         return now - since < size / SLOWEST_BYTES_S
 
     def is_there(self) -> None:
-        """The peer has opened a stream to this node: whoever waits to try again need not."""
+        """The peer has opened a stream to this node: try again at once."""
         self._there.set()
 
     async def _run(self) -> None:
@@ -177,7 +177,7 @@ class OutboundStream:
             await self._pause(wait_ms / 1000)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not for a peer that was restarted and is there. Two that refuse each other do not hurry."""
+        """Wait until the next try, or until the peer shows that it is up. Two that refuse each other do not hurry."""
         if not self._may_hurry:
             await asyncio.sleep(seconds)
             return
@@ -263,7 +263,7 @@ class OutboundStream:
                 return
             ack = pb.Ack.FromString(raw)
             if not settled:
-                # Not before something of sense has come: what greets and talks rubbish is complained of once.
+                # Not before a message that parses: a peer that greets and then talks rubbish is logged once.
                 settled = True
                 self._throttle.settled()
             for one in ack.bundle or (ack,):
@@ -294,11 +294,11 @@ class OutboundStream:
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
             self._say_no(reason)
         elif self._diagnosis is None or self._diagnosis.done():
-            # Beside all else: that the peer is gone must be found out at once.
+            # In a task: whether the peer is gone must be found out at once.
             self._diagnosis = asyncio.get_running_loop().create_task(self._diagnose(reason))
 
     async def _diagnose(self, reason: str) -> None:
-        """Where it is TLS that is in the way gRPC says so in words of its own, or not at all."""
+        """Log why there is no stream. Where TLS is in the way gRPC says so in words of its own, or not at all."""
         self._say_no(await handshakes.diagnosis(self._peer, self._keyring.secured) or reason)
 
     def _say_no(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The gRPC server: streams that other nodes and base clients open. Authenticates, parses, and hands on."""
+"""StreamServer: serves the gRPC streams that nodes and clients open. It authenticates, parses, and hands on."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_hacache.node")
 
 SERVICE = "cache.Cache"
-# What an answer on its way may still take when a stream is to end, and the end after it.
+# How long a stream that ends may take to write the answer on its way, and its status after that.
 LAST_WRITE_S = 2.0
 
 
 class StreamEvents(Protocol):
-    """What a StreamServer tells."""
+    """What a StreamServer reports."""
 
     def greeting(self) -> pb.Ack: ...
     def stream_opened(self, stream: InboundStream) -> None: ...
@@ -162,7 +162,7 @@ class StreamServer(grpc.GenericRpcHandler):
             if failure is not None:
                 await self._say_why(stream, context, *failure)
         finally:
-            # Not before it has ended: until then gRPC keeps what was written to it.
+            # Only now: gRPC keeps what was written to a stream until it has ended.
             self._clients.leave(stream)
             self.unfinished.leave(stream.peer)
             stream.leave()
@@ -215,7 +215,7 @@ class StreamServer(grpc.GenericRpcHandler):
             self._clients.greeted(stream)
 
     def _replace_former(self, stream: InboundStream) -> None:
-        """End the stream that the node had: the one that it opens now is later, and it has but one."""
+        """End the stream that the node had before: a node has one, and the later one counts."""
         former = self._of_nodes.get(stream.addr)
         self._of_nodes[stream.addr] = stream
         if former is None:

@@ -1,8 +1,8 @@
-"""What clients have sent of messages that are not whole: all of them together may have so much of it, each for so long.
+"""Bounds what clients have sent of messages that are not whole: of all clients together, and in time.
 
-gRPC keeps it, with the buffers in which it came, and tells nobody. So the kernel is asked how much has come over each
-connection: what was not part of a whole message is still there, or was worth nothing. Beyond the bounds a connection
-ends. Knows no messages and no streams.
+gRPC keeps it, with the buffers in which it came, and tells nobody. So the node asks the kernel how much has come over
+each connection: what was not part of a whole message is still there, or was worth nothing. Beyond the bounds the node
+ends the connection. Knows no messages and no streams.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Line:
 
 
 class Unfinished:
-    """The connections over which clients have streams.
+    """The connections of clients.
 
     Args:
         largest: bytes of the largest message.
@@ -99,21 +99,21 @@ class Unfinished:
             hang_up(line.connection)
 
     def whole(self, peer: str, size: int) -> None:
-        """A message has come, and is somebody else's."""
+        """A whole message has come over the connection."""
         line = self._lines.get(peer)
         if line is not None:
             line.explained += AROUND_BYTES + size + size // AROUND_SHARE
             line.waiting += 1
 
     def goes_on(self, peer: str) -> None:
-        """That message is taken, and the next one is waited for."""
+        """The message is taken, and the node waits for the next one."""
         line = self._lines.get(peer)
         if line is not None:
             line.waiting -= 1
             line.whole_at = self._now()
 
     def answered(self, peer: str, size: int) -> None:
-        """It has read an answer, and says so while it does."""
+        """The client has read an answer; TCP and HTTP/2 say so in bytes of their own."""
         line = self._lines.get(peer)
         if line is not None:
             line.explained += size // ANSWERS_SHARE

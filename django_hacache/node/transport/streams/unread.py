@@ -1,7 +1,7 @@
-"""Answers that clients have not read: of all of them together so many bytes, and of one of them a share.
+"""Bounds the bytes of answers that clients have not read: of all clients together, and of each one.
 
-Beyond that a client's next request is not looked at: it waits, in the order in which they came. Who reads nothing for
-a while loses its stream if others wait for the room. Knows no messages.
+Beyond that a client's next request is not looked at: it waits, in the order in which they came. A client that reads
+nothing for a while loses its stream where others wait for the room. Knows no messages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Stream(Protocol):
 
 
 class Unread:
-    """Who may be answered.
+    """Tells when the request of a client may be looked at.
 
     Args:
         largest: bytes of the largest answer.

@@ -143,10 +143,10 @@ async def ended(reader):
 def test_it_opens_when_the_port_is_known_and_carries_both_ways():
     async def scenario():
         async with Ends() as ends:
-            assert not ends.lane.send(ping(0))
+            assert not ends.lane.send(ping(0).SerializeToString())
             await ends.up()
             for seq in range(1, 100):
-                assert ends.lane.send(ping(seq))
+                assert ends.lane.send(ping(seq).SerializeToString())
             await until(lambda: len(ends.events.answers) == 99)
             assert [ack.mgmt_ack.pong.seq for _, ack in ends.events.answers] == list(range(1, 100))
             assert {addr for addr, _ in ends.events.requests} == {ME.addr}
@@ -544,7 +544,7 @@ def test_a_lane_that_nobody_reads_ends_instead_of_filling_memory():
             await until(lambda: ends.lane.up)
             large = pb.CacheRequest(put=pb.Put(value=b"x" * 300_000))
             sent = 0
-            while ends.lane.send(large):
+            while ends.lane.send(large.SerializeToString()):
                 sent += 1
                 assert sent < 1000, "nothing bounds it"
             assert not ends.lane.up
@@ -558,13 +558,13 @@ def test_a_message_larger_than_the_buffer_is_carried_and_the_next_goes_another_w
         async with Ends() as ends:
             await ends.up()
             large = pb.CacheRequest(put=pb.Put(value=b"x" * (5 << 20)))
-            assert ends.lane.send(large)
+            assert ends.lane.send(large.SerializeToString())
             # It is still being written: there is no room for another, and no reason to give the lane up.
-            assert not ends.lane.send(large)
-            assert not ends.lane.send(ping(1))
+            assert not ends.lane.send(large.SerializeToString())
+            assert not ends.lane.send(ping(1).SerializeToString())
             await until(lambda: len(ends.events.requests) == 1)
             assert ends.lane.up
-            assert ends.lane.send(ping(2))
+            assert ends.lane.send(ping(2).SerializeToString())
             await until(lambda: len(ends.events.answers) == 1)
 
     run(scenario)
