@@ -1,9 +1,9 @@
 """Requests that are sent one after the other over one connection, and answered later.
 
-Nothing in it ever waits: where there is something to wait for, its steps say what, and whoever takes them waits in
-a way of its own. So threads, greenlets and event loops may use one pipeline in turn. It is locked only while bytes
-are moved; what a signal handler has interrupted there is not entered again. Knows neither what requests mean nor
-what becomes of their answers.
+A pipeline never waits: its steps are generators that yield what to wait for, and their caller waits in its own way. So
+threads, greenlets and event loops can use one pipeline in turn. It holds its lock only while it moves bytes; a signal
+handler that has interrupted that finds it locked by its own thread, and leaves it alone. Must not know what requests
+mean, nor what becomes of their answers.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-# How long to wait at first for what another one may take away meanwhile; then twice as long each time, up to LOOK_S.
+# How long to wait at first for an answer, which another thread may take meanwhile; then twice as long, up to LOOK_S.
 FIRST_WAIT_S = 0.001
 
 
 class Wait(NamedTuple):
-    """For a connection that can be read, or written, for so long at most."""
+    """What a step waits for: that the connection can be read or written, for so many seconds at most."""
 
     connection: Connection
     writable: bool
     seconds: float
 
 
-# Yields what to wait for, and is sent whether it came.
+# Yields what to wait for, is sent whether that came, and returns a result.
 Waits = Generator[Wait, bool, R]
 
 
@@ -47,28 +47,28 @@ class Pipeline(Generic[T]):
     """Made for one process; after a fork the child abandons its copy."""
 
     def __init__(self, take: Callable[[], Connection], give_back: Callable[[Connection], None]) -> None:
-        """Take where connections come from, and go to when nothing is due on them. `take` raises Lost."""
+        """Take what gives a connection, and what takes one back on which no answer is due. `take` raises Lost."""
         self._take = take
         self._give_back = give_back
         self._connection: Connection | None = None
         self._frames = FrameReader(FRAME_BYTES_MAX)
-        # Of a frame that the socket has not taken whole.
+        # What the socket has not taken yet of a frame.
         self._rest: memoryview | bytes = b""
         self._lock = allocate_lock()
         self._owner = 0
-        # By name: the size of a request, and what whoever sent it will know it by.
+        # By req_id: the size of the request in bytes, and the item of its sender.
         self.unanswered: dict[str, tuple[int, T]] = {}
 
     def answered(self, item: T, ack: pb.Ack) -> None:
-        """Take the answer to a request. As all that is below, it is called while others are kept out."""
+        """Called with the answer to a request, while the lock is held."""
         raise NotImplementedError
 
     def given_up(self, items: list[T], cause: Exception) -> None:
-        """Nothing more will come in answer to these."""
+        """Called when these requests will have no answer, while the lock is held."""
         raise NotImplementedError
 
     def hand_over(self, name: str, payload: bytes, item: T, deadline: float) -> Waits[None]:
-        """Send one request whole. Raises Lost where that could not be done: the node has not seen it whole then."""
+        """Send one request. Raises Lost where it could not be sent whole: then the node has not seen it."""
         data = frame(payload)
         while not self._send(name, data, item):
             yield from self._room(deadline)
@@ -82,9 +82,9 @@ class Pipeline(Generic[T]):
             raise
 
     def settle(self, deadline: float) -> Waits[bool]:
-        """Wait until every request has its answer, or will have none; return False where the deadline came first.
+        """Wait until every request has its answer, or will have none.
 
-        And in a signal handler that has interrupted what it would wait for.
+        Returns False where the deadline came first, and in a signal handler that has interrupted the pipeline.
         """
         seconds = FIRST_WAIT_S
         if self._is_interrupted():
@@ -103,7 +103,7 @@ class Pipeline(Generic[T]):
         return True
 
     def collect(self) -> int:
-        """Take the answers that have come; return how many are due yet."""
+        """Take the answers that have come; return how many are still due."""
         if not self.unanswered or self._is_interrupted():
             return len(self.unanswered)
         with self._lock:
@@ -120,32 +120,32 @@ class Pipeline(Generic[T]):
         return len(self.unanswered)
 
     def lose(self, cause: Exception) -> None:
-        """Give up what is due."""
+        """Give up the connection, and all requests that have no answer."""
         if not self._is_interrupted():
             with self._lock:
                 self._owner = get_ident()
                 self._lose(cause)
 
     def close(self) -> None:
-        """Give the connection back, where nothing is due on it."""
+        """Give the connection back, where no answer is due on it."""
         connection = self._connection
         if connection is not None and not self.unanswered and not self._is_interrupted():
             self._connection = None
             self._give_back(connection)
 
     def abandon(self) -> None:
-        """In a forked child: what is due is the parent's."""
+        """In a forked child: forget the parent's requests."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
         self.unanswered = {}
 
     def _is_interrupted(self) -> bool:
-        """Whether this is called by a signal handler, in the midst of something below."""
+        """Whether the caller is a signal handler that has interrupted this thread while it holds the lock."""
         return self._lock.locked() and self._owner == get_ident()
 
     def _send(self, name: str, data: bytes, item: T) -> bool:
-        """Send what the socket takes of a request, and keep the rest; False where there is a rest of another one."""
+        """Send what the socket takes of a request, and keep the rest, or return False while another one has a rest."""
         if self._is_interrupted():
             raise lost("A signal handler has interrupted another request.")
         with self._lock:
@@ -190,7 +190,7 @@ class Pipeline(Generic[T]):
             ack = ack_of(payload)
             name = req_id_of(ack)
             if unnamed_refusal(ack) and self.unanswered:
-                # At least one is over the limit, hence the largest one is.
+                # At least one request is over the node's limit, so the largest one is.
                 name = max(self.unanswered, key=lambda one: self.unanswered[one][0])
         if name in self.unanswered:
             _, item = self.unanswered.pop(name)

@@ -1,4 +1,4 @@
-"""A request as it travels: its name and its bytes. Knows neither what it asks for nor protobuf."""
+"""A request as it travels: its req_id and its bytes. Must not know what it asks for, nor protobuf."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """`req_id`: the name that the answer will carry; empty where it has none, as one for the status."""
+    """req_id: the answer carries it, too; empty for a request without one, as one for the status."""
 
     req_id: str
     payload: bytes

@@ -8,7 +8,6 @@ what readers and conditions see.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
@@ -25,7 +24,6 @@ from django_hacache.replica.layout import (
     HEADER,
     HEADER_BYTES,
     MAX_CACHES,
-    NUMBER_KEY,
     Entry,
     cache_name_bytes,
     can_name_cache,
@@ -123,16 +121,6 @@ class ReadTransaction:
                     continue
                 expires_at, version = header_of(raw)
                 yield Entry(bytes(key), bytes(raw[HEADER_BYTES:]), version, expires_at)
-
-    def digest(self) -> bytes:
-        """SHA-256 over (cache, key, value, version) of everything present: equal for equal replicas."""
-        total = sha256()
-        for cache in self.caches():
-            for entry in self.items(cache):
-                for part in (cache.encode(), entry.key, entry.value, NUMBER_KEY.pack(entry.version)):
-                    total.update(len(part).to_bytes(8, "big"))
-                    total.update(part)
-        return total.digest()
 
     def room(self) -> Room:
         """Return how much room the file has."""

@@ -1,8 +1,8 @@
-"""Writes that nobody waits for: handed to the node's socket, and answered while the caller goes on.
+"""Direct writes, for which nobody waits: handed to the node's socket, and answered while the caller goes on.
 
-Whoever writes next reads the answers. A write that was not made, or of which nobody knows, is counted, told to the node
-with a later request, and said in the log now and then. Other writes wait until those before them have their answers: so
-the writes of a process stay in their order. Knows neither caches nor values.
+The next write reads the answers. A write that failed, or may have failed, is counted, told to the node with a later
+request, and logged at most once a minute. A write at another level waits until the direct ones before it have their
+answers: so the writes of a process stay in their order. Must not know caches or values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_hacache.cache")
 
-# From so many on a write looks for their answers first, and from so many on it waits for them.
+# With so many unanswered writes the next one first looks for answers; with so many it waits for all of them.
 LOOK_AT, UNANSWERED_MAX = 32, 256
 AGAIN_S = 60.0
 # How long a process that ends waits for answers.
@@ -36,7 +36,7 @@ PATIENCE_S = 1.0
 
 
 class DirectWrites(Pipeline[None]):
-    """Those of one process to one node."""
+    """The direct writes of one process to one node."""
 
     def __init__(
         self,
@@ -48,23 +48,23 @@ class DirectWrites(Pipeline[None]):
         self._breaker = breaker
         self._said_at: float | None = None
         self._unsaid = 0
-        # How many were not made, or may not have been, since the node was told.
+        # How many failed, or may have failed, since the node was told.
         self.untold = 0
 
     def post(self, request: Request, deadline: float) -> Waits[None]:
-        """Hand it to the socket. Raises Lost where the socket does not take it."""
+        """Hand a request to the socket. Raises Lost where the socket does not take it."""
         if len(self.unanswered) >= LOOK_AT and self.collect() >= UNANSWERED_MAX:  # noqa: SIM102 - a wait in between
             if not (yield from self.settle(deadline)):
                 raise lost(TimeoutError(f"{UNANSWERED_MAX} direct writes have no answer"))
         yield from self.hand_over(request.req_id, request.payload, None, deadline)
 
     def tell(self) -> int:
-        """How many were lost since it was told last."""
+        """Return how many failed, or may have failed, since the last call: the caller tells the node."""
         untold, self.untold = self.untold, 0
         return untold
 
     def finish(self) -> None:
-        """Wait for the answers for a moment, and send no more."""
+        """Wait a moment for the answers that are due; to be called when the process ends."""
         if not carried_out(self.settle(monotonic() + PATIENCE_S)):
             self.lose(TimeoutError("timed out"))
         self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from types import SimpleNamespace
 
 import lmdb
@@ -36,7 +37,18 @@ def put(replica, key, value=b"value", *, cache="default", expires_at=NEVER, keep
 
 def digest(replica):
     with replica.snapshot() as picture:
-        return picture.digest()
+        return digest_of(picture)
+
+
+def digest_of(picture):
+    """SHA-256 over (cache, key, value, version) of everything present: equal for equal replicas."""
+    total = sha256()
+    for cache in picture.caches():
+        for entry in picture.items(cache):
+            for part in (cache.encode(), entry.key, entry.value, entry.version.to_bytes(8, "big")):
+                total.update(len(part).to_bytes(8, "big"))
+                total.update(part)
+    return total.digest()
 
 
 def store(replica, key, value, limits, cache="default"):

@@ -26,6 +26,7 @@ from django_hacache.replica.clock import NEVER
 from django_hacache.replica.layout import MAX_CACHES
 from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
+from tests.replica.writing import digest_of
 
 PEER = "b:2"
 TERM = 5
@@ -141,7 +142,7 @@ def copy(tmp_path):
 
 def digest(replica):
     with replica.snapshot() as reading:
-        return reading.digest()
+        return digest_of(reading)
 
 
 @pytest.mark.parametrize("sizes", [[40_000] * 200, [3 * WINDOW_BYTES] * 4, [10] * 3000, []])
