@@ -45,7 +45,11 @@ class Clustered:
         self._index = 0
         breaker = CircuitBreaker(lambda: 0, lambda: True)
         site = SimpleNamespace(
-            breaker=breaker, client=lambda: self, since=lambda: (1, 0), request_name=lambda: "name"
+            breaker=breaker,
+            client=lambda: self,
+            since=lambda: (1, 0),
+            request_name=lambda: "name",
+            direct=None,
         )
         self._writer = ClusterWriter(CACHE, site)
 
