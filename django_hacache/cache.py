@@ -100,13 +100,21 @@ class HACache(Coroutines):
         *,
         ack: Ack = None,
     ) -> Any:
-        """Return the value; where there is none, add `default` (or what it returns) first."""
+        """Return the value; where there is none, add `default` (or what it returns) first.
+
+        At "direct" nobody waits for that: `default` is returned, also where somebody else was faster.
+        """
         value = self.get(key, MISSING, version=version)
         if value is not MISSING:
             return value
         if callable(default):
             default = default()
         try:
+            if self._only_fills(ack):
+                filling = self._add(key, default, timeout, version)
+                if not isinstance(filling, bool):
+                    self._perform("get_or_set", filling, ack)
+                return default
             if not self.add(key, default, timeout=timeout, version=version, **given(ack)):
                 # Somebody else may have been faster.
                 value = self.get(key, MISSING, version=version)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django_hacache.changes.outcome import DONE
 from django_hacache.changes.vocabulary import Batch, Clear, Move
+from django_hacache.conf import AckLevel
 from django_hacache.exceptions import HACacheError
 from django_hacache.system.interruption import ensure_own
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change
-    from django_hacache.conf import AckLevel
     from django_hacache.worker.line import Handed, Line
     from django_hacache.worker.sites import ClusterSite, StandaloneSite
     from django_hacache.worker.writer import PipelinedWriter, Writer
@@ -63,11 +63,11 @@ class Block:
     # Handing over
 
     def perform(self, call: Call, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
-        """Hand the change over, and return that it is done."""
+        """Hand the change over, and return that it is done. At level direct nobody waits, in a block either."""
         writer, keys = call.writer.pipelined, _keys_of(call, change)
         if not keys or not self._keys.isdisjoint(keys):
             self.settle()
-        if writer is not None and not isinstance(change, Clear | Move):
+        if writer is not None and ack is not AckLevel.DIRECT and not isinstance(change, Clear | Move):
             line = self._line(call.site, writer)
             handed = writer.hand_over(line, change, ack=ack, deadline=deadline)
             if handed is not None:
@@ -80,7 +80,7 @@ class Block:
         writer, keys = call.writer.pipelined, _keys_of(call, change)
         if not keys or not self._keys.isdisjoint(keys):
             await self.asettle()
-        if writer is not None and not isinstance(change, Clear | Move):
+        if writer is not None and ack is not AckLevel.DIRECT and not isinstance(change, Clear | Move):
             line = self._line(call.site, writer)
             handed = await writer.ahand_over(line, change, ack=ack, deadline=deadline)
             if handed is not None:
@@ -117,12 +117,13 @@ class Block:
             write = self._writes[0]
             if write.handed.is_on_its_way:
                 write.line.wait()
+            failure = None
             try:
                 write.line.conclude(write.handed)
             except HACacheError as error:
                 ensure_own(error)
-                self._failures.append((write.call, error))
-            self._forget(write)
+                failure = error
+            self._done(write, failure)
         self._keys.clear()
 
     async def asettle(self) -> None:
@@ -132,18 +133,21 @@ class Block:
             write = self._writes[0]
             if write.handed.is_on_its_way:
                 await write.line.await_()
+            failure = None
             try:
                 await write.line.aconclude(write.handed)
             except HACacheError as error:
                 ensure_own(error)
-                self._failures.append((write.call, error))
-            self._forget(write)
+                failure = error
+            self._done(write, failure)
         self._keys.clear()
 
-    def _forget(self, write: _Write) -> None:
+    def _done(self, write: _Write, failure: HACacheError | None) -> None:
         # Another thread or task of the same block may have been faster.
         if self._writes and self._writes[0] is write:
             self._writes.popleft()
+            if failure is not None:
+                self._failures.append((write.call, failure))
 
     def _leave_what_is_inherited(self) -> None:
         if any(line.is_inherited for line in self._lines.values()):
@@ -188,9 +192,13 @@ def _keys_of(call: Call, change: Change) -> list[Key]:
 _block: ContextVar[Block | None] = ContextVar("django_hacache_block", default=None)
 
 
+entered = _block.get
+"""The block that the calling code is in, or one that has ended; None for most."""
+
+
 def current() -> Block | None:
     """The block that the calling code is in."""
-    block = _block.get()
+    block = entered()
     return None if block is None or block.ended else block
 
 

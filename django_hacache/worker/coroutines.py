@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from django_hacache.changes.vocabulary import Clear
-from django_hacache.worker.block import current
+from django_hacache.worker.block import current, entered
 from django_hacache.worker.calls import Calls, in_thread, prepared
 from django_hacache.worker.operations import IGNORABLE, MISSING, Ack, Timeout, given
 
@@ -43,7 +43,7 @@ class Coroutines(Calls):
         # As _replaced tells, without a call: this is the way of every hit.
         if type(self).get is not self._own["get"] or "get" in self.__dict__:
             return await in_thread(self.get, key, default, version=version)
-        if current() is not None:
+        if entered() is not None:
             await self._await_writes(key, version=version)
         return self.get(key, default, version)
 
@@ -106,6 +106,11 @@ class Coroutines(Calls):
         if callable(default):
             default = default()
         try:
+            if self._only_fills(ack):
+                filling = await prepared(self._add, key, default, timeout, version)
+                if not isinstance(filling, bool):
+                    await self._aperform("get_or_set", filling, ack)
+                return default
             if not await self.aadd(key, default, timeout=timeout, version=version, **given(ack)):
                 value = await self.aget(key, MISSING, version=version)
                 if value is not MISSING:

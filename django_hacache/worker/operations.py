@@ -20,7 +20,7 @@ from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.system.interruption import ensure_own
 from django_hacache.values.serializers import EncodingError, may_be_added
-from django_hacache.worker.block import current
+from django_hacache.worker.block import current, entered
 from django_hacache.worker.unreadable import TRANSIENT, decode_again, log_unreadable
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Operations(BaseCache):
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default` on a miss."""
         key = self.make_and_validate_key(key, version)
-        if current() is not None:
+        if entered() is not None:
             self._wait_for_writes(key)
         try:
             data = self._site.reader.get(self._cache_name, key)
@@ -275,6 +275,10 @@ class Operations(BaseCache):
 
     def _level(self, ack: Ack) -> AckLevel:
         return self._options.ack_level if ack is None else AckLevel(ack)
+
+    def _only_fills(self, ack: Ack) -> bool:
+        """Whether get_or_set is told not to wait for who was the first."""
+        return ack is not None and AckLevel(ack) is AckLevel.DIRECT and "add" not in self._overridden
 
     def _filling(self, key: str, ack: Ack) -> Ack:
         """Return the level of a set(): nobody has to wait for a page or a fragment, since a lost one is made again."""

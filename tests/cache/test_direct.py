@@ -309,3 +309,14 @@ def test_a_fragment_that_is_stored_or_removed_with_a_level_of_its_own_has_that(s
     default().delete(key)
     default().set("template", 1)
     assert levels == [AckLevel.ALL, AckLevel.QUORUM, AckLevel.QUORUM]
+
+
+def test_get_or_set_at_level_direct_stores_unless_there_is_something_and_waits_for_nobody(small_node, style):
+    cache = style(default())
+    with standing_still(small_node):
+        assert cache.get_or_set("key", lambda: "first", ack="direct") == "first"
+        assert cache.get_or_set("key", "second", ack="direct") == "second"
+    eventually(lambda: cache.get("key") == "first")
+    assert cache.get_or_set("key", "third", ack="direct") == "first"
+    cache.set("end", 1)
+    assert cache.get("key") == "first"

@@ -170,6 +170,13 @@ def test_a_node_that_does_not_answer_in_time_leaves_the_outcome_unknown(small_no
         cache.set("key", 1)
 
 
+def test_nobody_waits_for_a_direct_write_in_a_block_either(small_node, style):
+    cache = style(django_caches["default"])
+    with standing_still(small_node), block_of(cache):
+        cache.set("key", 1, ack="direct")
+    eventually(lambda: cache.get("key") == 1)
+
+
 @pytest.mark.parametrize("fork", FORKS, ids=["Python's", "the C library's"])
 def test_a_child_forked_in_a_block_leaves_its_parents_writes_alone(small_node, fork):
     cache: Any = django_caches["default"]
