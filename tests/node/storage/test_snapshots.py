@@ -26,7 +26,7 @@ from django_hacache.replica.clock import NEVER
 from django_hacache.replica.layout import MAX_CACHES
 from django_hacache.replica.replica import Replica
 from django_hacache.wire import cache_pb2 as pb
-from tests.replica.writing import digest_of
+from tests.replica.writing import digest
 
 PEER = "b:2"
 TERM = 5
@@ -138,11 +138,6 @@ def copy(tmp_path):
     replica = Replica.open(tmp_path / "copy", writable=True, map_size=64 << 20, keeps_journal=True)
     yield replica
     replica.close()
-
-
-def digest(replica):
-    with replica.snapshot() as reading:
-        return digest_of(reading)
 
 
 @pytest.mark.parametrize("sizes", [[40_000] * 200, [3 * WINDOW_BYTES] * 4, [10] * 3000, []])
