@@ -14,7 +14,7 @@ from django_hacache.replica.clock import MS, boottime_ns, now_ms
 from django_hacache.wire import cache_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from django_hacache.consensus.core import Core
     from django_hacache.node.evaluation.catalogue import Catalogue
@@ -80,6 +80,12 @@ class Report:
         self._subject = subject
         self._started = now_ms()
         self._waiting: dict[str, list[asyncio.Future[pb.StatusAck]]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def end(self) -> None:
+        """Wait for the peers no more."""
+        for task in self._telling:
+            task.cancel()
 
     @property
     def uptime_secs(self) -> int:
@@ -195,7 +201,19 @@ class Report:
             pb.Bound(name="unfinished_messages_bytes", used=unfinished, limit=unfinished_room),
         ]
 
-    async def cluster(self) -> pb.StatusAck:
+    def tell(self, *, local: bool, reply: Callable[[pb.Ack], None]) -> None:
+        """Answer a Status: with this node alone, or with every host once the peers have answered."""
+        if local:
+            reply(pb.Ack(status_ack=self.local()))
+            return
+        task = asyncio.get_running_loop().create_task(self._tell(reply))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, reply: Callable[[pb.Ack], None]) -> None:
+        reply(pb.Ack(status_ack=await self._cluster()))
+
+    async def _cluster(self) -> pb.StatusAck:
         """Every host, as this node sees it; hosts that do not answer in time are shown as not connected."""
         ack = self.local()
         connected = self._transport.routes.connected

@@ -161,7 +161,7 @@ class World:
         node = self.node
         node._snapshots.cancel_all()
         node.loop.end()
-        node.failed.set()  # it carries nothing out any more
+        node.loop.failed.set()  # it carries nothing out any more
         self.page.revoke()
         self.replica.close()
         self.page.close()
@@ -189,7 +189,7 @@ class World:
         """What holds whatever members send."""
         node, core = self.node, self.node.core
         state, log = core.state, core.state.log
-        assert not node.failed.is_set(), "the node has ended"
+        assert not node.loop.failed.is_set(), "the node has ended"
         assert state.applied <= state.commit <= log.last_index, (state.applied, state.commit, log.last_index)
         assert log.base_index <= state.applied
         assert log.last_index == log.base_index + len(log)

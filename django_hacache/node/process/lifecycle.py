@@ -103,17 +103,17 @@ async def _serve(
         _settle_garbage_collector()
         watching = asyncio.ensure_future(descriptors.Watch().run())
         stopping = _stop_signals()
-        ends = {asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(node.failed.wait())}
+        ends = {asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(node.loop.failed.wait())}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in (*ends, watching):
             end.cancel()
         hangups.go_nowhere()
         await node.stop()
         logger.info("%s has stopped", node.addr)
-        if node.starts_over:
+        if node.loop.starts_over:
             replica.erase()
             return End.FULL
-        return End.FAILED if node.failed.is_set() else End.STOPPED
+        return End.FAILED if node.loop.failed.is_set() else End.STOPPED
     finally:
         page.revoke()
         replica.close()

@@ -133,7 +133,9 @@ class Node:
         self.transport = transport = Transport(config, self, rng, core.sender, largest)
         self._senders = signatures.SenderReader()
         self._throttle = LogThrottle(logger)
-        self._request_handler = handler = RequestHandler(self, caches)
+        urls = {host.addr: host.url for host in config.hosts}
+        self.report = Report(core, replica, storage, page, self._catalogue, transport, urls, self)
+        self._request_handler = handler = RequestHandler(self, self.report, caches)
         self._link = link = self._link_of(socket, largest)
         send = transport.routes.send_request
         self._snapshots = snapshots = SnapshotSender(replica, send, self._transfer_ended, core.table)
@@ -142,9 +144,6 @@ class Node:
         self.loop = Loop(
             core, evaluator, replica, storage, page, succession, keeper, transport, snapshots, handler, link
         )
-        urls = {host.addr: host.url for host in config.hosts}
-        self.report_view = Report(core, replica, storage, page, self._catalogue, transport, urls, self)
-        self._reports: set[asyncio.Task[None]] = set()
 
     def _link_of(self, socket: Path, largest: int) -> LinkServer:
         def complain(reason: str, message: str) -> None:
@@ -153,14 +152,6 @@ class Node:
         return LinkServer(socket, self._from_worker, max_request_bytes=largest, complain=complain)
 
     # life
-
-    @property
-    def failed(self) -> asyncio.Event:
-        return self.loop.failed
-
-    @property
-    def starts_over(self) -> bool:
-        return self.loop.starts_over
 
     async def start(self) -> None:
         """Serve peers, clients and workers. Raises ConfigurationError or LinkError where something is in the way."""
@@ -194,15 +185,14 @@ class Node:
         await self._link.close(patience_s=0 if loop.failed.is_set() else ANSWERING_S)
         await self.transport.close()
         self._snapshots.cancel_all()
-        for task in self._reports:
-            task.cancel()
+        self.report.end()
         loop.end()
         self._page.revoke()
 
     # what Transport tells
 
     def greeting(self) -> pb.Ack:
-        return self.report_view.greeting()
+        return self.report.greeting()
 
     def peer_is_up(self, addr: str, caches: Iterable[str], limits: Iterable[pb.CacheLimits]) -> None:
         logger.info("%s has a stream to %s", self.addr, addr)
@@ -229,7 +219,7 @@ class Node:
         self.loop.begin_turn()
         match ack.WhichOneof("method"):
             case "status_ack":
-                self.report_view.answered(addr, ack.status_ack)
+                self.report.answered(addr, ack.status_ack)
             case "snapshot_ack":
                 self._part_answered(ack.sender, ack.snapshot_ack)
             case _:
@@ -246,7 +236,7 @@ class Node:
             case "snapshot_ack":
                 self._part_answered(request.sender, request.snapshot_ack)
             case "status":
-                send_ack(addr, pb.Ack(status_ack=self.report_view.local()))
+                send_ack(addr, pb.Ack(status_ack=self.report.local()))
             case _:
                 self._to_core(request.sender, codec.from_request(request))
 
@@ -330,8 +320,7 @@ class Node:
     def has_quorum(self) -> bool:
         return self.core.has_quorum(now_ms())
 
-    def health(self) -> pb.HealthAck:
-        return self.report_view.health()
+    # what Report asks
 
     def transfers(self) -> list[pb.Transfer]:
         return [*self._snapshots.transfers(), *self._receiver.transfers()]
@@ -341,14 +330,3 @@ class Node:
 
     def longest_turn_ms(self) -> int:
         return self.loop.turns.longest_ms
-
-    def report(self, *, local: bool, reply: Reply) -> None:
-        if local:
-            reply(pb.Ack(status_ack=self.report_view.local()))
-            return
-        task = asyncio.get_running_loop().create_task(self._report(reply))
-        self._reports.add(task)
-        task.add_done_callback(self._reports.discard)
-
-    async def _report(self, reply: Reply) -> None:
-        reply(pb.Ack(status_ack=await self.report_view.cluster()))

@@ -65,14 +65,20 @@ class Desk(Protocol):
     ) -> bool: ...
     def has_quorum(self) -> bool: ...
     def met_candidate(self, url: str) -> None: ...
+
+
+class Informant(Protocol):
+    """Who knows how the cluster is."""
+
     def greeting(self) -> pb.Ack: ...
     def health(self) -> pb.HealthAck: ...
-    def report(self, *, local: bool, reply: Reply) -> None: ...
+    def tell(self, *, local: bool, reply: Reply) -> None: ...
 
 
 class RequestHandler:
-    def __init__(self, desk: Desk, caches: Mapping[str, CacheOptions]) -> None:
+    def __init__(self, desk: Desk, informant: Informant, caches: Mapping[str, CacheOptions]) -> None:
         self._desk = desk
+        self._informant = informant
         self._caches = caches
         self._nonce = os.urandom(8).hex()
         self._taken = 0
@@ -94,7 +100,7 @@ class RequestHandler:
                 case "mgmt_req":
                     self._manage(request.mgmt_req, reply)
                 case "status":
-                    self._desk.report(local=request.status.local, reply=reply)
+                    self._informant.tell(local=request.status.local, reply=reply)
                 case None:
                     raise Refused(pb.ERROR_INVALID, _why_empty(request))
                 case "append" | "append_ack" | "snapshot_chunk" | "snapshot_ack":
@@ -135,7 +141,7 @@ class RequestHandler:
             case "ping":
                 reply(pb.Ack(mgmt_ack=pb.MgmtAck(pong=pb.Pong())))
             case "health":
-                reply(pb.Ack(mgmt_ack=pb.MgmtAck(health_ack=self._desk.health())))
+                reply(pb.Ack(mgmt_ack=pb.MgmtAck(health_ack=self._informant.health())))
             case None:
                 raise Refused(pb.ERROR_INVALID, "the mgmt_req has no method; expected one of MgmtRequest's")
             case "leader_req":
@@ -150,7 +156,7 @@ class RequestHandler:
 
     def _leader(self, candidate_ts: int) -> pb.Ack:
         """Who leads, for a program that asks as a candidate: of two, those follow whoever asked first."""
-        ack = self._desk.greeting()
+        ack = self._informant.greeting()
         info = ack.mgmt_ack.leader_info
         if candidate_ts > 0:
             info.election_ts = min(info.election_ts, candidate_ts - 1)

@@ -38,7 +38,7 @@ def test_a_node_that_cannot_look_at_what_a_change_depends_on_ends(monkeypatch, c
         await until(lambda: node.core.accepts)
         monkeypatch.setattr(replica, "item", broken)
         node._from_worker(pb.CacheRequest(insert=add, timeout_ms=1000), lambda ack: None)
-        await asyncio.wait_for(node.failed.wait(), 10)
+        await asyncio.wait_for(node.loop.failed.wait(), 10)
         await node.stop()
         replica.close()
 

@@ -45,7 +45,7 @@ class Desk:
     def health(self):
         return pb.HealthAck(quorum=True)
 
-    def report(self, *, local, reply):
+    def tell(self, *, local, reply):
         reply(pb.Ack(status_ack=pb.StatusAck(health=f"local: {local}")))
 
 
@@ -57,7 +57,7 @@ def desk():
 @pytest.fixture
 def request_handler(desk):
     return RequestHandler(
-        desk, {"default": options_of("default"), "small": options_of("small", MAX_VALUE_SIZE=10)}
+        desk, desk, {"default": options_of("default"), "small": options_of("small", MAX_VALUE_SIZE=10)}
     )
 
 
@@ -343,7 +343,7 @@ def test_ping_health_and_status_are_answered(take):
 @pytest.mark.parametrize("outcome", [b"\xff", pb.Outcome(mod_res=[True]).SerializeToString()])
 def test_what_the_order_holds_in_place_of_an_outcome_tells_nothing(outcome):
     desk, answers = Desk(), []
-    request_handler = RequestHandler(desk, {"default": options_of("default")})
+    request_handler = RequestHandler(desk, desk, {"default": options_of("default")})
     changes = [pb.Change(clear=pb.Clear(cache_name="default"))] * 2
     request = pb.CacheRequest(batch=pb.Batch(req_id="1", changes=changes))
     request_handler.take(request, answers.append, trusted_ids=True)

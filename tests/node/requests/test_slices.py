@@ -19,7 +19,7 @@ def desk():
 
 @pytest.fixture
 def request_handler(desk):
-    return RequestHandler(desk, {"default": options_of("default")})
+    return RequestHandler(desk, desk, {"default": options_of("default")})
 
 
 @pytest.fixture
