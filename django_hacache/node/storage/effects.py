@@ -198,13 +198,18 @@ def _effects_of(encoded: bytes) -> tuple[Sequence[pb.Effect], Mapping[int, memor
     try:
         for one in fields(memoryview(encoded)):
             if one.number == EFFECTS and one.content is not None:
+                if not effects and len(one.content) < LARGE_BYTES:
+                    # Hundreds of small ones, most likely: protobuf has read them all before these are half counted.
+                    break
                 effect, value = _split(one.content)
                 if value is not None:
                     large[len(effects)] = value
                 effects.append(effect)
+        else:
+            return effects, large
     except ValueError:
-        return pb.Effects.FromString(encoded).effects, NO_VALUES  # it says what is wrong, or knows better
-    return effects, large
+        pass  # protobuf says what is wrong, or knows better
+    return pb.Effects.FromString(encoded).effects, NO_VALUES
 
 
 def _split(effect: memoryview) -> tuple[pb.Effect, memoryview | None]:
