@@ -23,7 +23,6 @@ LONG_MODULES = {
     "tests/simulation/invariants.py": 442,
 }
 LONG_FUNCTIONS = {
-    "django_hacache/node/transport/streams/server.py:_stream_values": 80,
     "django_hacache/system/safe_path.py:walk": 55,
     "tests/faults/measurements/limits.py:_measure": 56,
     "tests/fuzz/seeds.py:lives": 92,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from django_hacache.conf import ClusterConfig
 
+    Metadata = list[tuple[str, str | bytes]]
+
 logger = logging.getLogger("django_hacache.node")
 
 SERVICE = "cache.Cache"
@@ -93,58 +95,15 @@ class StreamServer(grpc.GenericRpcHandler):
     ) -> None:
         given = list(context.invocation_metadata() or ())
         host = urllib.parse.unquote(context.peer().rpartition(":")[0])
-        if self._guesses.barred(host):
-            self._throttle.say(
-                "guesses", f"too many wrong tokens come from {host}: none from there is looked at"
-            )
-            await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many wrong tokens came from your address: wait"
-            )
-        kind = self._keyring.kind_of(credentials.token_in(given))
-        if kind is Kind.STRANGER:
-            self._guesses.wrong(host)
-            self._throttle.say(
-                "token", f"a stream from {host} was refused: the authorization token is missing or wrong"
-            )
-            await context.abort(
-                grpc.StatusCode.UNAUTHENTICATED, "the authorization token is missing or wrong"
-            )
         addr = next((str(value) for key, value in given if key == credentials.ADDR_KEY), "")
-        if addr and kind is not Kind.NODE:
-            self._throttle.say(
-                "no node",
-                f"a stream was refused to {addr[:80]!r}: it shows the token of clients, and says it is a node",
-            )
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED,
-                "this is the token of clients: a node shows CACHE_NODE_TOKEN",
-            )
-        hosts = next((str(value) for key, value in given if key == credentials.HOSTS_KEY), "")
-        version = credentials.version_of(given)
-        refusal = self._roster.refusal_of(addr, hosts.split(","), version) if addr else ""
-        if refusal:
-            if version == credentials.EXTENSION_VERSION:
+        refusal = self._refusal_of(given, host, addr, context)
+        if refusal is not None:
+            code, details = refusal
+            same_version = credentials.version_of(given) == credentials.EXTENSION_VERSION
+            if code is grpc.StatusCode.FAILED_PRECONDITION and same_version:
                 # It learns from the greeting which list this node has. Another version might begin to talk.
                 await self._tell_refused(context)
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, refusal)
-        if addr and addr not in self._peers:
-            self._throttle.say(
-                "not listed", f"a node that calls itself {addr[:80]} connected; HA_HOSTS does not list it"
-            )
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED, f"{addr} is not among the HA_HOSTS of this node"
-            )
-        shown = certificate_names.of_context(context.auth_context())
-        certificate_flaw = self._keyring.flaw_of_member(addr, shown) if addr else ""
-        if certificate_flaw:
-            self._throttle.say(
-                f"{addr} certificate",
-                f"a stream was refused to {addr}: {certificate_flaw}",
-                level=logging.ERROR,
-            )
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, certificate_flaw)
-        if addr:
-            self._guesses.right(host)
+            await context.abort(code, details)
         stream = InboundStream(
             addr,
             host=host,
@@ -166,6 +125,57 @@ class StreamServer(grpc.GenericRpcHandler):
             self._clients.leave(stream)
             self.unfinished.leave(stream.peer)
             stream.leave()
+
+    def _refusal_of(
+        self, given: Metadata, host: str, addr: str, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> tuple[grpc.StatusCode, str] | None:
+        """Why whoever opens a stream gets none; None where it gets one. `addr` is empty for a client."""
+        if self._guesses.barred(host):
+            self._throttle.say(
+                "guesses", f"too many wrong tokens come from {host}: none from there is looked at"
+            )
+            return grpc.StatusCode.RESOURCE_EXHAUSTED, "too many wrong tokens came from your address: wait"
+        kind = self._keyring.kind_of(credentials.token_in(given))
+        if kind is Kind.STRANGER:
+            self._guesses.wrong(host)
+            self._throttle.say(
+                "token", f"a stream from {host} was refused: the authorization token is missing or wrong"
+            )
+            return grpc.StatusCode.UNAUTHENTICATED, "the authorization token is missing or wrong"
+        if not addr:
+            return None
+        refusal = self._refusal_of_node(given, addr, kind, context)
+        if refusal is None:
+            self._guesses.right(host)
+        return refusal
+
+    def _refusal_of_node(
+        self, given: Metadata, addr: str, kind: Kind, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> tuple[grpc.StatusCode, str] | None:
+        """The same for one that says it is the node `addr`."""
+        if kind is not Kind.NODE:
+            self._throttle.say(
+                "no node",
+                f"a stream was refused to {addr[:80]!r}: it shows the token of clients, and says it is a node",
+            )
+            told = "this is the token of clients: a node shows CACHE_NODE_TOKEN"
+            return grpc.StatusCode.PERMISSION_DENIED, told
+        hosts = next((str(value) for key, value in given if key == credentials.HOSTS_KEY), "")
+        refusal = self._roster.refusal_of(addr, hosts.split(","), credentials.version_of(given))
+        if refusal:
+            return grpc.StatusCode.FAILED_PRECONDITION, refusal
+        if addr not in self._peers:
+            self._throttle.say(
+                "not listed", f"a node that calls itself {addr[:80]} connected; HA_HOSTS does not list it"
+            )
+            return grpc.StatusCode.PERMISSION_DENIED, f"{addr} is not among the HA_HOSTS of this node"
+        flaw = self._keyring.flaw_of_member(addr, certificate_names.of_context(context.auth_context()))
+        if flaw:
+            self._throttle.say(
+                f"{addr} certificate", f"a stream was refused to {addr}: {flaw}", level=logging.ERROR
+            )
+            return grpc.StatusCode.PERMISSION_DENIED, flaw
+        return None
 
     async def _say_why(
         self,
