@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class together:  # noqa: N801 - used as a function, like transaction.atomic
-    """A block of code, with `with` or `async with`.
+    """Makes a block of code, by `with` or `async with`.
 
-    A write that fails raises at the end of its block what it would have raised by itself. Where the block ends with an
-    exception, that goes on and the failures of writes are logged. A block in another one is a part of it, and waits
+    A write that failed raises at the end of the block what it would have raised by itself. Where the block ends with an
+    exception, that goes on, and the failures of writes are logged. An inner block is a part of the outer one, and waits
     for what was handed over so far.
     """
 
@@ -69,10 +69,10 @@ class together:  # noqa: N801 - used as a function, like transaction.atomic
 
 
 class TogetherMiddleware:
-    """Each request is one block: its response leaves when all its writes are acknowledged.
+    """Makes each request one block: its response leaves when all its writes are acknowledged.
 
-    Stands before what writes: SessionMiddleware above all. A failure is an exception of this middleware, which Django
-    answers as any other. What a streaming response writes while it is sent is waited for as ever.
+    It stands before every middleware that writes: SessionMiddleware above all. A write that failed is an exception of
+    this middleware. A write that a streaming response makes while it is sent waits by itself.
     """
 
     sync_capable = True

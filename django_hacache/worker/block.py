@@ -1,8 +1,8 @@
-"""The writes of one block of code, handed over one by one and waited for together. See ../together.py.
+"""The writes of one block of code, handed over one by one and waited for together: see together.py.
 
-Where the order matters it waits earlier: before a read or another write of a key that is on its way, and before every
-write whose answer is a decision. A child that is forked in a block leaves what is on its way to its parent. Must not
-know how a write travels.
+Where the order matters the block waits earlier: before a read or another write of a key with a write on its way, and
+before every write whose answer is a decision. A child that is forked in a block leaves the writes on their way to its
+parent. Must not know how a write travels.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
     from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change
-    from django_hacache.worker.line import Handed, Line
+    from django_hacache.worker.block_pipeline import BlockPipeline, Handed
     from django_hacache.worker.sites import ClusterSite, StandaloneSite
     from django_hacache.worker.writer import PipelinedWriter, Writer
 
     Site = ClusterSite | StandaloneSite
-    # As the replica knows it.
+    # A key of a cache, as the replica stores it.
     Key = tuple[Site, str, str]
 
 logger = logging.getLogger("django_hacache.cache")
 
 
 class Call(NamedTuple):
-    """A call of the cache API that writes: what it writes to, by whom it is carried out, and what its failure means."""
+    """A call of the cache API that writes: its cache, its writer, and what handles its failure."""
 
     operation: str
     site: Site
@@ -46,16 +46,16 @@ class Call(NamedTuple):
 
 class _Write(NamedTuple):
     call: Call
-    line: Line
+    pipeline: BlockPipeline
     handed: Handed
 
 
 class Block:
-    """What is on its way. Used by one thread or task after the other."""
+    """The writes of a block that are on their way. Used by one thread or task after the other."""
 
     def __init__(self) -> None:
         self.ended = False
-        self._lines: dict[Site, Line] = {}
+        self._pipelines: dict[Site, BlockPipeline] = {}
         self._writes: deque[_Write] = deque()
         self._keys: set[Key] = set()
         self._failures: list[tuple[Call, HACacheError]] = []
@@ -63,15 +63,15 @@ class Block:
     # Handing over
 
     def perform(self, call: Call, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
-        """Hand the change over, and return that it is done. At level direct nobody waits, in a block either."""
+        """Hand the change over, and return DONE; carry it out at once where it cannot be handed over."""
         writer, keys = call.writer.pipelined, _keys_of(call, change)
         if not keys or not self._keys.isdisjoint(keys):
             self.settle()
         if writer is not None and ack is not AckLevel.DIRECT and not isinstance(change, Clear | Move):
-            line = self._line(call.site, writer)
-            handed = writer.hand_over(line, change, ack=ack, deadline=deadline)
+            pipeline = self._pipeline(call.site, writer)
+            handed = writer.hand_over(pipeline, change, ack=ack, deadline=deadline)
             if handed is not None:
-                self._note(_Write(call, line, handed), keys)
+                self._note(_Write(call, pipeline, handed), keys)
                 return DONE
         return call.writer.perform(change, ack=ack, deadline=deadline)
 
@@ -81,10 +81,10 @@ class Block:
         if not keys or not self._keys.isdisjoint(keys):
             await self.asettle()
         if writer is not None and ack is not AckLevel.DIRECT and not isinstance(change, Clear | Move):
-            line = self._line(call.site, writer)
-            handed = await writer.ahand_over(line, change, ack=ack, deadline=deadline)
+            pipeline = self._pipeline(call.site, writer)
+            handed = await writer.ahand_over(pipeline, change, ack=ack, deadline=deadline)
             if handed is not None:
-                self._note(_Write(call, line, handed), keys)
+                self._note(_Write(call, pipeline, handed), keys)
                 return DONE
         return await call.writer.aperform(change, ack=ack, deadline=deadline)
 
@@ -92,34 +92,34 @@ class Block:
         self._writes.append(write)
         self._keys.update(keys)
 
-    def _line(self, site: Site, writer: PipelinedWriter) -> Line:
+    def _pipeline(self, site: Site, writer: PipelinedWriter) -> BlockPipeline:
         self._leave_what_is_inherited()
-        line = self._lines.get(site)
-        if line is None:
-            line = self._lines[site] = writer.new_line()
-        return line
+        pipeline = self._pipelines.get(site)
+        if pipeline is None:
+            pipeline = self._pipelines[site] = writer.new_pipeline()
+        return pipeline
 
     # Waiting
 
     @property
     def has_writes(self) -> bool:
-        """Whether any are on their way."""
+        """Whether any write is on its way."""
         return bool(self._keys)
 
     def is_on_its_way(self, site: Site, cache: str, names: Iterable[str]) -> bool:
-        """Whether a write of one of the keys is."""
+        """Whether a write of one of the keys is on its way."""
         return bool(self._keys) and any((site, cache, name) in self._keys for name in names)
 
     def settle(self) -> None:
-        """Wait for all that was handed over, and keep what failed for the end."""
+        """Wait for every write that was handed over, and keep the failures for tell()."""
         self._leave_what_is_inherited()
         while self._writes:
             write = self._writes[0]
             if write.handed.is_on_its_way:
-                write.line.wait()
+                write.pipeline.wait()
             failure = None
             try:
-                write.line.conclude(write.handed)
+                write.pipeline.conclude(write.handed)
             except HACacheError as error:
                 ensure_own(error)
                 failure = error
@@ -132,10 +132,10 @@ class Block:
         while self._writes:
             write = self._writes[0]
             if write.handed.is_on_its_way:
-                await write.line.await_()
+                await write.pipeline.await_()
             failure = None
             try:
-                await write.line.aconclude(write.handed)
+                await write.pipeline.aconclude(write.handed)
             except HACacheError as error:
                 ensure_own(error)
                 failure = error
@@ -150,23 +150,26 @@ class Block:
                 self._failures.append((write.call, failure))
 
     def _leave_what_is_inherited(self) -> None:
-        if any(line.is_inherited for line in self._lines.values()):
-            for line in self._lines.values():
-                line.abandon()
-            self._lines, self._writes, self._keys, self._failures = {}, deque(), set(), []
+        if any(pipeline.is_inherited for pipeline in self._pipelines.values()):
+            for pipeline in self._pipelines.values():
+                pipeline.abandon()
+            self._pipelines, self._writes, self._keys, self._failures = {}, deque(), set(), []
 
     # The end
 
     def close(self) -> None:
         """Hand nothing over any more, and give the connections back."""
         self.ended = True
-        for line in self._lines.values():
-            if line.unanswered:
-                line.lose(ConnectionResetError("The block was interrupted."))
-            line.close()
+        for pipeline in self._pipelines.values():
+            if pipeline.unanswered:
+                pipeline.lose(ConnectionResetError("The block was interrupted."))
+            pipeline.close()
 
     def tell(self, error: BaseException | None) -> None:
-        """Raise what the first write that failed would have raised; log it where `error` is on its way already."""
+        """Raise what the first write that failed would have raised, and log the others.
+
+        error: with which the block ends; then all failures are logged.
+        """
         failures, self._failures = self._failures, []
         first: HACacheError | None = None
         for call, failure in failures:
@@ -182,7 +185,7 @@ class Block:
 
 
 def _keys_of(call: Call, change: Change) -> list[Key]:
-    """The keys that a change touches; none for all, and for one that is not handed over."""
+    """Return the keys that a change writes; empty for one that is not handed over."""
     if isinstance(change, Clear | Move):
         return []
     parts = change.changes if isinstance(change, Batch) else (change,)
@@ -197,13 +200,13 @@ entered = _block.get
 
 
 def current() -> Block | None:
-    """The block that the calling code is in."""
+    """Return the block that the calling code is in."""
     block = entered()
     return None if block is None or block.ended else block
 
 
 def enter(block: Block | None) -> Block | None:
-    """Make it the current one, and return the one before."""
+    """Make a block the current one, and return the one before."""
     before = _block.get()
     _block.set(block)
     return before

@@ -19,14 +19,14 @@ from django_hacache.link.lost import Lost
 from django_hacache.link.request import Request
 from django_hacache.system.platform import monotonic
 from django_hacache.wire import cache_pb2 as pb
-from django_hacache.worker.line import Line
+from django_hacache.worker.block_pipeline import BlockPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change, Sent
-    from django_hacache.worker.line import Handed
+    from django_hacache.worker.block_pipeline import Handed
     from django_hacache.worker.sites import ClusterSite
 
     # Yields what is sent, is sent what it came to or thrown what was raised in place of that, and returns the outcome.
@@ -86,19 +86,23 @@ class ClusterWriter:
     def pipelined(self) -> Self:
         return self
 
-    def new_line(self) -> Line:
-        return Line(self._site)
+    def new_pipeline(self) -> BlockPipeline:
+        return BlockPipeline(self._site)
 
-    def hand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
-        """Raises CacheUnavailable at once while the circuit breaker is open."""
+    def hand_over(
+        self, pipeline: BlockPipeline, change: Sent, *, ack: AckLevel, deadline: float
+    ) -> Handed | None:
+        """As PipelinedWriter says. Raises CacheUnavailable at once while the circuit breaker is open."""
         with self._site.breaker, suppress(Lost):
-            return carried_out(line.post(self._exchange(change, ack, deadline)))
+            return carried_out(pipeline.post(self._exchange(change, ack, deadline)))
         return None
 
-    async def ahand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
+    async def ahand_over(
+        self, pipeline: BlockPipeline, change: Sent, *, ack: AckLevel, deadline: float
+    ) -> Handed | None:
         """As hand_over, without blocking the event loop."""
         with self._site.breaker, suppress(Lost):
-            return await acarried_out(line.post(self._exchange(change, ack, deadline)))
+            return await acarried_out(pipeline.post(self._exchange(change, ack, deadline)))
         return None
 
     def _exchange(self, change: Sent, ack: AckLevel, deadline: float) -> Exchange:

@@ -11,7 +11,7 @@ from django_hacache.changes.vocabulary import Change
 if TYPE_CHECKING:
     from django_hacache.changes.vocabulary import Sent
     from django_hacache.conf import AckLevel
-    from django_hacache.worker.line import Handed, Line
+    from django_hacache.worker.block_pipeline import BlockPipeline, Handed
 
 T = TypeVar("T")
 
@@ -30,17 +30,21 @@ class Writer(Protocol):
 
     @property
     def pipelined(self) -> PipelinedWriter | None:
-        """The same where changes may be handed over; None where nobody is to be waited for."""
+        """What hands changes over; None where there is nobody to wait for."""
 
 
 class PipelinedWriter(Protocol):
     """Hands changes over, for a block that waits for them later."""
 
-    def new_line(self) -> Line:
-        """The way of the block's changes."""
+    def new_pipeline(self) -> BlockPipeline:
+        """Return the pipeline for the changes of one block."""
 
-    def hand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
-        """Send a change, and do not wait for its outcome; None where that could not be, and nothing was sent."""
+    def hand_over(
+        self, pipeline: BlockPipeline, change: Sent, *, ack: AckLevel, deadline: float
+    ) -> Handed | None:
+        """Send a change without waiting for its outcome; return None where it could not be sent."""
 
-    async def ahand_over(self, line: Line, change: Sent, *, ack: AckLevel, deadline: float) -> Handed | None:
+    async def ahand_over(
+        self, pipeline: BlockPipeline, change: Sent, *, ack: AckLevel, deadline: float
+    ) -> Handed | None:
         """The same without blocking the event loop."""

@@ -1,6 +1,6 @@
-"""Writes of one block of code, on their way to the node over one connection. See block.py.
+"""The writes of one block of code on their way to the node, over one connection: see block.py.
 
-Must not know caches: who hands a write over learns here what became of it.
+The block learns here what became of each of its writes. Must not know caches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Handed:
-    """A write that was handed over: it has its answer, or the cause why none will come on its line, or neither."""
+    """A write that was handed over. It has its answer, or the cause why none will come in this pipeline, or neither."""
 
     __slots__ = ("ack", "cause", "exchange")
 
@@ -34,7 +34,7 @@ class Handed:
         return self.ack is None and self.cause is None
 
 
-class Line(Pipeline[Handed]):
+class BlockPipeline(Pipeline[Handed]):
     """The writes of one block to one node."""
 
     def __init__(self, site: ClusterSite) -> None:
@@ -45,7 +45,7 @@ class Line(Pipeline[Handed]):
 
     @property
     def is_inherited(self) -> bool:
-        """Whether it is of the process that this one was forked from."""
+        """Whether the pipeline belongs to the process that this one was forked from."""
         return self._site.life is not self._life
 
     def answered(self, item: Handed, ack: pb.Ack) -> None:
@@ -56,7 +56,7 @@ class Line(Pipeline[Handed]):
             item.cause = cause
 
     def post(self, exchange: Exchange) -> Waits[Handed]:
-        """Send a write after the direct ones before it. Raises Lost where the node has not seen it whole."""
+        """Send a write, after the direct writes before it. Raises Lost where the node has not seen it whole."""
         direct = self._site.direct
         if direct is not None and direct.unanswered:
             yield from direct.settle(exchange.deadline)
@@ -76,7 +76,7 @@ class Line(Pipeline[Handed]):
             self.lose(TimeoutError("timed out"))
 
     def conclude(self, handed: Handed) -> None:
-        """Raise what the write would have raised. Where its connection was lost, it is sent again by itself."""
+        """Raise what the write would have raised by itself; send it again where its connection was lost."""
         site, exchange = self._site, handed.exchange
         with site.breaker.noting():
             if handed.ack is None:
