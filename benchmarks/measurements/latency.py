@@ -59,9 +59,11 @@ def time_block(stage: Stage, name: str, call: str, **options: Any) -> list[int]:
     """Nanoseconds of the calls of one block; `options` are further arguments of the task or the call."""
     scale = stage.scale
     count, warm_up = scale.block_calls, scale.warm_up_calls
+    # Many entries a call: fewer calls say as much.
     if call == "set_many":
-        # Each of them stores a thousand entries.
         count, warm_up = count // 20, 1
+    elif call == "get_many":
+        count, warm_up = count // 4, warm_up // 4
     taken: list[int]
     [taken] = stage.crew(name).ask(
         "time_awaited_calls" if call == "aget" else "time_calls",
