@@ -22,6 +22,7 @@ ASYNCHRONOUS = "redis-asyncio"
 UNANSWERED = "redis-unanswered"
 BEST_REDIS = "redis-unix"
 SIGNED = "signed"
+TOGETHER = "together"
 # What a backend with replicas is called elsewhere than on the primary's host.
 FAR, ALL = "-far", "-all"
 
@@ -51,7 +52,7 @@ class Backend:
 
     @property
     def is_ours(self) -> bool:
-        return self.name in (*OURS, SIGNED, "cluster")
+        return self.name in (*OURS, SIGNED, TOGETHER, "cluster")
 
 
 def _peer(entry: Callable[[Services], Entry]) -> Callable[[Services], Sites]:
@@ -100,6 +101,12 @@ def _with_replicas(name: str, label: str, entry: Callable[[Services, int], Entry
     ]
 
 
+def _waiting_once(services: Services) -> Sites:
+    site = services.other.site
+    middleware = {"BENCHMARK_MIDDLEWARE": "django_hacache.together.TogetherMiddleware"}
+    return [Site({**site.environment, **middleware}, site.place)]
+
+
 _OF_OURS = (
     Backend(
         "standalone",
@@ -120,6 +127,7 @@ _OF_OURS = (
     Backend("one-node", "django_hacache, one node", lambda services: [services.one_node.hosts[0].site]),
     Backend("leader", "django_hacache, three nodes, leader's host", lambda services: [services.leader.site]),
     Backend("other", "django_hacache, three nodes, another host", lambda services: [services.other.site]),
+    Backend(TOGETHER, "django_hacache, three nodes, another host, together", _waiting_once),
     Backend(
         "cluster",
         "django_hacache, three nodes, all hosts",

@@ -74,6 +74,10 @@ Sixteen processes share two cores with Redis or with three nodes, of which a hos
     "pages_all": """\
 Few sites write on every request (`SESSION_SAVE_EVERY_REQUEST`): this is the worst case of a cluster, not the usual
 one, and no Redis user would object. It is here so that nobody has to guess.""",
+    "pages_ten": """\
+Ten writes in a row are better one `set_many`, which is one packet to Redis and one request to a node: see there. A
+page whose writes are made in ten different places cannot do that; our middleware can, and Django's backends for
+Redis have none.""",
     "api_counted": """\
 Redis counts in one step where the site has a script of its own; through Django's cache it is `add` and `incr`.
 “RedisCache with hiredis, one client kept, Unix socket” has the least of it.""",

@@ -40,6 +40,7 @@ SECTIONS: dict[str, tuple[str, Callable[[tables.Measured], str]]] = {
     "pages_half": ("Pages of which every other saves its session, 1 process", tables.rates),
     "pages_half_16": ("Pages of which every other saves its session, 16 processes", tables.rates),
     "pages_all": ("Pages that save their session, 1 process", tables.rates),
+    "pages_ten": ("Pages that write ten entries, 1 process", tables.rates),
     "api_counted": ("API whose throttle counts, 1 process", tables.rates),
     "api_listed": ("API whose throttle keeps a list, 1 process", tables.rates),
     "pauses": ("A worker that sleeps between two calls", tables.pauses),
@@ -148,6 +149,7 @@ def _method(results: Results) -> str:
 - A page is made by Django's WSGI handler from the request on, with a session. Every other page comes from `cache_page`;
   the rest are made of a cached query and a template with three cached fragments. Every page reads the session; where it
   is saved, that is one `set`.
+- "Together" is the same host with `TogetherMiddleware`: the writes of a request are waited for once, at its end.
 - The throttled API returns a cached query. Its list is read, prolonged and stored as Django REST framework's
   `SimpleRateThrottle` does, with twenty requests in it; its counter is one `add` and, as a rule, one `incr`.
 - Between two calls of "a worker that sleeps" pass {scale["pause_seconds"] * 1000:g} ms on average; the first calls of a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.backends import ACKNOWLEDGED, BEST_REDIS, OURS, REFERENCE, REPLICATED, TRACKING
+from benchmarks.backends import ACKNOWLEDGED, BEST_REDIS, OURS, REFERENCE, REPLICATED, TOGETHER, TRACKING
 from benchmarks.measurements.throughput import counted
 
 if TYPE_CHECKING:
@@ -13,9 +13,19 @@ if TYPE_CHECKING:
 
 READING = (*OURS, REFERENCE, "redis", BEST_REDIS, TRACKING, "pylibmc", "locmem", "diskcache")
 # LocMemCache is left out: sessions and counters are of no use where every process has its own.
-WRITING = ("standalone", "leader", "other", REPLICATED, ACKNOWLEDGED, BEST_REDIS, TRACKING, "pylibmc")
+WRITING = (
+    "standalone",
+    "leader",
+    "other",
+    TOGETHER,
+    REPLICATED,
+    ACKNOWLEDGED,
+    BEST_REDIS,
+    TRACKING,
+    "pylibmc",
+)
 THROTTLED = ("standalone", "leader", "other", REPLICATED, ACKNOWLEDGED, BEST_REDIS)
-TOGETHER = ("cluster", REPLICATED, ACKNOWLEDGED, "pylibmc")
+MANY = ("cluster", REPLICATED, ACKNOWLEDGED, "pylibmc")
 
 
 def pages(kind: str, names: tuple[str, ...], size: int, stage: Stage) -> dict[str, Any]:
@@ -26,8 +36,9 @@ def pages(kind: str, names: tuple[str, ...], size: int, stage: Stage) -> dict[st
 MEASUREMENTS: dict[str, partial[dict[str, Any]]] = {
     "pages": partial(pages, "pages", READING, 1),
     "pages_half": partial(pages, "pages_half", WRITING, 1),
-    "pages_half_16": partial(pages, "pages_half", TOGETHER, 16),
+    "pages_half_16": partial(pages, "pages_half", MANY, 16),
     "pages_all": partial(pages, "pages_all", WRITING, 1),
+    "pages_ten": partial(pages, "pages_ten", WRITING, 1),
     "api_counted": partial(pages, "api_counted", THROTTLED, 1),
     "api_listed": partial(pages, "api_listed", THROTTLED, 1),
 }

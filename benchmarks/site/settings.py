@@ -1,6 +1,7 @@
 """Settings of every Django process of a run: BENCHMARK_CACHE is CACHES["default"], as JSON.
 
-With BENCHMARK_BARE nothing of django_hacache is imported before the cache is asked for.
+With BENCHMARK_BARE nothing of django_hacache is imported before the cache is asked for. BENCHMARK_MIDDLEWARE is put
+before all other middleware.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if "BENCHMARK_BARE" not in os.environ:
     INSTALLED_APPS += ["django_hacache"]
 
 MIDDLEWARE = [
+    *os.environ.get("BENCHMARK_MIDDLEWARE", "").split(),
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "benchmarks.site.views.recognize_visitor",

@@ -11,6 +11,7 @@ urlpatterns = [
     path("article/", views.article),
     path("visited/front/", views.remembered(views.front)),
     path("visited/article/", views.remembered(views.article)),
+    path("ten/", views.many_writes),
     path("api/listed/", api.listed),
     path("api/counted/", api.counted),
 ]

@@ -24,6 +24,7 @@ PATHS = {
     "pages": ("/front/", "/article/"),
     "pages_half": ("/front/", "/visited/article/"),
     "pages_all": ("/visited/front/", "/visited/article/"),
+    "pages_ten": ("/ten/",),
     "api_listed": ("/api/listed/",),
     "api_counted": ("/api/counted/",),
 }

@@ -23,7 +23,9 @@ def crew() -> Iterator[Crew]:
     crew.stop()
 
 
-@pytest.mark.parametrize("kind", ["pages", "pages_half", "pages_all", "api_counted", "api_listed"])
+@pytest.mark.parametrize(
+    "kind", ["pages", "pages_half", "pages_all", "pages_ten", "api_counted", "api_listed"]
+)
 def test_every_kind_of_page_is_made_whole(crew: Crew, kind: str) -> None:
     [rate] = crew.ask("count_pages", kind=kind, **AT_ONCE)
     assert rate > 0
