@@ -6,6 +6,7 @@ wire's fields; must not know protobuf.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django_hacache.changes.vocabulary import Batch, Insert, Remove, When
@@ -41,6 +42,8 @@ _LEVELS = {
 _ONE_BYTE = [bytes((number,)) for number in range(1 << 7)]
 
 
+# The sizes and times of a site are few, and what is found here takes no step of Python.
+@lru_cache(1024)
 def _number(number: int) -> bytes:
     """Return a varint: seven bits a byte, the lowest first."""
     if number < 1 << 7:
@@ -64,7 +67,8 @@ class _Name:
         self._levels = {ack: _field(level, content) for ack, content in _LEVELS.items()}
 
     def __call__(self, req_id: str, ack: AckLevel) -> bytes:
-        return _field(self._req_id, req_id.encode()) + self._levels[ack]
+        name = req_id.encode()
+        return b"".join((self._req_id, _number(len(name)), name, self._levels[ack]))
 
 
 _named_2, _named_3, _named_4 = _Name(2), _Name(3), _Name(4)

@@ -29,6 +29,9 @@ class AckLevel(enum.Enum):
     QUORUM = "quorum"  # a majority has it, and this host's node has applied it
     ALL = "all"  # every node that may be serving reads has applied it
 
+    # Each is one object. Enum's own hash is a step of Python, and every write looks up its level.
+    __hash__ = object.__hash__
+
     @classmethod
     def _missing_(cls, value: object) -> AckLevel:
         found = cls.__members__.get(value.strip().upper()) if isinstance(value, str) else None

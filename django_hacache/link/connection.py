@@ -77,6 +77,8 @@ class Connection:
         _wait(self._wait_readable, deadline, self._watch)
         view = self._view
         received = self._receive_into(view)
+        if HEADER_BYTES < received == HEADER_BYTES + HEADER.unpack_from(view)[0]:
+            return bytes(view[HEADER_BYTES:received])  # the ordinary case
         while received < HEADER_BYTES:
             received += self._receive_more(view[received:], deadline)
         end = HEADER_BYTES + _length_in(self._buffer)

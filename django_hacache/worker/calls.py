@@ -15,7 +15,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, HACacheError
 from django_hacache.system.platform import monotonic
-from django_hacache.worker.block import Call, current
+from django_hacache.worker.block import Call, current, entered
 from django_hacache.worker.operations import IGNORABLE, Ack, Operations
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Calls(Operations):
         level = options.ack_level if ack is None else AckLevel(ack)
         deadline = monotonic() + options.write_timeout_s
         try:
-            if (block := current()) is not None:
+            if entered() is not None and (block := current()) is not None:
                 return block.perform(self._call(operation), change, ack=level, deadline=deadline).effective
             return setup.writer.perform(change, ack=level, deadline=deadline).effective
         except IGNORABLE as error:
