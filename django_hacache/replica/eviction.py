@@ -1,12 +1,12 @@
-"""Which entries have to go: expired ones first, then old ones. Bounded work a call, never a scan, and no index.
+"""Chooses the entries that have to go: expired ones first, then old ones. Bounded work a call, never a scan, no index.
 
 One sweep (clock_sweep.py) goes round the entries and looks for expired ones, EXPIRED_LOOKS_A_STEP with every
-WRITES_A_STEP writes. So a round takes a quarter as many writes as there are entries, and what has expired is a third of
-what lives at most. A second one goes round where a cache is beyond its limits, and takes the oldest: of a small cache
-exactly, of a large one those that were among the oldest eighth when it came by the last time.
+WRITES_A_STEP writes. So a round takes a quarter as many writes as there are entries, and what has expired is at most a
+third of what lives. A second sweep goes round a cache that is beyond its limits, and takes the oldest: of a small cache
+exactly the oldest, of a large one those that were among the oldest eighth when it came by the last time.
 
-Only chooses keys. On one machine each writer removes them with its own writes; in a cluster the leader chooses, and
-every replica removes the same ones.
+On one machine each writer removes the chosen keys with its own writes; in a cluster the leader chooses, and every
+replica removes the same keys. Must not remove anything itself.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ class Limits:
 
 
 def map_size_for(size_limits: int) -> int:
-    """The map size (bytes) for caches with `size_limits` bytes in all: room for pages that reads pin."""
+    """Return the map size (bytes) for caches with `size_limits` bytes in all, with room for pages that reads pin."""
     return 4 * size_limits + MAP_HEADROOM_BYTES
 
 
 class Surplus(NamedTuple):
-    """What has to go: so many entries, and besides so many bytes, but at most `bound` entries.
+    """What has to go in one step: so many entries, and so many bytes besides, but at most `bound` entries.
 
-    `left` more entries are to go in the steps that follow.
+    looks: at how many entries to look for them.
+    left: how many more entries have to go in the steps that follow.
     """
 
     entries: int
@@ -67,11 +68,12 @@ class Surplus(NamedTuple):
 def surplus(
     used: Usage, limits: Limits, size: int, most: int = MAX_SURPLUS_KEYS, going: int = 0
 ) -> Surplus | None:
-    """What has to go of a cache that takes `used`; None where nothing has to.
+    """Return what has to go of a cache that takes `used`; None where nothing has to.
 
-    With more than `max_entries` one of `cull_frequency` entries goes, as Django documents, and with 0 all of
-    them. Besides, `size` bytes go. At most `most` keys a call: the next one goes on with the `left` of this one as its
-    `going`.
+    With more than `max_entries` one of `cull_frequency` entries goes, as Django documents, and with 0 all of them.
+    size: how many bytes have to go besides.
+    most: the most keys of this step.
+    going: the `left` of the step before.
     """
     wanted = max(_culled(used, limits), min(going, used.entries))
     count = min(wanted, most)
@@ -84,7 +86,7 @@ def surplus(
 
 
 def _culled(used: Usage, limits: Limits) -> int:
-    """How many entries go because there are too many."""
+    """Return how many entries go because there are more than `max_entries`."""
     if limits.max_entries is None or used.entries <= limits.max_entries:
         return 0
     if limits.cull_frequency == 0:
@@ -93,17 +95,17 @@ def _culled(used: Usage, limits: Limits) -> int:
 
 
 def some_of(used: Usage, count: int) -> Surplus:
-    """What has to go where these are `count` entries."""
+    """Return a Surplus of `count` entries."""
     looks = max(LOOKS_A_KEY * count, MIN_LOOKS)
     return Surplus(count, 0, count, looks, of_all=looks >= used.entries)
 
 
 def oldest(sweep: ClockSweep, wanted: Surplus) -> list[bytes]:
-    """The replica keys of what is wanted, of the entries that the sweep comes to next.
+    """Return the replica keys of what is wanted, from the entries that the sweep comes to next.
 
-    Of a cache that is seen as a whole the oldest, the newest last or never. Of a larger one those that have expired or
-    are old by the sweep's horizon. Where there are too few of them, bytes have to wait for the next call, and entries
-    are the oldest of those seen.
+    Of a cache that the sweep sees as a whole: the oldest, the newest last or never. Of a larger one: those that have
+    expired or are old by the sweep's horizon. Where these are too few, it takes the oldest entries that it saw for the
+    number wanted, and leaves wanted bytes to the next call.
     """
     now_ns = boottime_ns()
     going = _Going(wanted)
@@ -132,7 +134,7 @@ def oldest(sweep: ClockSweep, wanted: Surplus) -> list[bytes]:
 
 
 class _Going:
-    """What was chosen so far, and whether it is enough."""
+    """The keys that were chosen so far, and whether they are enough."""
 
     def __init__(self, wanted: Surplus) -> None:
         self.keys: list[bytes] = []

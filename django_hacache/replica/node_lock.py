@@ -1,7 +1,7 @@
 """The lock of the node that serves a directory: one node at a time, and no standalone process beside it.
 
-The kernel releases it with the process, however that ends. No child that is forked meanwhile keeps it: the node forks
-none, and who only looks has a lock of POSIX's, which belongs to its process.
+The kernel releases it with the process, however that ends. No forked child keeps it: the node forks none, and a process
+that only looks takes a POSIX lock, which no child inherits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "node.lock"
-# Who only looks holds the lock for a moment: that must not keep a node from starting.
+# A process that only looks holds the lock for a moment: that must not keep a node from starting.
 LOOK_S, LOOKS_MAX = 0.01, 20
 
 
 class Occupied(Exception):
-    """A node serves the directory; `pid` is its process, as text."""
+    """A node serves the directory. pid: of its process, as text."""
 
     def __init__(self, pid: str) -> None:
         super().__init__(pid)
@@ -44,7 +44,7 @@ def occupying(path: Path) -> Iterator[None]:
         try:
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         except OSError as error:
-            ensure_own(error)  # else the file system is full, and people are not told who it is
+            ensure_own(error)  # the file system is full: people are not told which process it is
         yield
     finally:
         os.close(descriptor)
