@@ -5,51 +5,36 @@ Knows nothing of keys, values or expiry: replica.py gives them their meaning.
 
 from __future__ import annotations
 
-import errno
-import mmap
 import os
 import threading
-import time
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError, ReplicaFull
-from django_hacache.replica import fork
-from django_hacache.replica.layout import ENTRIES, FIXED, MAX_CACHES, MAX_DATABASES, cache_name_bytes
+from django_hacache.exceptions import ConfigurationError, ReplicaBroken, ReplicaError
+from django_hacache.replica import fork, reserved
+from django_hacache.replica.layout import ENTRIES, FIXED, MAX_DATABASES, cache_name_bytes
+from django_hacache.replica.lmdb_errors import MAX_READERS, meaning
+from django_hacache.replica.mapped import PAGE_BYTES, Mapped
 from django_hacache.replica.pair import FILE_NAME, LOCKS_NAME, allocate_locks, ensure_pair, pair_at, pair_in
 from django_hacache.replica.registry import OPEN_ALREADY, OpenAlready, when_closed
 from django_hacache.replica.soundness import damage
 from django_hacache.system.directory import PRIVATE_FILE, identity, open_private
 from django_hacache.system.interruption import ensure_own
-from django_hacache.system.platform import address_space, monotonic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from django_hacache.replica.opening import Membership
     from django_hacache.system.directory import Directory
 
-MAX_READERS = 1024
-PAGE_BYTES = mmap.PAGESIZE
-REMAP_WAIT_S = 10.0
 LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
 """A line of the processor's cache for each reader, and LMDB's own header."""
 
-_FULL = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EIO}
-)  # LMDB reports a short write to a full tmpfs as EIO
-# The file is none that this LMDB could ever read.
-_FOREIGN = (lmdb.InvalidError, lmdb.VersionMismatchError)
-# What a damaged file leads to, and other things, too.
-_SUSPECT = (
-    lmdb.BadTxnError,
-    lmdb.CorruptedError,
-    lmdb.IncompatibleError,
-    lmdb.PageNotFoundError,
-    lmdb.PanicError,
-)
+# What py-lmdb raises while another thread exchanges the map, and in reads that were under way.
+_EXCHANGED = (lmdb.Error, lmdb.InvalidParameterError)
 
 
 class FixedDatabases(NamedTuple):
@@ -61,19 +46,34 @@ class FixedDatabases(NamedTuple):
     host: lmdb._Database
 
 
-class Environment:
+class Environment(Mapped):
     """One opened LMDB file. Safe for threads; never for a forked child."""
 
-    def __init__(self, directory: Directory, *, membership: Membership | None, map_size: int) -> None:
-        """Open it for writing, as a member of those that do, or for reading only."""
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        membership: Membership | None,
+        map_size: int,
+        reserves: bool | None = None,
+    ) -> None:
+        """Open it for writing, as a member of those that do, or for reading only.
+
+        reserves: whether a new file is to be as reserved.py says. With False, one that is there and is so is replaced.
+        """
+        # Weakly: it has to end before the file is closed (see Replica.close).
+        self._membership: Callable[[], Membership | None] = (
+            (lambda: None) if membership is None else weakref.ref(membership)
+        )
+        self._reserves = reserves
         self.directory = directory.path
         self.path = self.directory / FILE_NAME
         self.writable = membership is not None
         # The database of each cache that this process has come across.
         self.caches: dict[str, lmdb._Database] = {}
         self._opening = threading.Lock()
-        self._remapping = threading.Lock()
-        self._map_bytes = rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
+        rounded = -(-map_size // PAGE_BYTES) * PAGE_BYTES
+        super().__init__(rounded)
         try:
             when_closed(lambda: self._open_files(directory, membership, rounded))
             self._look(directory)
@@ -92,13 +92,28 @@ class Environment:
             with self.errors(), membership.opening():
                 membership.join()
                 ensure_pair(directory)
-                self.lmdb = self._open(directory, map_size)
+                self._prepare(directory)
+                self.lmdb = self._open(directory, self._map_bytes)
                 # Not by a descriptor: closing that of the lock file would drop LMDB's own locks on it (POSIX).
                 for name in (FILE_NAME, LOCKS_NAME):
                     directory.restrict(name)
                 self._files = pair_in(directory)
         self.begin = self.lmdb.begin
         self.identity = self._files.data
+
+    def _prepare(self, directory: Directory) -> None:
+        """Make the file, or find out of which kind it is."""
+        there = directory.identity_of(FILE_NAME) is not None
+        if not there and self._reserves and reserved.can_be_made(directory):
+            self._open(directory, self._map_bytes).close()
+            reserved.make(directory)
+            there = True
+        length = reserved.length(directory) if there else 0
+        if length and self._reserves is False:
+            directory.remove(FILE_NAME)
+            directory.remove(LOCKS_NAME)
+        elif length:
+            self.reserved, self._map_bytes = True, length
 
     def _look(self, directory: Directory) -> None:
         """Make sure that what was opened is what is there, and whole."""
@@ -137,6 +152,7 @@ class Environment:
                     mode=PRIVATE_FILE,
                     metasync=False,
                     sync=False,
+                    writemap=self.reserved,
                     max_readers=MAX_READERS,
                     max_dbs=MAX_DATABASES,
                     max_spare_txns=1,
@@ -179,7 +195,7 @@ class Environment:
         """Raise `suspicion` where the file is damaged indeed; return where it is whole."""
         if self.writable:
             # Nobody else changes anything meanwhile.
-            with self.errors(), self.lmdb.begin(write=True) as txn:
+            with self.errors(), self.writing, self.lmdb.begin(write=True) as txn:
                 found = self._damage(txn.id() - 1)
         else:
             with self.errors(), self.begin_read() as txn:
@@ -201,7 +217,7 @@ class Environment:
         with self.errors():
             if not self.writable:
                 return FixedDatabases(*(self.lmdb.open_db(name, create=False) for name in FIXED))
-            with self.lmdb.begin(write=True) as txn:
+            with self.writing, self.lmdb.begin(write=True) as txn:
                 return FixedDatabases(*(self.lmdb.open_db(name, txn=txn) for name in FIXED))
 
     def leak(self) -> None:
@@ -233,70 +249,13 @@ class Environment:
 
     def error(self, error: Exception) -> ReplicaError | ConfigurationError:
         """The error of this package that says what LMDB's error means here."""
-        if isinstance(error, ReplicaError):
-            return error
-        code = error.errno if isinstance(error, OSError) else getattr(error, "code", 0)
-        if isinstance(error, _FOREIGN + _SUSPECT):
-            return ReplicaBroken(f"the replica {self.path} cannot be read: {error}")
-        if isinstance(error, lmdb.MemoryError):
-            return ReplicaError(
-                f"the replica {self.path} cannot be mapped: that takes {self._map_bytes} bytes of address space, "
-                f"and of memory what is in use. {address_space()}; expected more, or a smaller SIZE_LIMIT"
-            )
-        if isinstance(error, lmdb.MapFullError):
-            return ReplicaFull(f"the replica in {self.directory} has reached its map size: {error}")
-        if code in _FULL:
-            return ReplicaFull(f"the file system of the replica in {self.directory} is full: {error}")
-        if isinstance(error, lmdb.DbsFullError):
-            return ReplicaError(
-                f"the replica in {self.directory} holds {MAX_CACHES} caches and has no room for another"
-            )
-        if code == errno.EAGAIN:
-            return ConfigurationError(
-                f"another process with the process id {os.getpid()} uses {self.directory}, in another container most "
-                "likely: expected a PID namespace that all share, or another LOCATION"
-            )
-        if code == errno.EBUSY:
-            return ReplicaError(
-                f"this very thread is writing to the replica in {self.directory}: a signal handler that has "
-                "interrupted it cannot write before it goes on"
-            )
-        if isinstance(error, lmdb.ReadersFullError):
-            return ReplicaError(f"{MAX_READERS} reads are open on the replica in {self.directory}: {error}")
-        return ReplicaError(f"the replica {self.path} cannot be used: {error}")
-
-    def growth_bytes(self) -> int:
-        """How much the file system lets the file still grow."""
-        try:
-            found = os.statvfs(self.directory)
-        except FileNotFoundError as error:
-            ensure_own(error)
-            return self.lmdb.info()["map_size"]  # wiped: the next look at the path opens it anew
-        return found.f_bavail * found.f_frsize
-
-    def file_bytes(self) -> int:
-        """How much of the file LMDB has taken so far; it never gives any back."""
-        return (self.lmdb.info()["last_pgno"] + 1) * PAGE_BYTES
-
-    def lengths(self) -> tuple[int, int]:
-        """The longest that the file may become, and how long it is, in bytes."""
-        known = self.lmdb.info()
-        return known["map_size"], (known["last_pgno"] + 1) * PAGE_BYTES
-
-    def grow(self, by: int) -> bool:
-        """Let the file become longer by so many bytes; False while this process reads. Other processes follow."""
-        with self._remapping:
-            if self._reads_of_this_process():
-                return False
-            with self.errors():
-                self._map_bytes = self.lmdb.info()["map_size"] + by
-                self.lmdb.set_mapsize(self._map_bytes)
-            return True
+        can_grow = self.reserved and self._map_bytes < self._most_bytes
+        return meaning(error, self.path, map_bytes=self._map_bytes, can_grow=can_grow)
 
     def begin_read(self) -> lmdb.Transaction[bytes]:
         """A read transaction; tried again after a growth of the map or with the reader table full."""
         try:
-            return self.lmdb.begin()
+            return self.begin()
         except lmdb.Error as error:
             self.recover(error)
         with self.errors():
@@ -323,44 +282,15 @@ class Environment:
         """Do what makes the failed call worth one more try, or raise ReplicaError where nothing does."""
         ensure_own(error)
         if isinstance(error, lmdb.MapResizedError):
-            self._remap()
+            self.remap()
         elif isinstance(error, lmdb.ReadersFullError):
             self.lmdb.reader_check()
+        elif self.reserved and type(error) in _EXCHANGED:
+            self.await_map()
         elif not isinstance(
             error, lmdb.BadRslotError
         ):  # a slot that a forked child freed: the next one is new
             raise self.error(error) from error
-
-    def _remap(self) -> None:
-        """Map as much as another process has made the file.
-
-        Remapping under a running read would crash the process. Every read that begins now fails as this one
-        did, so it is enough to wait until LMDB's reader table shows no read of ours.
-        """
-        deadline = monotonic() + REMAP_WAIT_S
-        while self._remapping.locked() and monotonic() < deadline:
-            time.sleep(
-                0.0005
-            )  # not for the lock: who has it may be another greenlet of this thread, and sleeps below
-        with self._remapping:
-            try:
-                self.lmdb.begin().abort()
-            except lmdb.MapResizedError as error:
-                ensure_own(error)
-            else:
-                return  # another thread was faster
-            while self._reads_of_this_process():
-                if monotonic() > deadline:
-                    raise ReplicaError(
-                        f"the replica {self.path} has grown and a long read keeps this process from following"
-                    )
-                time.sleep(0.0005)
-            with self.errors():
-                self.lmdb.set_mapsize(0)
-
-    def _reads_of_this_process(self) -> bool:
-        rows = (line.split() for line in self.lmdb.readers().splitlines()[1:])
-        return any(row[0] == str(os.getpid()) and row[-1] != "-" for row in rows if len(row) == 3)
 
     def database(self, cache: str) -> lmdb._Database | None:
         """The database of a cache; None while no process has written to it."""
@@ -378,7 +308,7 @@ class Environment:
                 with self._opening:
                     found = self.lmdb.open_db(name, create=False)
             else:
-                with self.begin_write() as txn:
+                with self.writing, self.begin_write() as txn:
                     found = self.open_in(txn, cache)
         return self.caches.setdefault(cache, found)
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import lmdb
 
 from django_hacache.exceptions import ReplicaBroken, ReplicaError
+from django_hacache.replica.attempts import A, T, W, committed, read_all
 from django_hacache.replica.clock import boot_id, boottime_ns, is_live
 from django_hacache.replica.environment import Environment
-from django_hacache.replica.layout import FORMAT, HEADER_BYTES, header_of, replica_key
+from django_hacache.replica.layout import FORMAT, HEADER, HEADER_BYTES, MAX_KEY_BYTES, header_of, replica_key
 from django_hacache.replica.opening import Membership, ensure_same_namespace
 from django_hacache.replica.pair import FILE_NAME, set_aside
-from django_hacache.replica.reading import live_value
+from django_hacache.replica.reading import VIEW_BYTES, live_value
 from django_hacache.replica.transaction import Item, ReadTransaction, WriteTransaction, caches, item_of
 from django_hacache.system.directory import ensure_private, open_private
 from django_hacache.system.interruption import ensure_own
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from django_hacache.replica.room import Usage
     from django_hacache.system.directory import Directory
 
-T = TypeVar("T")
-A = TypeVar("A")
-W = TypeVar("W", bound=WriteTransaction)
-
 log = logging.getLogger(__name__)
 
 MAINTENANCE_NS = 1_000_000_000
@@ -41,17 +38,27 @@ READER_CHECK_EVERY = 5  # maintenances
 _IDENTITY_KEY = b"boot_id"
 """The host mark under which a replica notes its layout and boot."""
 
+_header = HEADER.unpack_from
+
 
 class Replica:
     """One opened replica. Threads share it; a forked child must `abandon` it and open its own."""
 
     def __init__(
-        self, directory: Path, *, writable: bool, map_size: int, keeps_journal: bool, boot: bytes
+        self,
+        directory: Path,
+        *,
+        writable: bool,
+        map_size: int,
+        keeps_journal: bool,
+        reserves: bool,
+        boot: bytes,
     ) -> None:
         self.directory = directory
         self.writable = writable
         self._map_size = map_size
         self._keeps_journal = keeps_journal
+        self._reserves = reserves or (False if keeps_journal else None)
         self._identity = FORMAT + boot
         self._maintaining = threading.Lock()
         self._maintenances = 0
@@ -67,9 +74,14 @@ class Replica:
         writable: bool,
         map_size: int,
         keeps_journal: bool = False,
+        reserves: bool = False,
         boot: bytes | None = None,
     ) -> Replica:
         """Open the replica in `directory`; with `writable` create what is missing.
+
+        A new file of one that `reserves` is allocated before it is used, where the file system can promise that, and
+        written to without system calls (see reserved.py). One that `keeps_journal` replaces such a file: its map could
+        not become longer during its long reads.
 
         A replica from before the last boot, or of another layout, is void: a writer empties it, journal
         included. A writer moves a file that LMDB cannot read aside and starts empty. When the directory is
@@ -85,6 +97,7 @@ class Replica:
             writable=writable,
             map_size=map_size,
             keeps_journal=keeps_journal,
+            reserves=reserves,
             boot=boot or boot_id(),
         )
 
@@ -106,7 +119,8 @@ class Replica:
             return self._open_whole(directory, membership)
 
     def _open_whole(self, directory: Directory, membership: Membership | None) -> Environment:
-        environment = Environment(directory, membership=membership, map_size=self._map_size)
+        size, reserves = self._map_size, self._reserves
+        environment = Environment(directory, membership=membership, map_size=size, reserves=reserves)
         try:
             with environment.proven():
                 self._ensure_of_this_boot(environment)
@@ -127,14 +141,14 @@ class Replica:
 
     def _void(self, environment: Environment) -> None:
         """Empty a replica of another boot or layout: its boot-time instants or its bytes mean nothing here."""
-        with environment.errors(), environment.begin_write() as txn:
-            transaction = WriteTransaction(environment, txn)
-            if transaction.host_mark(_IDENTITY_KEY) != self._identity:  # else another process was faster
-                transaction.forget_other_formats()
-                transaction.empty()
-                transaction.journal.erase()
-                transaction.set_host_mark(_IDENTITY_KEY, self._identity)
-        transaction.committed()
+        committed(environment, boottime_ns(), WriteTransaction, self._make_void, None)
+
+    def _make_void(self, transaction: WriteTransaction, _: None) -> None:
+        if transaction.host_mark(_IDENTITY_KEY) != self._identity:  # else another process was faster
+            transaction.forget_other_formats()
+            transaction.empty()
+            transaction.journal.erase()
+            transaction.set_host_mark(_IDENTITY_KEY, self._identity)
 
     def erase(self) -> None:
         """Forget everything, the journal included. The file stays: whoever has it mapped would keep its room taken."""
@@ -190,8 +204,24 @@ class Replica:
         py-lmdb's `buffers=True` and decoding inside the transaction were measured slower for ordinary values:
         a memoryview costs more than copying half a kilobyte.
         """
-        raw = self.raw(cache, key)
-        return None if raw is None else live_value(raw, boottime_ns())
+        # As raw() and live_value() do it, without a call: this is the way of every hit.
+        environment = self._environment
+        encoded = key.encode()
+        if not 0 < len(encoded) <= MAX_KEY_BYTES:
+            encoded = replica_key(key)
+        try:
+            with environment.begin(environment.caches[cache]) as txn:
+                raw = txn.get(encoded)
+        except (KeyError, lmdb.Error) as error:
+            raw = self._raw_after(error, cache, encoded)
+        if raw is None:
+            return None
+        if not HEADER_BYTES <= len(raw) < VIEW_BYTES:
+            return live_value(raw, boottime_ns())
+        expires_at = _header(raw)[0]
+        if expires_at and expires_at <= boottime_ns():
+            return None
+        return raw[HEADER_BYTES:]
 
     def raw(self, cache: str, key: str) -> bytes | None:
         """Return header and value of the stored entry, expired or not; None where there is none."""
@@ -224,12 +254,7 @@ class Replica:
         if database is None:
             return {}
         names = {replica_key(key): key for key in keys}
-        with environment.errors(), environment.begin_read() as txn, txn.cursor(database) as cursor:
-            try:
-                stored = cursor.getmulti(names)
-            except lmdb.BadDbiError as error:
-                ensure_own(error)
-                return {}  # another process has dropped the cache: it was empty
+        stored = read_all(environment, database, names)
         now_ns = boottime_ns()
         found: dict[str, bytes | memoryview] = {}
         for encoded, raw in stored:
@@ -272,11 +297,12 @@ class Replica:
 
     def usage(self, cache: str) -> Usage:
         """Return how much room the cache takes."""
-        with self._read(cache) as transaction:
+        with self.reading(cache) as transaction:
             return transaction.usage(cache)
 
     @contextmanager
-    def _read(self, cache: str) -> Iterator[ReadTransaction]:
+    def reading(self, cache: str) -> Iterator[ReadTransaction]:
+        """A consistent picture of one cache, as long as the block lasts."""
         environment = self._environment
         environment.database(cache)
         with environment.errors(), environment.begin_read() as txn:
@@ -323,34 +349,10 @@ class Replica:
         As write(), for a thread in which exceptions may arrive at any moment: time limits, Ctrl-C. None of them
         leaves the transaction open, which would keep the writers of all processes waiting.
         """
-        if boottime_ns() >= self._next_maintenance:
+        begun_ns = boottime_ns()
+        if begun_ns >= self._next_maintenance:
             self.recheck()
-        environment, transaction = self._environment, None
-        try:
-            # LMDB's own context manager is C: between it and the transaction no exception can come.
-            with environment.begin(None, None, True, True) as txn:
-                transaction = kind(environment, txn)
-                result = work(transaction, of)
-        except lmdb.Error as error:
-            ensure_own(error)
-            if transaction is not None:
-                raise environment.error(error) from error
-            environment.recover(error)
-            transaction, result = self._transact_after(kind, work, of)
-        if transaction.opened:
-            transaction.committed()
-        return result
-
-    def _transact_after(self, kind: type[W], work: Callable[[W, A], T], of: A) -> tuple[W, T]:
-        """The one more try where none could be begun."""
-        environment = self._environment
-        try:
-            with environment.begin_write() as txn:
-                transaction = kind(environment, txn)
-                return transaction, work(transaction, of)
-        except lmdb.Error as error:
-            ensure_own(error)
-            raise environment.error(error) from error
+        return committed(self._environment, begun_ns, kind, work, of)
 
     def recheck(self) -> None:
         """Follow a directory that was wiped, at most once a second; writes do it, for those who only read."""

@@ -16,7 +16,6 @@ from django_hacache.exceptions import ReplicaError
 from django_hacache.replica import eviction
 from django_hacache.replica.clock import is_live
 from django_hacache.replica.clock_sweep import ClockSweep
-from django_hacache.replica.environment import PAGE_BYTES
 from django_hacache.replica.journal import Journal, JournalReader
 from django_hacache.replica.layout import (
     ENTRIES,
@@ -30,6 +29,7 @@ from django_hacache.replica.layout import (
     header_of,
     replica_key,
 )
+from django_hacache.replica.mapped import PAGE_BYTES
 from django_hacache.replica.room import Room, Usage
 from django_hacache.system.interruption import ensure_own
 
@@ -158,6 +158,11 @@ class ReadTransaction:
             yield sweep
         self._keep_sweep_state(mark, sweep.state())
 
+    def host_mark(self, name: bytes) -> bytes | None:
+        """What this host noted of the replica itself: of no meaning to other hosts."""
+        value = self._txn.get(name, None, self.environment.fixed.host)
+        return None if value is None else bytes(value)
+
     def _sweep_state(self, mark: bytes) -> bytes:
         return self.sweeps.get(mark, b"")
 
@@ -171,6 +176,8 @@ class WriteTransaction(ReadTransaction):
     _txn: lmdb.Transaction[memoryview]
     opened: dict[str, lmdb._Database] | None = None
     """The databases of caches that this transaction is the first of the process to need."""
+    begun_ns = 0
+    """When it was asked for (boot time), before others were waited for."""
     _versions = 0
     inserted = 0
     """Bytes of values."""
@@ -180,9 +187,16 @@ class WriteTransaction(ReadTransaction):
         # What the base class notes, without a call: this is on the way of every write. So LMDB's methods are
         # called with positional arguments here: naming one takes longer than a frame of Python.
         self.environment = environment
-        self._txn = txn = txn or environment.begin_write()
+        self._txn = txn = txn or self._begun()
         self._caches = environment.caches
         self.id: int = txn.id()
+
+    def _begun(self) -> lmdb.Transaction[memoryview]:
+        writing = self.environment.writing
+        with writing:
+            begun = self.environment.begin_write()
+            writing.acquire()  # until __exit__
+            return begun
 
     def __enter__(self) -> Self:
         return self
@@ -190,16 +204,17 @@ class WriteTransaction(ReadTransaction):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            try:
+        try:
+            if error is None:
                 self._txn.commit()
-            except lmdb.Error as failure:
-                ensure_own(failure)
-                raise self.environment.error(failure) from failure
-            if self.opened:
                 self.committed()
-            return
-        self._txn.abort()
+            else:
+                self._txn.abort()
+        except lmdb.Error as failure:
+            ensure_own(failure)
+            raise self.environment.error(failure) from failure
+        finally:
+            self.environment.writing.release()
         if isinstance(error, lmdb.Error):
             raise self.environment.error(error) from error
 
@@ -251,11 +266,6 @@ class WriteTransaction(ReadTransaction):
     def journal(self) -> Journal:
         """The journal; it changes together with the caches or not at all."""
         return Journal(self._txn, self.environment.fixed)
-
-    def host_mark(self, name: bytes) -> bytes | None:
-        """What this host noted of the replica itself: of no meaning to other hosts."""
-        value = self._txn.get(name, db=self.environment.fixed.host)
-        return None if value is None else bytes(value)
 
     def set_host_mark(self, name: bytes, value: bytes) -> None:
         """Note something of the replica itself."""
@@ -310,10 +320,10 @@ class WriteTransaction(ReadTransaction):
 
     def touch(self, cache: str, key: str, *, version: int, expires_at: int) -> bool:
         """Give a present entry, expired or not, a new `expires_at` and `version`; False without one."""
-        found = self.present(cache, key)
-        if found is None:
+        raw = self._txn.get(replica_key(key), None, self._caches.get(cache) or self._database(cache))
+        if raw is None:
             return False
-        self.put_raw(cache, replica_key(key), found.value, version=version, expires_at=expires_at)
+        self.set(cache, key, raw[HEADER_BYTES:], version=version, expires_at=expires_at)
         return True
 
     def delete(self, cache: str, key: str) -> bool:

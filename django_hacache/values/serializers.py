@@ -24,7 +24,7 @@ PICKLE = pickle.PROTO[0]
 
 _FOREIGN_MARK = bytes([FOREIGN])
 _INTEGER_TAG = bytes([INTEGER])
-_dumps, loads, _PROTOCOL = pickle.dumps, pickle.loads, pickle.HIGHEST_PROTOCOL
+dumps, loads, HIGHEST_PROTOCOL = pickle.dumps, pickle.loads, pickle.HIGHEST_PROTOCOL
 
 
 class EncodingError(HACacheError, ValueError):
@@ -35,7 +35,7 @@ def encode(value: Any) -> bytes:
     """Return the bytes of a value. Raises what pickle raises."""
     if type(value) is int:
         return _INTEGER_TAG + integer_to_bytes(value)
-    return _dumps(value, _PROTOCOL)
+    return dumps(value, HIGHEST_PROTOCOL)
 
 
 def decode(data: bytes | memoryview) -> Any:

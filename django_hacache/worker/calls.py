@@ -21,6 +21,7 @@ from django_hacache.worker.operations import IGNORABLE, Ack, Operations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django_hacache.changes.outcome import Outcome
     from django_hacache.changes.vocabulary import Change
     from django_hacache.worker.writer import Steps, T
 
@@ -60,12 +61,15 @@ class Calls(Operations):
 
     def _decide(self, change: Change, ack: Ack) -> bool:
         """Carry out one change whose answer is a decision, and return that: no failure is ignored."""
+        return self._decided(change, ack).effective
+
+    def _decided(self, change: Change, ack: Ack) -> Outcome:
         setup = self._setup
         level = setup.deciding_level if ack is None else self._deciding_level(ack)
         deadline = monotonic() + setup.options.write_timeout_s
         if (block := current()) is not None:
             block.settle()
-        return setup.writer.perform(change, ack=level, deadline=deadline).effective
+        return setup.writer.perform(change, ack=level, deadline=deadline)
 
     async def _adecide(self, change: Change, ack: Ack) -> bool:
         setup = self._setup

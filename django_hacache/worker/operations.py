@@ -19,7 +19,15 @@ from django_hacache.changes.vocabulary import Batch, Increment, Insert, Move, Re
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable, ReplicaError, ValueTooLarge
 from django_hacache.system.interruption import ensure_own
-from django_hacache.values.serializers import EncodingError, may_be_added
+from django_hacache.values.serializers import (
+    HIGHEST_PROTOCOL,
+    PICKLE,
+    EncodingError,
+    dumps,
+    loads,
+    may_be_added,
+)
+from django_hacache.values.signing import PLAIN
 from django_hacache.worker.block import current, entered
 from django_hacache.worker.unreadable import TRANSIENT, decode_again, log_unreadable
 
@@ -65,6 +73,14 @@ class Operations(BaseCache):
 
     _overridden: ClassVar[frozenset[str]] = frozenset()
     """The operations that a subclass has replaced."""
+    _makes_keys: ClassVar[bool] = False
+    """Whether a subclass makes or validates keys in a way of its own."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._makes_keys = (
+            cls.make_key is not BaseCache.make_key or cls.validate_key is not Operations.validate_key
+        )
 
     @cached_property
     def _setup(self) -> Setup:
@@ -95,11 +111,14 @@ class Operations(BaseCache):
         if len(key) > KEY_LENGTH_MAX or " " in key or not key.isprintable():
             super().validate_key(key)
 
-    def make_key(self, key: str, version: int | None = None) -> str:
-        """Return the key with prefix and version, as Django does; its own way of making one without a call."""
-        if self.key_func is not default_key_func:
-            return super().make_key(key, version)
-        return f"{self.key_prefix}:{self.version if version is None else version}:{key}"
+    def make_and_validate_key(self, key: str, version: int | None = None) -> str:
+        """Return the key with prefix and version, as Django does: without another call, where all of it is Django's."""
+        if self._makes_keys or self.key_func is not default_key_func:
+            return super().make_and_validate_key(key, version)
+        key = f"{self.key_prefix}:{self.version if version is None else version}:{key}"
+        if len(key) > KEY_LENGTH_MAX or " " in key or not key.isprintable():
+            self.validate_key(key)
+        return key
 
     # Reads
 
@@ -108,18 +127,22 @@ class Operations(BaseCache):
         key = self.make_and_validate_key(key, version)
         if entered() is not None:
             self._wait_for_writes(key)
+        setup = self._setup
         try:
-            data = self._site.reader.get(self._cache_name, key)
+            data = setup.site.reader.get(setup.options.name, key)
         except ReplicaError as error:
             self._log_or_raise("get", error)
             return default
         if data is None:
             return default
-        # As _decoded does it, without a call: this is the way of every hit.
+        # As _decoded and Plain.decode do it, without a call: this is the way of every hit.
+        codec = setup.codec
         try:
-            return self._codec.decode(key, data)
+            if codec is PLAIN and data and data[0] == PICKLE:
+                return loads(data)
+            return codec.decode(key, data)
         except BaseException as error:  # noqa: BLE001 - raised again where it is the caller's
-            return decode_again(self._codec, self._cache_name, key, data, error, default)
+            return decode_again(codec, self._cache_name, key, data, error, default)
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         """Return the values that are there, all read at one instant."""
@@ -311,8 +334,12 @@ class Operations(BaseCache):
             return None
 
     def _encoded(self, key: str, value: Any) -> bytes:
-        data = self._codec.encode(key, value)
-        if len(data) > self._options.max_value_bytes:
+        setup = self._setup
+        codec = setup.codec
+        # As Plain.encode does it, without a call.
+        plain = codec is PLAIN and type(value) is not int
+        data = dumps(value, HIGHEST_PROTOCOL) if plain else codec.encode(key, value)
+        if len(data) > setup.options.max_value_bytes:
             raise ValueTooLarge(
                 f"The value of {key!r} takes {len(data)} bytes; the cache {self._cache_name!r} stores "
                 f"{self._options.max_value_bytes} at most (MAX_VALUE_SIZE, SIZE_LIMIT)."
@@ -323,12 +350,12 @@ class Operations(BaseCache):
         """Return milliseconds to live, None for ever, 0 for gone at once."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
+        if type(timeout) is int and 0 < timeout < TIMEOUT_MAX_S:
+            return timeout * 1000
         if timeout is None:
             return None
         if timeout <= 0:
             return 0
-        if type(timeout) is int and timeout < TIMEOUT_MAX_S:
-            return timeout * 1000
         return math.ceil(min(timeout, TIMEOUT_MAX_S) * 1000)
 
     def _log_or_raise(self, operation: str, error: Exception, *, replaced: bool = False) -> None:

@@ -36,16 +36,13 @@ class Setup:
 
     options: CacheOptions
     site: StandaloneSite | ClusterSite
+    codec: Codec
 
     @cached_property
     def deciding_level(self) -> AckLevel:
         """The level of a write whose answer is a decision, which only the leader can make."""
         level = self.options.ack_level
         return AckLevel.LEADER if level is AckLevel.DIRECT else level
-
-    @cached_property
-    def codec(self) -> Codec:
-        return codec_of(self.options.name, self.options.signing_keys)
 
     @cached_property
     def writer(self) -> Writer:
@@ -74,7 +71,8 @@ def set_up(alias: str, location: str, params: Mapping[str, Any]) -> Setup:
     if clustered:
         ensure_fit_for_cluster([options])
     kind: type[StandaloneSite | ClusterSite] = ClusterSite if clustered else StandaloneSite
-    return Setup(options, process.site_of(kind, options.location, map_size))
+    codec = codec_of(options.name, options.signing_keys)
+    return Setup(options, process.site_of(kind, options.location, map_size), codec)
 
 
 @receiver(setting_changed)

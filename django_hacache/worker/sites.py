@@ -144,7 +144,7 @@ class StandaloneSite(Site[Replica]):
                 f"a node (process {node.pid}) serves {self._directory}, and HA_MODE is not true here: expected the "
                 "settings and the environment of that node, or another LOCATION"
             ) from None
-        return Replica.open(self._directory, writable=True, map_size=self._map_size)
+        return Replica.open(self._directory, writable=True, map_size=self._map_size, reserves=True)
 
 
 class ClusterSite(Site[LeasedReader]):
