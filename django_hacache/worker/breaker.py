@@ -50,7 +50,7 @@ class CircuitBreaker:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """For what was begun before: note how it fails, also where others have failed meanwhile."""
+        """Note, in this block, how a write fails that began before: also while the breaker is open."""
         try:
             yield
         except BaseException as error:
@@ -81,4 +81,4 @@ class CircuitBreaker:
         except HACacheError as error:
             ensure_own(
                 error
-            )  # the caller's exception goes on; the next call raises what is wrong with the page
+            )  # the caller's exception goes on; the next call says what is wrong with the page

@@ -174,7 +174,7 @@ class ClusterSite(Site[LeasedReader]):
 
     @property
     def life(self) -> object:
-        """The same until a fork; something else in the child."""
+        """An object of this process: a forked child has another one."""
         if not self._same_process[0]:
             self._forks.notice()
         return self._request_names
