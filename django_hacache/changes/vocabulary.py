@@ -24,6 +24,10 @@ class When(enum.Enum):
     UNCHANGED = enum.auto()
 
 
+# An enumeration's members take longer to look up than to compare.
+_ALWAYS, _IF_ABSENT = When.ALWAYS, When.ABSENT
+
+
 class Insert(NamedTuple):
     """Store a value.
 
@@ -42,16 +46,16 @@ class Insert(NamedTuple):
     def carry_out(self, store: Store[F], cache: str) -> Outcome:
         key, value, ttl_ms, when, version, keep_ttl = self
         if not keep_ttl:
-            if when is When.ALWAYS:
+            if when is _ALWAYS:
                 store.put(cache, key, value, ttl_ms)
                 return DONE
-            if when is When.ABSENT:
+            if when is _IF_ABSENT:
                 return DONE if store.put_if_absent(cache, key, value, ttl_ms) else PRESENT
         found = store.find(cache, key)
         if found is None:
             if when is When.PRESENT or when is When.UNCHANGED:
                 return ABSENT
-        elif when is When.ABSENT:
+        elif when is _IF_ABSENT:
             return PRESENT
         elif when is When.UNCHANGED and found.version != version:
             return CHANGED

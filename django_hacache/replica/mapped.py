@@ -126,7 +126,7 @@ class Mapped:
         with self.errors(), open_private(self.directory) as directory, membership.opening():
             if directory.identity_of(FILE_NAME) != self.identity:
                 raise ReplicaError(f"the replica {self.path} was replaced while it was in use")
-            length = reserved.length(directory, beyond=beyond, most=self._most_bytes)
+            length = reserved.lengthened(directory, beyond=beyond, most=self._most_bytes)
             if map_it:
                 self.lmdb.set_mapsize(length)
                 self._map_bytes = length

@@ -58,19 +58,30 @@ def make(directory: Directory) -> None:
         os.close(descriptor)
 
 
-def length(directory: Directory, *, beyond: int = 0, most: int = 0) -> int:
+def length(directory: Directory) -> int:
     """The length (bytes) to which every page has its place; 0 where the file is not of this kind.
 
-    Where it is no longer than `beyond` it becomes so, but not longer than `most`, if the file system lets it.
-    Raises OSError where a page has no place and there is none to give it.
+    Raises OSError where a page has none and there is none to give it: somebody may have copied the file with holes.
     """
     descriptor = directory.open(FILE_NAME, os.O_RDWR)
     try:
         if os.pread(descriptor, len(_MARK), _MARK_AT) != _MARK:
             return 0
         there = os.fstat(descriptor).st_size
-        # What others have made longer was allocated by them; but somebody may have copied the file with holes.
         allocate(descriptor, there)
+        return there
+    finally:
+        os.close(descriptor)
+
+
+def lengthened(directory: Directory, *, beyond: int, most: int) -> int:
+    """The length of a file of this kind, which becomes longer where it is no longer than `beyond`.
+
+    It does not become longer than `most`, and stays as it is where the file system has no room.
+    """
+    descriptor = directory.open(FILE_NAME, os.O_RDWR)
+    try:
+        there = os.fstat(descriptor).st_size
         return there if there > beyond else _lengthened(descriptor, there, most)
     finally:
         os.close(descriptor)
