@@ -108,6 +108,11 @@ class Cluster:
         addr = self.hosts[0].status()["leader"]["addr"]
         return next(host for host in self.hosts if host.addr == addr)
 
+    def lost_writes(self) -> int:
+        """How many writes at level direct were lost so far, as far as the nodes have been told."""
+        told = [(host.addr, host.status()["hosts"]) for host in self.hosts]
+        return sum(one["lost_writes"] for addr, hosts in told for one in hosts if one["addr"] == addr)
+
     def stop(self) -> None:
         for host in self.hosts:
             stop(host.node)

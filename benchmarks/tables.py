@@ -75,7 +75,14 @@ def levels(measured: Measured) -> str:
         for name, one in seen.items()
     ]
     counted = len(rows[0]) > 4
-    return table(("", "", *(("a second",) if counted else ()), "p50", "p99"), rows)
+    parts = [table(("", "", *(("a second",) if counted else ()), "p50", "p99"), rows)]
+    parts += [
+        f"Of the {one['calls']:,} writes at `{level}` of {BACKENDS[name].label}, {one['lost']:,} were lost."
+        for level, seen in measured.items()
+        for name, one in seen.items()
+        if "lost" in one
+    ]
+    return "\n\n".join(parts)
 
 
 def _span(one: Measured) -> Cells:

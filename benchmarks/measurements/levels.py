@@ -48,8 +48,11 @@ def levels_together(stage: Stage) -> dict[str, Any]:
 
     for name in ("cluster", *LEVELS.values()):
         stage.crew(name, TOGETHER).ask("time_together", start=0, end=0, **arguments)
+    lost = stage.three_nodes.lost_writes()
     rounds = in_turns(rows, stage.scale.long_rounds, block)
-    return _by_level({row: summary_of_both(blocks) for row, blocks in rounds.items()})
+    seen = _by_level({row: summary_of_both(blocks) for row, blocks in rounds.items()})
+    seen["direct"]["cluster"]["lost"] = stage.three_nodes.lost_writes() - lost
+    return seen
 
 
 def _by_level(rows: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,11 @@ def test_every_picture_of_the_page_is_there_and_is_one(tmp_path: Path) -> None:
         ET.fromstring((tmp_path / name).read_text())
 
 
+def test_what_was_lost_is_told(tmp_path: Path) -> None:
+    report.write(tmp_path, RESULTS)
+    assert "three nodes, all hosts, 2 were lost." in (tmp_path / "README.md").read_text()
+
+
 def test_a_part_of_a_run_is_a_page_too(tmp_path: Path) -> None:
     part = RESULTS | {"measurements": {"get": MEASURED["get"]}, "remarks": ["Not measured here: hosts. Why."]}
     report.write(tmp_path, part)
