@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import lmdb
 
 from django_hacache.exceptions import ReplicaFull
+from django_hacache.replica.environment import TRIES
 from django_hacache.replica.transaction import WriteTransaction
 from django_hacache.system.interruption import ensure_own
 
@@ -44,7 +45,7 @@ def _read_all(
 
 def committed(environment: Environment, begun_ns: int, kind: type[W], work: Callable[[W, A], T], of: A) -> T:
     """What `work` returns, once it is committed. For lack of room it fails only where the file cannot become longer."""
-    recovered = False
+    tries = 0
     while True:
         transaction = None
         try:
@@ -55,9 +56,9 @@ def committed(environment: Environment, begun_ns: int, kind: type[W], work: Call
                 result = work(transaction, of)
         except (lmdb.Error, ReplicaFull) as error:
             ensure_own(error)
-            if transaction is None and not recovered and isinstance(error, lmdb.Error):
+            if transaction is None and tries < TRIES and isinstance(error, lmdb.Error):
                 environment.recover(error)
-                recovered = True
+                tries += 1
             elif transaction is None or not environment.has_room_after(error):
                 if isinstance(error, ReplicaFull):
                     raise

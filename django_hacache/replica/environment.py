@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 LOCK_FILE_BYTES = 64 * MAX_READERS + PAGE_BYTES
 """A line of the processor's cache for each reader, and LMDB's own header."""
 
+TRIES = 10
+"""How often a transaction is begun: each time another process may have made the file longer, or filled the table."""
+
 # What py-lmdb raises while another thread exchanges the map, and in reads that were under way.
 _EXCHANGED = (lmdb.Error, lmdb.InvalidParameterError)
 
@@ -195,7 +198,7 @@ class Environment(Mapped):
         """Raise `suspicion` where the file is damaged indeed; return where it is whole."""
         if self.writable:
             # Nobody else changes anything meanwhile.
-            with self.errors(), self.writing, self.lmdb.begin(write=True) as txn:
+            with self.errors(), self.writing, self.begin_write() as txn:
                 found = self._damage(txn.id() - 1)
         else:
             with self.errors(), self.begin_read() as txn:
@@ -217,7 +220,7 @@ class Environment(Mapped):
         with self.errors():
             if not self.writable:
                 return FixedDatabases(*(self.lmdb.open_db(name, create=False) for name in FIXED))
-            with self.writing, self.lmdb.begin(write=True) as txn:
+            with self.writing, self.begin_write() as txn:
                 return FixedDatabases(*(self.lmdb.open_db(name, txn=txn) for name in FIXED))
 
     def leak(self) -> None:
@@ -254,10 +257,11 @@ class Environment(Mapped):
 
     def begin_read(self) -> lmdb.Transaction[bytes]:
         """A read transaction; tried again after a growth of the map or with the reader table full."""
-        try:
-            return self.begin()
-        except lmdb.Error as error:
-            self.recover(error)
+        for _ in range(TRIES):
+            try:
+                return self.begin()
+            except lmdb.Error as error:
+                self.recover(error)
         with self.errors():
             return self.lmdb.begin()
 
@@ -271,10 +275,11 @@ class Environment(Mapped):
 
         What it reads are views, valid until its next change: looking at large entries copies nothing.
         """
-        try:
-            return self.begin(None, None, True, True)
-        except lmdb.Error as error:
-            self.recover(error)
+        for _ in range(TRIES):
+            try:
+                return self.begin(None, None, True, True)
+            except lmdb.Error as error:
+                self.recover(error)
         with self.errors():
             return self.lmdb.begin(write=True, buffers=True)
 

@@ -14,6 +14,7 @@ import pytest
 from django_hacache.changes.vocabulary import Insert
 from django_hacache.exceptions import ReplicaFull
 from django_hacache.replica import reserved
+from django_hacache.replica.environment import Environment
 from django_hacache.replica.eviction import Limits
 from django_hacache.replica.pair import FILE_NAME
 from django_hacache.replica.replica import Replica
@@ -183,6 +184,50 @@ for number in range(10):
         assert other.stdout.readline() == "800000\n"
     assert other.wait() == 0
     assert replica.get("default", "mine9") == b"v"
+    replica.close()
+
+
+LENGTHENS = f"""
+from django_hacache.changes.vocabulary import Insert
+from django_hacache.worker.standalone_store import StandaloneStore
+replica = Replica.open(directory, writable=True, map_size={MAP_SIZE}, reserves=True)
+say("open")
+for number in range(10):
+    heard()
+    for piece in range(10):
+        change = Insert(f"{{number}}.{{piece}}", bytes(300_000), None)
+        replica.transact(StandaloneStore, change.carry_out, "default")
+    say("longer")
+"""
+
+
+def test_a_file_that_becomes_longer_again_and_again_while_it_is_opened_is_followed(
+    directory, process, monkeypatch
+):
+    other = process(LENGTHENS)
+    assert other.stdout.readline() == "open\n"
+    look, recover, lengthened = Environment.file_bytes, Environment.recover, []
+
+    def lengthen():
+        if len(lengthened) < 3:
+            other.stdin.write("go on\n")
+            other.stdin.flush()
+            lengthened.append(other.stdout.readline())
+
+    def look_and_lengthen(environment):
+        taken = look(environment)
+        lengthen()
+        return taken
+
+    def recover_and_lengthen(environment, error):
+        recover(environment, error)
+        lengthen()
+
+    monkeypatch.setattr(Environment, "file_bytes", look_and_lengthen)
+    monkeypatch.setattr(Environment, "recover", recover_and_lengthen)
+    replica = open_replica(directory)
+    assert lengthened == ["longer\n"] * 3
+    assert replica.get("default", "2.9") == bytes(300_000)
     replica.close()
 
 
