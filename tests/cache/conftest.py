@@ -38,7 +38,7 @@ def caches(served: Served, settings: Any) -> Iterator[Any]:
     """django.core.cache.caches with the aliases of tests.cache.site, all empty."""
     settings.HACACHE = served.hacache
     settings.CACHES = cache_settings(str(served.location))
-    empty(django_caches)
+    empty()
     yield django_caches
     process.close()
 
@@ -75,6 +75,6 @@ def small_node(started_small_node: SmallNodeProcess, settings: Any) -> Iterator[
         node.start()
     settings.HACACHE = cluster_settings("127.0.0.1:9")
     settings.CACHES = cache_settings(str(node.location))
-    empty(django_caches)
+    empty()
     yield node
     process.close()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from django.conf import settings
+
+from django_hacache.changes.vocabulary import Clear
+from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable
+from django_hacache.system.platform import monotonic
+from django_hacache.worker.setup import Setup
+from django_hacache.worker.writer import Writer
+from tests.cache.raw import setup_of
 from tests.node_process import serves
 from tests.waiting import eventually
 
@@ -41,15 +47,20 @@ class SmallNodeProcess:
             self.process = None
 
 
-def empty(caches: Iterable[Any]) -> None:
-    """Clear every alias. The circuit breaker may still be open from the test before."""
-    for alias in caches:
-        eventually(partial(_is_cleared, caches, alias))
+def empty() -> None:
+    """Clear every cache. The circuit breaker may still be open from the test before.
+
+    With the options of one alias: to read the settings of each takes longer than most tests.
+    """
+    one = setup_of("default")
+    names = {entry.get("OPTIONS", {}).get("CACHE_NAME", alias) for alias, entry in settings.CACHES.items()}
+    for name in names:
+        eventually(partial(_is_cleared, Setup(replace(one.options, name=name), one.site).writer))
 
 
-def _is_cleared(caches: Any, alias: str) -> bool:
+def _is_cleared(writer: Writer) -> bool:
     try:
-        caches[alias].clear()
+        writer.perform(Clear(), ack=AckLevel.QUORUM, deadline=monotonic() + 5)
     except CacheUnavailable:
         return False
     return True
