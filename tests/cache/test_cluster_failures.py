@@ -20,7 +20,7 @@ from django_hacache.replica.clock import boottime_ns
 from django_hacache.replica.control import START_NS, ControlPage
 from django_hacache.replica.leased_reader import LeasedReader
 from django_hacache.system.platform import ran_ns
-from django_hacache.worker import process
+from django_hacache.worker import sites
 from tests.node_process import serves
 from tests.waiting import eventually
 
@@ -137,7 +137,7 @@ def never_a_node(small_node):
 
 
 def test_nobody_waits_for_a_node_that_never_was(never_a_node, style, monkeypatch):
-    monkeypatch.setattr(process, "process_age_ns", lambda: START_NS + 1)
+    monkeypatch.setattr(sites, "process_age_ns", lambda: START_NS + 1)
     with pytest.raises(CacheUnavailable, match="could not be reached"):
         style(caches["patient"]).set("key", 1)
 
@@ -145,7 +145,7 @@ def test_nobody_waits_for_a_node_that_never_was(never_a_node, style, monkeypatch
 def test_a_process_that_has_just_begun_waits_for_the_node_that_may_have_begun_with_it(
     never_a_node, style, monkeypatch
 ):
-    monkeypatch.setattr(process, "process_age_ns", lambda: START_NS)
+    monkeypatch.setattr(sites, "process_age_ns", lambda: START_NS)
     starting = threading.Timer(0.05, never_a_node.start)
     starting.start()
     style(caches["patient"]).set("key", 1)
@@ -155,7 +155,7 @@ def test_a_process_that_has_just_begun_waits_for_the_node_that_may_have_begun_wi
 def test_a_page_that_was_not_looked_at_yet_says_nothing(small_node, style, monkeypatch):
     cache = style(caches["patient"])
     small_node.kill()
-    monkeypatch.setattr(process, "process_age_ns", lambda: START_NS + 1)
+    monkeypatch.setattr(sites, "process_age_ns", lambda: START_NS + 1)
     monkeypatch.setattr(LeasedReader, "control", None)
     starting = threading.Timer(0.05, small_node.start)
     starting.start()
