@@ -14,7 +14,6 @@ from django_hacache.changes.vocabulary import Clear
 from django_hacache.conf import AckLevel
 from django_hacache.exceptions import CacheUnavailable
 from django_hacache.system.platform import monotonic
-from django_hacache.worker.setup import Setup
 from django_hacache.worker.writer import Writer
 from tests.cache.raw import setup_of
 from tests.node_process import serves
@@ -55,7 +54,7 @@ def empty() -> None:
     one = setup_of("default")
     names = {entry.get("OPTIONS", {}).get("CACHE_NAME", alias) for alias, entry in settings.CACHES.items()}
     for name in names:
-        eventually(partial(_is_cleared, Setup(replace(one.options, name=name), one.site).writer))
+        eventually(partial(_is_cleared, replace(one, options=replace(one.options, name=name)).writer))
 
 
 def _is_cleared(writer: Writer) -> bool:
