@@ -13,7 +13,7 @@ WEB_PORT ?= 8001
 NODE_PORT ?= 7001
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint audit wheel format simulate fuzz faults benchmark proto clean
+.PHONY: help demo test coverage traced untraced lint audit wheel format simulate fuzz faults benchmark proto clean
 
 help:
 	@echo 'make demo              three nodes and three web processes on this machine, until Ctrl-C'
@@ -36,12 +36,17 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(RUN) -m pytest
 
-# All tests, too: first those that coverage can watch.
-coverage: $(VENV)/installed-dev
-	$(RUN) -m coverage erase
-	$(RUN) -m coverage run -m pytest -m 'not untraced'
+# All tests, too, each once: those that run what they test in their own process under coverage, the others without.
+# With --jobs=2 both at once.
+coverage: traced untraced
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
+
+traced: $(VENV)/installed-dev
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest -m 'not untraced'
+
+untraced: $(VENV)/installed-dev
 	$(RUN) -m pytest -m untraced
 
 lint: $(VENV)/installed-dev

@@ -30,7 +30,20 @@ hypothesis.settings.load_profile("patient")
 
 
 # Rooms of tests, and modules, that are not run under coverage: see the marker "untraced".
-UNTRACED = {"simulation", "fuzz", "faults", "test_interruptions.py"}
+UNTRACED = {
+    "cluster",
+    "faults",
+    "fuzz",
+    "packaging",
+    "simulation",
+    "testproject",
+    "test_deployed.py",
+    "test_hacache_node.py",
+    "test_interruptions.py",
+    "test_preforking.py",
+    "test_processes.py",
+    "test_servers.py",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
