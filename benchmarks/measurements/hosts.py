@@ -39,11 +39,11 @@ def time_call(call: str, names: Sequence[str], stage: Stage) -> Measured:
 BRIEFLY: dict[str, Callable[[Stage], Measured]] = {
     "get": lambda stage: time_call("get", GETTING, stage),
     "set": lambda stage: time_call("set", SETTING, stage),
-    "mixed_16": lambda stage: mixed(TOGETHER, 16, stage),
     "pages_half": lambda stage: pages("pages_half", TOGETHER, 3, stage),
 }
 # Only with the first of the delays.
 FURTHER: dict[str, Callable[[Stage], Measured]] = {
+    "mixed_16": lambda stage: mixed(TOGETHER, 16, stage),
     "pages_all": lambda stage: pages("pages_all", TOGETHER, 3, stage),
     "writes_16": lambda stage: writes(WRITING, 16, stage),
 }

@@ -61,7 +61,7 @@ def time_block(stage: Stage, name: str, call: str, **options: Any) -> list[int]:
     count, warm_up = scale.block_calls, scale.warm_up_calls
     # Many entries a call: fewer calls say as much.
     if call == "set_many":
-        count, warm_up = count // 20, 1
+        count, warm_up = count // 40, 1
     elif call == "get_many":
         count, warm_up = count // 4, warm_up // 4
     taken: list[int]
