@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 now = time.perf_counter_ns
 DRAIN_S = 60
+PATIENCE_S = 10
 
 
 class WrongAnswer(Exception):
@@ -36,6 +37,17 @@ class Block:
     calls: list[Callable[[Any], Any]]
     is_right: Callable[[Any], bool]
     clean_up: Callable[[], object] = lambda: None
+
+
+def insist(make: Callable[[Any], Any], is_right: Callable[[Any], bool]) -> None:
+    """Make a call until its answer is right. Raises WrongAnswer.
+
+    Where a node got no CPU time for a lease, its host reads misses for a moment. All that time counts.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_right(answer := make(cache)):
+        if time.monotonic() > deadline:
+            raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")
 
 
 def is_hit(found: Any) -> bool:
@@ -157,9 +169,10 @@ def timed(block: Block, warm_up: int, seconds: float, pause: float = 0) -> list[
         began = now()
         answer = make(cache)
         ended = now()
-        taken.append(ended - began)
         if not block.is_right(answer):
-            raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")
+            insist(make, block.is_right)
+            ended = now()
+        taken.append(ended - began)
         if ended > end:
             break
     block.clean_up()

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.cache import cache
 
-from benchmarks.work.calls import BLOCKS, WrongAnswer, is_done, is_hit, wait_for_all
+from benchmarks.work.calls import BLOCKS, insist, is_done, is_hit, wait_for_all
 from benchmarks.work.population import key, value
 
 ZIPF_EXPONENT = 0.99  # that of the YCSB benchmarks
@@ -95,6 +95,5 @@ def _warm(calls: Calls, start: float) -> Iterator[Call]:
 
 
 def _make(make: Callable[[Any], Any], is_right: Callable[[Any], bool]) -> None:
-    answer = make(cache)
-    if not is_right(answer):
-        raise WrongAnswer(f"{make!r:.60} returned {answer!r:.60}")
+    if not is_right(make(cache)):
+        insist(make, is_right)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.cluster import site_environment
-from benchmarks.crew import Crew, WorkerFailed
+from benchmarks.crew import Crew
 from benchmarks.measurements import pages
 from benchmarks.places import Site
+from benchmarks.scale import VALUE_BYTES
+from benchmarks.work import calls
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 # No time at all: what is done at least.
@@ -60,10 +62,16 @@ def test_calls_are_counted_and_timed_together(crew: Crew) -> None:
     assert len(seen["taken"]) == 1
 
 
-def test_a_wrong_answer_ends_the_run(crew: Crew) -> None:
-    """A key that is not there is no hit."""
-    with pytest.raises(WorkerFailed, match="WrongAnswer"):
-        crew.ask("time_calls", call="get", count=400, warm_up=0, seconds=9, entries=1_000_000)
+def test_a_miss_is_no_hit_and_a_run_with_a_wrong_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "PATIENCE_S", 0)
+    with pytest.raises(calls.WrongAnswer, match="returned None"):
+        calls.insist(lambda _: None, calls.is_hit)
+
+
+def test_a_miss_of_a_moment_is_waited_for() -> None:
+    answers = iter([None, None, bytes(VALUE_BYTES)])
+    calls.insist(lambda _: next(answers), calls.is_hit)
+    assert next(answers, "all were asked for") == "all were asked for"
 
 
 def test_processes_are_spread_over_the_sites() -> None:
