@@ -297,12 +297,11 @@ class Replica:
 
     def usage(self, cache: str) -> Usage:
         """Return how much room the cache takes."""
-        with self.reading(cache) as transaction:
+        with self._read(cache) as transaction:
             return transaction.usage(cache)
 
     @contextmanager
-    def reading(self, cache: str) -> Iterator[ReadTransaction]:
-        """A consistent picture of one cache, as long as the block lasts."""
+    def _read(self, cache: str) -> Iterator[ReadTransaction]:
         environment = self._environment
         environment.database(cache)
         with environment.errors(), environment.begin_read() as txn:

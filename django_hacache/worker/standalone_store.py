@@ -12,7 +12,7 @@ from django_hacache.replica import eviction
 from django_hacache.replica.clock import NEVER, boottime_ns, is_live
 from django_hacache.replica.eviction import EXPIRED_LOOKS_A_STEP
 from django_hacache.replica.layout import HEADER, HEADER_BYTES, header_of, replica_key
-from django_hacache.replica.transaction import EXPIRY_SWEEP, VERSION_BITS, ReadTransaction, WriteTransaction
+from django_hacache.replica.transaction import VERSION_BITS, WriteTransaction
 
 if TYPE_CHECKING:
     from django_hacache.replica.eviction import Limits
@@ -29,37 +29,6 @@ class Seen(NamedTuple):
     value: memoryview
     version: int
     expires_at: int
-
-
-class Findings(NamedTuple):
-    """What a look at some entries has found: nobody waits for the one who looks.
-
-    expired: replica keys.
-    place: where the sweep is that has looked.
-    full: whether the cache is beyond its limits, or the file can hardly grow.
-    """
-
-    expired: list[bytes]
-    place: bytes
-    full: bool
-
-
-def look(reading: ReadTransaction, cache: str, limits: Limits) -> Findings:
-    """Go on where the last look ended, whoever took it."""
-    mark = EXPIRY_SWEEP + cache.encode()
-    reading.sweeps[mark] = reading.host_mark(mark) or b""
-    expired = [one.key for one in reading.expired(cache, boottime_ns(), EXPIRED_LOOKS_A_STEP)]
-    full = reading.usage(cache).bytes > limits.size_limit or _missing_headroom(reading) > 0
-    return Findings(expired, reading.sweeps[mark], full)
-
-
-def _missing_headroom(reading: ReadTransaction) -> int:
-    """Bytes that have to be freed so that the next writes find room where the file can hardly grow."""
-    map_bytes, file_bytes = reading.environment.lengths()
-    growth = min(reading.environment.growth_bytes(), map_bytes - file_bytes)
-    if growth >= eviction.HEADROOM_BYTES:
-        return 0
-    return eviction.HEADROOM_BYTES - reading.room().free
 
 
 class StandaloneStore(WriteTransaction):
@@ -101,16 +70,15 @@ class StandaloneStore(WriteTransaction):
     def codec_of(self, cache: str) -> Codec:  # noqa: ARG002 - it is one cache's
         return self.codec
 
-    def reclaim(self, cache: str, findings: Findings) -> None:
-        """Remove what a look has found, where it has not been stored again since."""
-        self.set_host_mark(EXPIRY_SWEEP + cache.encode(), findings.place)
-        for key in findings.expired:
-            found = self._header(cache, key)
-            if found is not None and not is_live(found[0]):
-                self.remove_keys(cache, (key,))
+    def reclaim(self, cache: str, limits: Limits) -> None:
+        """One bounded step: remove what has expired, then what is above the limits.
 
-    def keep_within(self, cache: str, limits: Limits) -> None:
-        """One bounded step: remove what is above the limits."""
+        Not looked for in a read before the lock is taken: a process that has lost the processor in one keeps pages of
+        thousands of writes from being used again, and the file grows by them.
+        """
+        gone = self.expired(cache, boottime_ns(), EXPIRED_LOOKS_A_STEP)
+        if gone:
+            self.remove_keys(cache, (one.key for one in gone))
         surplus = self.surplus(cache, limits)
         if surplus:
             self.remove_keys(cache, surplus)
@@ -118,7 +86,7 @@ class StandaloneStore(WriteTransaction):
     def surplus(self, cache: str, limits: Limits) -> list[bytes]:
         """Old replica keys that have to go for the cache to be within `limits` (see eviction.surplus)."""
         used = self.usage(cache)
-        size = max(used.bytes - limits.size_limit, _missing_headroom(self))
+        size = max(used.bytes - limits.size_limit, self._missing_headroom())
         if size > 0:
             size = max(size, 2 * self.inserted)
         going = self._going(cache) if limits.max_entries is not None else 0
@@ -131,3 +99,11 @@ class StandaloneStore(WriteTransaction):
     def _going(self, cache: str) -> int:
         """How many entries the last step has left to go."""
         return int.from_bytes(self.host_mark(GOING + cache.encode()) or b"", "big")
+
+    def _missing_headroom(self) -> int:
+        """Bytes that have to be freed so that the next writes find room where the file can hardly grow."""
+        map_bytes, file_bytes = self.environment.lengths()
+        growth = min(self.environment.growth_bytes(), map_bytes - file_bytes)
+        if growth >= eviction.HEADROOM_BYTES:
+            return 0
+        return eviction.HEADROOM_BYTES - self.room().free

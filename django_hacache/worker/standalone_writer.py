@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_hacache.exceptions import ReplicaError, ReplicaFull
+from django_hacache.exceptions import ReplicaFull
 from django_hacache.replica.eviction import WRITES_A_STEP, some_of
 from django_hacache.replica.transaction import WriteTransaction
 from django_hacache.system.interruption import ensure_own
-from django_hacache.worker.standalone_store import StandaloneStore, look
+from django_hacache.worker.standalone_store import StandaloneStore
 
 if TYPE_CHECKING:
     from django_hacache.changes.outcome import Outcome
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from django_hacache.replica.replica import Replica
     from django_hacache.values.signing import Codec
     from django_hacache.worker.sites import StandaloneSite
-    from django_hacache.worker.standalone_store import Findings
 
 # Of the size limit: after so large a write a step follows at once, so that bulk loads do not outrun it.
 LARGE_SHARE = 2048
@@ -45,7 +44,6 @@ class StandaloneWriter:
         self._limits = limits
         self._site = site
         self._codec = codec
-        self._writes = -1
 
     def perform(self, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:  # noqa: ARG002
         """Carry out `change`; there is nobody to wait for, so `ack` and `deadline` do not matter.
@@ -55,13 +53,8 @@ class StandaloneWriter:
         be written.
         """
         replica = self._site.reader
-        self._writes = writes = self._writes + 1
         try:
-            # Others can write while it looks. With a count to keep each write looks: what has expired goes first.
-            if writes % WRITES_A_STEP and self._limits.max_entries is None:
-                return replica.transact(StandaloneStore, self._carry_out, change)
-            work = change, self._look(replica)
-            return replica.transact(StandaloneStore, self._carry_out_and_reclaim, work)
+            return replica.transact(StandaloneStore, self._carry_out, change)
         except ReplicaFull as full:
             ensure_own(full)
         for share in SHARES_TO_FREE:
@@ -78,36 +71,21 @@ class StandaloneWriter:
         """The same for coroutines: a write takes microseconds, a thread would cost more."""
         return self.perform(change, ack=ack, deadline=deadline)
 
-    def _look(self, replica: Replica) -> Findings | None:
-        try:
-            with replica.reading(self._cache) as reading:
-                return look(reading, self._cache, self._limits)
-        except ReplicaError as error:
-            ensure_own(error)
-            return None  # the write may succeed all the same
-
     def _carry_out(self, store: StandaloneStore, change: Change) -> Outcome:
-        """Carry out `change`; a large one keeps the cache within its limits at once."""
-        store.codec = self._codec
-        outcome = change.carry_out(store, self._cache)
-        if store.inserted * LARGE_SHARE > self._limits.size_limit:
-            store.keep_within(self._cache, self._limits)
-        return outcome
+        """Carry out `change` and keep the cache within its limits.
 
-    def _carry_out_and_reclaim(self, store: StandaloneStore, work: tuple[Change, Findings | None]) -> Outcome:
-        """Carry out a change and remove what a look before it has found, and what is beyond the limits."""
-        change, findings = work
+        Each eighth write of all processes reclaims, and each one that is large or has a count to keep: looking costs
+        as much as writing.
+        """
         store.codec = self._codec
         outcome = change.carry_out(store, self._cache)
         limits = self._limits
-        if findings is not None:
-            store.reclaim(self._cache, findings)
         if (
-            (findings is not None and findings.full)
-            or limits.max_entries is not None
+            store.id % WRITES_A_STEP == 0
             or store.inserted * LARGE_SHARE > limits.size_limit
+            or limits.max_entries is not None
         ):
-            store.keep_within(self._cache, limits)
+            store.reclaim(self._cache, limits)
         return outcome
 
     def _make_room(self, replica: Replica, share: int) -> None:
