@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from django_hacache.exceptions import LinkError
@@ -118,19 +119,24 @@ async def acarried_out(steps: Waits[R]) -> R:
 
 
 async def _ready(wait: Wait) -> bool:
-    loop, descriptor = asyncio.get_running_loop(), wait.connection.descriptor
+    loop = asyncio.get_running_loop()
     ready: asyncio.Future[bool] = loop.create_future()
     begin, end = (
         (loop.add_writer, loop.remove_writer) if wait.writable else (loop.add_reader, loop.remove_reader)
     )
-    begin(descriptor, _note, ready)
+    # A loop tells one callback of a descriptor. Another task may wait for the same connection, and whoever closes it
+    # meanwhile gives its number to somebody else.
+    descriptor = os.dup(wait.connection.descriptor)
     try:
-        # Another task may wait for the same: then the one that came first notices when its time is over.
-        await asyncio.wait([ready], timeout=wait.seconds)
-        return ready.done()
+        begin(descriptor, _note, ready)
+        try:
+            await asyncio.wait([ready], timeout=wait.seconds)
+            return ready.done()
+        finally:
+            end(descriptor)
+            ready.cancel()
     finally:
-        end(descriptor)
-        ready.cancel()
+        os.close(descriptor)
 
 
 def _note(ready: asyncio.Future[bool]) -> None:

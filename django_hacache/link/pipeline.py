@@ -52,9 +52,12 @@ class Pipeline(Generic[T]):
         self._give_back = give_back
         self._connection: Connection | None = None
         self._frames = FrameReader(FRAME_BYTES_MAX)
-        # What the socket has not taken yet of a frame.
+        # What the socket has not taken yet of a frame, and the req_id of the last frame that it was given.
         self._rest: memoryview | bytes = b""
+        self._latest = ""
         self._lock = allocate_lock()
+        # Which thread has the lock; 0 where none has, so that nobody takes another thread's for its own. It is noted
+        # without a call in between, after which a signal handler might run: that would wait for the lock for ever.
         self._owner = 0
         # By req_id: the size of the request in bytes, and the item of its sender.
         self.unanswered: dict[str, tuple[int, T]] = {}
@@ -73,7 +76,7 @@ class Pipeline(Generic[T]):
         while not self._send(name, data, item):
             yield from self._room(deadline)
         try:
-            while self._rest:
+            while self._rest and self._latest == name:
                 yield from self._room(deadline)
                 self.collect()
         except BaseException as error:
@@ -106,8 +109,9 @@ class Pipeline(Generic[T]):
         """Take the answers that have come; return how many are still due."""
         if not self.unanswered or self._is_interrupted():
             return len(self.unanswered)
+        me = get_ident()
         with self._lock:
-            self._owner = get_ident()
+            self._owner = me
             try:
                 if self._connection is not None:
                     self._send_rest(self._connection)
@@ -117,21 +121,36 @@ class Pipeline(Generic[T]):
             except BaseException as error:
                 self._lose(_cause(error))
                 raise
+            finally:
+                self._owner = 0
         return len(self.unanswered)
 
     def lose(self, cause: Exception) -> None:
         """Give up the connection, and all requests that have no answer."""
-        if not self._is_interrupted():
-            with self._lock:
-                self._owner = get_ident()
+        if self._is_interrupted():
+            return
+        me = get_ident()
+        with self._lock:
+            self._owner = me
+            try:
                 self._lose(cause)
+            finally:
+                self._owner = 0
 
     def close(self) -> None:
         """Give the connection back, where no answer is due on it."""
-        connection = self._connection
-        if connection is not None and not self.unanswered and not self._is_interrupted():
-            self._connection = None
-            self._give_back(connection)
+        if self._is_interrupted():
+            return
+        me = get_ident()
+        with self._lock:
+            self._owner = me
+            try:
+                connection = self._connection
+                if connection is not None and not self.unanswered:
+                    self._connection = None
+                    self._give_back(connection)
+            finally:
+                self._owner = 0
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's requests."""
@@ -142,14 +161,15 @@ class Pipeline(Generic[T]):
 
     def _is_interrupted(self) -> bool:
         """Whether the caller is a signal handler that has interrupted this thread while it holds the lock."""
-        return self._lock.locked() and self._owner == get_ident()
+        return self._owner == get_ident()
 
     def _send(self, name: str, data: bytes, item: T) -> bool:
         """Send what the socket takes of a request, and keep the rest, or return False while another one has a rest."""
         if self._is_interrupted():
             raise lost("A signal handler has interrupted another request.")
+        me = get_ident()
         with self._lock:
-            self._owner = get_ident()
+            self._owner = me
             try:
                 connection = self._connection
                 if connection is None:
@@ -160,12 +180,14 @@ class Pipeline(Generic[T]):
                     if self._rest:
                         return False
                 self.unanswered[name] = (len(data), item)
-                self._rest = data
+                self._rest, self._latest = data, name
                 self._send_rest(connection)
             except BaseException as error:
                 self.unanswered.pop(name, None)
                 self._lose(_cause(error))
                 raise
+            finally:
+                self._owner = 0
         return True
 
     def _send_rest(self, connection: Connection) -> None:

@@ -1,8 +1,8 @@
 """The writes of one block of code, handed over one by one and waited for together: see together.py.
 
 Where the order matters the block waits earlier: before a read or another write of a key with a write on its way, and
-before every write whose answer is a decision. A child that is forked in a block leaves the writes on their way to its
-parent. Must not know how a write travels.
+before every write whose answer is a decision. So it does where very many are on their way. A child that is forked in a
+block leaves the writes on their way to its parent. Must not know how a write travels.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     Key = tuple[Site, str, str]
 
 logger = logging.getLogger("django_hacache.cache")
+
+# With so many writes on their way a block waits for all of them before the next one: it keeps each until its answer.
+WRITES_MAX = 1024
 
 
 class Call(NamedTuple):
@@ -65,7 +68,7 @@ class Block:
     def perform(self, call: Call, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
         """Hand the change over, and return DONE; carry it out at once where it cannot be handed over."""
         writer, keys = call.writer.pipelined, _keys_of(call, change)
-        if not keys or not self._keys.isdisjoint(keys):
+        if not keys or not self._keys.isdisjoint(keys) or len(self._writes) >= WRITES_MAX:
             self.settle()
         if writer is not None and ack is not AckLevel.DIRECT and not isinstance(change, Clear | Move):
             pipeline = self._pipeline(call.site, writer)
@@ -78,7 +81,7 @@ class Block:
     async def aperform(self, call: Call, change: Change, *, ack: AckLevel, deadline: float) -> Outcome:
         """As perform, without blocking the event loop."""
         writer, keys = call.writer.pipelined, _keys_of(call, change)
-        if not keys or not self._keys.isdisjoint(keys):
+        if not keys or not self._keys.isdisjoint(keys) or len(self._writes) >= WRITES_MAX:
             await self.asettle()
         if writer is not None and ack is not AckLevel.DIRECT and not isinstance(change, Clear | Move):
             pipeline = self._pipeline(call.site, writer)

@@ -170,6 +170,29 @@ def test_a_node_that_does_not_answer_in_time_leaves_the_outcome_unknown(small_no
         cache.set("key", 1)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_block_waits_in_between_where_very_many_writes_are_on_their_way(small_node, monkeypatch, is_async):
+    monkeypatch.setattr("django_hacache.worker.block.WRITES_MAX", 5)
+    cache: Any = django_caches["default"]
+    names = [f"key{number}" for number in range(6)]
+
+    def is_on_its_way(name):
+        block: Any = current()
+        return block.is_on_its_way(cache._site, cache._cache_name, [cache.make_key(name)])
+
+    async def scenario():
+        async with together():
+            for name in names:
+                if is_async:
+                    await cache.aset(name, 1)
+                else:
+                    cache.set(name, 1)
+            assert [is_on_its_way(name) for name in names] == [False] * 5 + [True]
+
+    asyncio.run(scenario())
+    assert len(cache.get_many(names)) == 6
+
+
 def test_nobody_waits_for_a_direct_write_in_a_block_either(small_node, style):
     cache = style(django_caches["default"])
     with standing_still(small_node), block_of(cache):
